@@ -1,0 +1,79 @@
+"""Ten iterations of the dense CRF (pydensecrf) over a network's unary, with three usual sets of parameters.
+
+    pip install -c constraints.txt 'deep-parsing-network[peers]'
+    python benchmarks/dense_crf.py voc --data-root DIR --out results/dense_crf
+
+Writes a file of scores for each set, which `dpn evaluate voc --data voc --beside results/dense_crf/*.npz` puts beside the
+network's own stages.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pydensecrf.densecrf as dcrf
+import torch
+from jsonargparse import auto_cli
+
+from dpn import load
+from dpn.data import open_data
+from dpn.metrics import Evaluation
+from dpn.terminal import progress_bar
+
+# spatial: width in pixels, weight; bilateral: width in pixels, width in colour (0-255), weight
+SETS = {
+    "dense_crf_readme": ((3, 3), (80, 13, 10)),  # the example in pydensecrf's README
+    "dense_crf_deeplab": ((1, 3), (67, 3, 4)),  # DeepLab v2's published test script
+    "dense_crf_crf_rnn": ((3, 3), (160, 3, 5)),  # CRF-RNN's starting values
+}
+
+
+def refine(log_p: np.ndarray, image: np.ndarray, spatial: tuple, bilateral: tuple, iterations: int) -> np.ndarray:
+    """log p (L,H,W) float32 and image (H,W,3) uint8 -> labels (H,W)."""
+    labels, height, width = log_p.shape
+    crf = dcrf.DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(-log_p.reshape(labels, -1)))
+    crf.addPairwiseGaussian(sxy=spatial[0], compat=spatial[1])
+    crf.addPairwiseBilateral(
+        sxy=bilateral[0], srgb=bilateral[1], compat=bilateral[2], rgbim=np.ascontiguousarray(image)
+    )
+    return np.array(crf.inference(iterations)).reshape(labels, height, width).argmax(0)
+
+
+def main(
+    model: str,
+    data_root: Path | None = None,
+    data: str = "voc",
+    split: str = "val",
+    iterations: int = 10,
+    out: Path = Path("results/dense_crf"),
+) -> None:
+    """Scores the three sets over a model's first stage.
+
+    Args:
+        model: a shipped name, a run's folder or a safetensors file that was saved with the stage "unary".
+        data_root: where the data lies.
+        data: voc, camvid or folder.
+        split: which part of it.
+        iterations: of mean field.
+        out: folder for the scores.
+    """
+    network = load(model, stage="unary")
+    images = open_data(data, root=data_root, split=split)
+    evaluation = Evaluation(images.labels)
+    out.mkdir(parents=True, exist_ok=True)
+    with progress_bar() as progress, torch.inference_mode():
+        for i in progress.track(
+            range(len(images)), description=f"dense CRF, {iterations} iterations, {len(SETS)} sets"
+        ):
+            sample = images[i]
+            log_p = network(sample.image[None])[0].numpy()
+            pixels = (sample.image * 255).round().byte().permute(1, 2, 0).numpy()
+            for name, (spatial, bilateral) in SETS.items():
+                evaluation.add(name, refine(log_p, pixels, spatial, bilateral, iterations), sample.labels, sample.name)
+    for name, scores in evaluation.scores.items():
+        scores.save(out / f"{name}.npz")
+    evaluation.table().print()
+
+
+if __name__ == "__main__":
+    auto_cli(main)

@@ -1,0 +1,80 @@
+"""The one shape that every data set has here: a sequence of image, label map and name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dpn.data.images import VOID, read_image, read_mask, to_tensor
+from dpn.errors import InputError
+
+
+class Sample(NamedTuple):
+    """One image and its labels.
+
+    Attributes:
+        image: (3, H, W) float32 RGB in [0, 1].
+        labels: (H, W) int64, 255 is void.
+        name: the image file's name without its suffix.
+    """
+
+    image: Tensor
+    labels: Tensor
+    name: str
+
+
+class SegmentationData(Dataset[Sample]):
+    """Pairs of an image file and a mask file, read when they are asked for.
+
+    Args:
+        pairs: (image, mask) paths; a mask of None is a label map that is void everywhere.
+        labels: the names of labels 0, 1, ...; 1 to 255 of them.
+        void: the masks' own value for void, where it is not 255.
+
+    Raises:
+        InputError: a file is missing. Reading a sample raises what `read_image` and `read_mask` do, and when image and
+            mask differ in size.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     image, mask = Path(folder, "dot.jpg"), Path(folder, "dot.png")
+        ...     Image.new("RGB", (4, 3)).save(image)
+        ...     Image.new("L", (4, 3), 1).save(mask)
+        ...     sample = SegmentationData([(image, mask)], ["nothing", "dot"])[0]
+        >>> sample.image.shape, sample.labels.unique(), sample.name
+        (torch.Size([3, 3, 4]), tensor([1]), 'dot')
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Path, Path | None]], labels: Sequence[str], *, void: int = VOID) -> None:
+        if not 1 <= len(labels) <= VOID:
+            raise InputError(f"{len(labels)} labels; a data set has 1 to {VOID} of them")
+        missing = [file for pair in pairs for file in pair if file is not None and not file.is_file()]
+        if missing:
+            count = f" ({len(missing)} files are missing)" if len(missing) > 1 else ""
+            raise InputError(f"{missing[0]}: the data set names this file, but it is not there{count}")
+        self.pairs = tuple(pairs)
+        self.labels = tuple(labels)
+        self.void = void
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        image_path, mask_path = self.pairs[index]
+        image = to_tensor(read_image(image_path))
+        size = image.shape[1:]
+        if mask_path is None:
+            return Sample(image, torch.full(size, VOID), image_path.stem)
+        mask = torch.from_numpy(read_mask(mask_path, len(self.labels), void=self.void)).long()
+        if mask.shape != size:
+            raise InputError(
+                f"{image_path} is {size[1]} x {size[0]} pixels but its mask {mask_path} is "
+                f"{mask.shape[1]} x {mask.shape[0]}; they must be the same"
+            )
+        return Sample(image, mask, image_path.stem)

@@ -1,0 +1,110 @@
+"""Joint augmentation of an image and its labels.
+
+Written in torch, not with kornia: its `AugmentationSequential` can keep masks free of invented labels, but its random
+scale is an affine warp on a canvas of the source's size, so that at scale 2 only the middle half of an image is ever
+cropped and at .5 crops hold needless padding; it shrinks without antialiasing; it draws from torch's global generator.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from dpn.data.dataset import Sample
+from dpn.data.images import VOID
+from dpn.errors import InputError
+
+PADDING = (0.485, 0.456, 0.406)
+"""The colour outside the image: ImageNet's mean, which networks normalise to about zero."""
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random scale, crop, flip and colour, the same for an image and its labels.
+
+    The image is scaled bilinearly with antialiasing, the labels by their nearest neighbour, so no label is invented.
+    What the crop holds outside the image is void in the labels and `PADDING` in the image.
+
+    Args:
+        crop: side, or height and width, of what comes out, in pixels.
+        scale: least and greatest factor of size, drawn log-uniformly.
+        flip: mirror left to right, every second time.
+        colour: brightness, contrast and saturation are each multiplied by a factor drawn from 1 - colour to 1 + colour.
+
+    Raises:
+        InputError: a crop below 1, factors that are not 0 < least <= greatest, or colour outside 0 to 1.
+
+    Example:
+        >>> sample = Sample(torch.rand(3, 6, 8), torch.ones(6, 8, dtype=torch.int64), "dot")
+        >>> out = Augment(crop=16, scale=(0.5, 1.0))(sample, seed=7)
+        >>> out.image.shape, out.labels.unique()
+        (torch.Size([3, 16, 16]), tensor([  1, 255]))
+    """
+
+    crop: int | tuple[int, int] = 321
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    colour: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self._size) < 1:
+            raise InputError(f"crop {self.crop}: needs at least one pixel")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise InputError(f"scale {self.scale}: needs two factors, 0 < least <= greatest")
+        if not 0 <= self.colour <= 1:
+            raise InputError(f"colour {self.colour}: needs a value from 0 (none) to 1")
+
+    def __call__(self, sample: Sample, *, seed: int | Sequence[int]) -> Sample:
+        """Augments one sample.
+
+        Args:
+            sample: an image and labels of any size.
+            seed: decides all that is drawn: the same seed gives the same result, whatever was drawn before. Several
+                numbers, such as (run, epoch, index), are mixed.
+
+        Returns:
+            A sample of the crop's size.
+        """
+        rng = np.random.default_rng(seed)
+        image, labels = _scale(sample.image, sample.labels, float(np.exp(rng.uniform(*np.log(self.scale)))))
+        (y, y_out), (x, x_out) = (_window(*sides, rng) for sides in zip(labels.shape, self._size, strict=True))
+        factors = rng.uniform(1 - self.colour, 1 + self.colour, 3)
+        out_image = image.new_tensor(PADDING)[:, None, None].repeat(1, *self._size)
+        out_image[:, y_out, x_out] = _recolour(image[:, y, x], *factors)
+        out_labels = labels.new_full(self._size, VOID)
+        out_labels[y_out, x_out] = labels[y, x]
+        if self.flip and rng.random() < 0.5:
+            out_image, out_labels = out_image.flip(-1), out_labels.flip(-1)
+        return Sample(out_image, out_labels, sample.name)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+
+def _scale(image: Tensor, labels: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    old = labels.shape
+    new = [max(1, round(side * factor)) for side in old]
+    smooth = new[1] > 1  # to a width of 1, torch 2.13's antialiased interpolation gives every row the same value
+    image = interpolate(image[None], new, mode="bilinear", align_corners=False, antialias=smooth)[0]
+    y, x = (((torch.arange(n) + 0.5) * (o / n)).long().clamp(max=o - 1) for n, o in zip(new, old, strict=True))
+    return image, labels[y[:, None], x]
+
+
+def _window(have: int, want: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Where along one side a random crop reads from the image, and where that lies in the crop."""
+    start = int(rng.integers(min(0, have - want), max(0, have - want), endpoint=True))
+    return slice(max(0, start), min(have, start + want)), slice(max(0, -start), min(want, have - start))
+
+
+def _recolour(image: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
+    image = image * brightness
+    grey = (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    image = grey + saturation * (image - grey)
+    mean = grey.mean()
+    return (mean + contrast * (image - mean)).clamp(0, 1)

@@ -1,0 +1,69 @@
+"""PASCAL VOC 2012 in its devkit's layout, with the additional masks of SBD where they are."""
+
+from pathlib import Path
+
+from dpn.data.dataset import SegmentationData
+from dpn.data.lists import read_lines
+from dpn.data.palette import VOC_LABELS
+from dpn.errors import InputError
+
+# A split's list files: the first of a tuple that exists is read.
+LISTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "train": (("train",),),
+    "val": (("val",),),
+    "trainval": (("train",), ("val",)),
+    "test": (("test",),),
+    "train_aug": (("train_aug", "trainaug"),),
+}
+
+
+def voc(root: str | Path, split: str) -> SegmentationData:
+    """PASCAL VOC 2012 segmentation: 20 objects and background, 255 void.
+
+    Args:
+        root: the folder that holds ``VOCdevkit/VOC2012``, or ``VOCdevkit``, or ``VOC2012`` itself.
+        split: train, val, trainval (both), train_aug (train and SBD's masks), or test, whose masks are not public: its
+            label maps are void everywhere. train_aug reads ``SegmentationClassAug``; the others read
+            ``SegmentationClass``, or the former where only that exists.
+
+    Raises:
+        InputError: the split is unknown, or its list, a folder or a file is missing.
+
+    Example:
+        >>> voc("VOCdevkit", "validation")
+        Traceback (most recent call last):
+        dpn.errors.InputError: voc has no split 'validation'; choose one of train, val, trainval, test, train_aug
+    """
+    if split not in LISTS:
+        raise InputError(f"voc has no split {split!r}; choose one of {', '.join(LISTS)}")
+    folder = _devkit(Path(root))
+    images = folder / "JPEGImages"
+    masks = None if split == "test" else _masks(folder, split)
+    names = [name for lists in LISTS[split] for name in _read_list(folder / "ImageSets" / "Segmentation", lists)]
+    return SegmentationData(
+        [(images / f"{name}.jpg", None if masks is None else masks / f"{name}.png") for name in names],
+        VOC_LABELS,
+    )
+
+
+def _devkit(root: Path) -> Path:
+    tried = [root / "VOCdevkit" / "VOC2012", root / "VOC2012", root]
+    for folder in tried:
+        if (folder / "JPEGImages").is_dir():
+            return folder
+    raise InputError(f"{root}: no PASCAL VOC 2012 here; looked for JPEGImages/ in {', '.join(map(str, tried))}")
+
+
+def _masks(folder: Path, split: str) -> Path:
+    names = ["SegmentationClassAug"] if split == "train_aug" else ["SegmentationClass", "SegmentationClassAug"]
+    for name in names:
+        if (folder / name).is_dir():
+            return folder / name
+    raise InputError(f"{folder}: no masks for voc's split {split}; looked for {' and '.join(names)}")
+
+
+def _read_list(folder: Path, names: tuple[str, ...]) -> list[str]:
+    for name in names:
+        if (folder / f"{name}.txt").is_file():
+            return [line.split()[0] for line in read_lines(folder / f"{name}.txt").values()]
+    raise InputError(f"{folder}: no list of this split; looked for {' and '.join(f'{name}.txt' for name in names)}")

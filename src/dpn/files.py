@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dpn.errors import InputError
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to, and put it in ``path``'s place once the block has succeeded.
+
+    A reader never sees half a file, and a block that fails leaves what was there before. The temporary name ends as
+    ``path``'s does.
+
+    Raises:
+        InputError: the file cannot be written, for instance because its folder does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with written_whole(Path(folder, "note.txt")) as temporary:
+        ...         _ = temporary.write_text("done")
+        ...     print([file.name for file in Path(folder).iterdir()])
+        ['note.txt']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,94 @@
+"""b12's sum: every pixel's window, weighted by how far its pixels lie apart in colour and in space."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dpn.functional import backends
+
+KERNELS = ("gaussian", "euclidean")
+SMALLEST_SUM = 1e-6
+
+
+def local_filter(
+    p: Tensor,
+    image: Tensor,
+    *,
+    window: int,
+    weights: tuple[float | Tensor, float | Tensor] | Tensor,
+    kernel: str,
+    normalize: bool = False,
+    include_center: bool = True,
+    backend: str | None = None,
+) -> Tensor:
+    """Sums each label's map over a window around each pixel (the inner sum of Eqns. 4 and 7, layer b12).
+
+        o_j^v = sum_{z in N_j} k(j,z) p_z^v
+        d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2        k = d ("euclidean") or exp(-d) ("gaussian")
+
+    Args:
+        p: (N,L,H,W), float; probabilities as a rule, though any finite values serve.
+        image: (N,3,H,W), RGB in [0,1], same device as p. No gradient flows to it.
+        window: side of N_j in pixels, >= 1; offsets are -(window//2) .. window-1-window//2. Pixels outside the image are absent.
+        weights: (w1, w2) >= 0, floats or 0-dim tensors: w1 for squared colour distance, w2 for squared pixels. w = 1 / (2 sigma^2).
+        kernel: "gaussian" or "euclidean".
+        normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
+        include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
+        backend: "reference" or "halide"; None takes the fastest one that serves p's device and dtype.
+
+    Returns:
+        (N,L,H,W) of p's dtype. float16 and bfloat16 are summed in float32. Differentiable once, to p and to the weights.
+
+    Raises:
+        InputError: if shapes, window, kernel or backend do not fit.
+
+    Example:
+        >>> p, image = torch.rand(1, 21, 32, 48), torch.rand(1, 3, 32, 48)
+        >>> local_filter(p, image, window=9, weights=(5.0, 0.02), kernel="gaussian", normalize=True).shape
+        torch.Size([1, 21, 32, 48])
+    """
+    backends.require(
+        p.ndim == 4 and p.is_floating_point(), f"p must be float (N,L,H,W), got {p.dtype} {tuple(p.shape)}"
+    )
+    expected = (p.shape[0], 3, *p.shape[2:])
+    backends.require(image.shape == expected, f"image must be {expected} to fit p, got {tuple(image.shape)}")
+    backends.require(window >= 1, f"window must be at least 1 pixel, got {window}")
+    backends.require(kernel in KERNELS, f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
+    wide = torch.promote_types(p.dtype, torch.float32)
+    chosen = backends.pick("local_filter", backend, p.device, wide)
+    w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
+    q, image = p.to(wide), image.to(wide)
+    if normalize:
+        q = torch.cat([q, torch.ones_like(q[:, :1])], dim=1)
+    o = _LocalFilter.apply(q, image, w, kernel, window // 2, window - 1 - window // 2, include_center, chosen)
+    if normalize:
+        o = o[:, :-1] / o[:, -1:].clamp_min(SMALLEST_SUM)
+    return o.to(p.dtype)
+
+
+class _LocalFilter(torch.autograd.Function):
+    """o = K p, so dp = K' g: the same filter with the window mirrored; the weights' gradient is the backend's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, center: bool, chosen: Any
+    ) -> Tensor:
+        ctx.save_for_backward(p, image, w)
+        ctx.arguments = kernel, before, after, center, chosen
+        return chosen.filter_window(p, image, w, kernel=kernel, before=before, after=after, include_center=center)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        p, image, w = ctx.saved_tensors
+        kernel, before, after, center, chosen = ctx.arguments
+        grad_p = grad_w = None
+        if ctx.needs_input_grad[0]:
+            grad_p = chosen.filter_window(g, image, w, kernel=kernel, before=after, after=before, include_center=center)
+        if ctx.needs_input_grad[2]:
+            grad_w = chosen.weight_gradients(
+                p, g, image, w, kernel=kernel, before=before, after=after, include_center=center
+            )
+        return grad_p, None, grad_w, None, None, None, None, None

@@ -1,0 +1,23 @@
+"""How good a segmentation is, over a whole data set."""
+
+from dpn.metrics.bootstrap import BootstrapResult, paired_bootstrap
+from dpn.metrics.boundary import BoundaryBand, boundary_band
+from dpn.metrics.confusion import confusion_matrix, iou
+from dpn.metrics.evaluation import Evaluation
+from dpn.metrics.mean_iou import MeanIoU
+from dpn.metrics.scores import Scores
+from dpn.metrics.table import Row, Table
+
+__all__ = [
+    "BootstrapResult",
+    "BoundaryBand",
+    "Evaluation",
+    "MeanIoU",
+    "Row",
+    "Scores",
+    "Table",
+    "boundary_band",
+    "confusion_matrix",
+    "iou",
+    "paired_bootstrap",
+]

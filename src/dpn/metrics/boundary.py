@@ -1,0 +1,100 @@
+"""Accuracy near the boundaries of the truth, where a segmentation is hard and mean IoU hardly looks."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from dpn.errors import InputError
+from dpn.metrics.confusion import hard_labels
+
+
+def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
+    """The pixels near a change of label in the truth.
+
+    A pixel is in the band if it is not void itself and a pixel of another value lies within ``radius`` pixels of it,
+    between centres. Void counts as another value: VOC draws a rim of void, about five pixels wide, over every
+    outline, so that the band is the ``radius`` pixels on either side of that rim, and a mask without rims has the same
+    band around its changes of label. It follows that a region left void for another reason has a band around
+    it too; an image's own border has none, so give images without padding.
+
+    Args:
+        target: the true labels, (H, W) or (N, H, W).
+        radius: in pixels, at least 1.
+        void: the value of pixels without a label.
+
+    Returns:
+        bool, of ``target``'s shape and device.
+
+    Raises:
+        InputError: radius below 1.
+
+    Example:
+        >>> boundary_band(torch.tensor([[0, 0, 0, 255, 1, 1, 1]]), radius=2).int().tolist()
+        [[0, 1, 1, 0, 1, 1, 0]]
+    """
+    if radius < 1:
+        raise InputError(f"radius {radius}: the boundary band must be at least 1 pixel wide")
+    height, width = target.shape[-2:]
+    band = torch.zeros_like(target, dtype=torch.bool)
+    for y in range(min(radius, height - 1) + 1):
+        for x in range(-min(radius, width - 1), min(radius, width - 1) + 1):
+            if (y, x) <= (0, 0) or y * y + x * x > radius * radius:  # the other half of the disc is this one's mirror
+                continue
+            here = (..., slice(0, height - y), slice(max(0, -x), width - max(0, x)))
+            there = (..., slice(y, height), slice(max(0, x), width - max(0, -x)))
+            change = target[here] != target[there]
+            band[here] |= change
+            band[there] |= change
+    return band & (target != void)
+
+
+class BoundaryBand(Metric):
+    """Pixel accuracy inside the boundary band, pooled over all images and processes.
+
+    The band is :func:`boundary_band`'s: non-void pixels within ``radius`` of another label or of void.
+
+    Args:
+        radius: in pixels, at least 1.
+        void: the value of pixels without a label.
+        kwargs: torchmetrics' own.
+
+    Example:
+        >>> metric = BoundaryBand(radius=1)
+        >>> metric.update(torch.tensor([[[0, 0, 0, 1]]]), torch.tensor([[[0, 0, 1, 1]]]))
+        >>> metric.compute()
+        tensor(0.5000)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    hits: Tensor
+    total: Tensor
+
+    def __init__(self, radius: int = 5, void: int = 255, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.radius = radius
+        self.void = void
+        self.add_state("hits", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            prediction: labels (N, H, W), or scores (N, L, H, W); (H, W) and (L, H, W) too.
+            target: the true labels (N, H, W) or (H, W), or void.
+
+        Raises:
+            InputError: shapes do not fit.
+        """
+        right = hard_labels(prediction, target) == target
+        band = boundary_band(target, self.radius, self.void)
+        self.hits += (right & band).sum()
+        self.total += band.sum()
+
+    def compute(self) -> Tensor:
+        """The share of the band's pixels that are right, a scalar in [0, 1]; NaN where there is no band."""
+        return self.hits / self.total

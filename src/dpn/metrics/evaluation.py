@@ -1,0 +1,81 @@
+"""Several systems scored side by side on the same images."""
+
+from collections.abc import Sequence
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from dpn.errors import InputError
+from dpn.metrics.boundary import boundary_band
+from dpn.metrics.confusion import confusion_matrix
+from dpn.metrics.scores import Scores
+from dpn.metrics.table import Table
+
+
+class Evaluation:
+    """Score several systems side by side on the same images: stages of one network, or a network and its peers.
+
+    Args:
+        labels: the label names, L of them.
+        void: the value of pixels that are not counted.
+        radius: of the boundary band, in pixels.
+
+    Example:
+        >>> evaluation = Evaluation(["sky", "sea"])
+        >>> truth = [[0, 0, 0], [1, 1, 1]]
+        >>> evaluation.add("unary", [[0, 0, 1], [1, 1, 1]], truth, "beach")
+        >>> evaluation.add("joint", [[0, 0, 0], [1, 1, 1]], truth, "beach")
+        >>> [(row.system, round(row.miou, 3)) for row in evaluation.table().rows]
+        [('unary', 0.708), ('joint', 1.0)]
+    """
+
+    def __init__(self, labels: Sequence[str], *, void: int = 255, radius: int = 5) -> None:
+        self.labels = tuple(labels)
+        self.void = void
+        self.radius = radius
+        self._counts: dict[str, dict[str, tuple[Tensor, int, int]]] = {}
+
+    def add(self, system: str, prediction: ArrayLike | Tensor, target: ArrayLike | Tensor, name: str) -> None:
+        """Count one image for one system.
+
+        Args:
+            system: the row it belongs to; rows come in the order in which they are first named.
+            prediction: integer labels (H, W) in 0 .. L-1.
+            target: the truth (H, W), in 0 .. L-1 or void.
+            name: the image's, once a system.
+
+        Raises:
+            InputError: sizes differ, labels are out of range, or the system has this image already.
+        """
+        counts = self._counts.setdefault(system, {})
+        if name in counts:
+            raise InputError(f"{name}: added twice for system {system!r}; each image counts once")
+        guess, truth = torch.as_tensor(prediction), torch.as_tensor(target)
+        try:
+            confusion = confusion_matrix(guess, truth, len(self.labels), self.void)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+        band = boundary_band(truth, self.radius, self.void)
+        hits = ((guess == truth) & band).sum()
+        counts[name] = confusion.int().cpu(), int(hits), int(band.sum())
+
+    @property
+    def scores(self) -> dict[str, Scores]:
+        """The scores of each system with at least one image, images sorted by name."""
+        return {system: self._scores(counts) for system, counts in self._counts.items() if counts}
+
+    def _scores(self, counts: dict[str, tuple[Tensor, int, int]]) -> Scores:
+        images = tuple(sorted(counts))
+        confusions, hits, total = zip(*(counts[image] for image in images), strict=True)
+        return Scores(
+            self.labels,
+            images,
+            torch.stack(confusions),
+            torch.tensor(hits, dtype=torch.int32),
+            torch.tensor(total, dtype=torch.int32),
+        )
+
+    def table(self, *, resamples: int = 2000, seed: int = 0) -> Table:
+        """The systems compared; see :meth:`Table.of`."""
+        return Table.of(self.scores, resamples=resamples, seed=seed)

@@ -1,0 +1,83 @@
+"""What one system got on one data set, image by image, so that it can be compared with another later."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpn.errors import InputError
+from dpn.files import written_whole
+from dpn.metrics.confusion import iou
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One system on one data set of M images and L labels.
+
+    Attributes:
+        labels: the L label names.
+        images: the M image names, sorted.
+        confusions: (M, L, L) int32, a confusion matrix an image, rows the truth.
+        band_hits: (M,) int32, the boundary band's pixels that are right.
+        band_total: (M,) int32, all the boundary band's pixels.
+
+    Example:
+        >>> count = torch.tensor([5], dtype=torch.int32)
+        >>> Scores(("sky", "sea"), ("beach",), torch.tensor([[[3, 1], [0, 4]]]), count, count).miou
+        0.775
+    """
+
+    labels: tuple[str, ...]
+    images: tuple[str, ...]
+    confusions: Tensor
+    band_hits: Tensor
+    band_total: Tensor
+
+    @property
+    def per_label(self) -> Tensor:
+        """IoU of each label over the data set, (L,) float64 in [0, 1]; NaN where a label never occurs."""
+        return iou(self.confusions.sum(0))
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the data set, in [0, 1]."""
+        return self.per_label.nanmean().item()
+
+    @property
+    def band_accuracy(self) -> float:
+        """Pixel accuracy in the boundary band over the data set, in [0, 1]; NaN where there is no band."""
+        return (self.band_hits.sum() / self.band_total.sum()).item()
+
+    def save(self, path: str | Path) -> None:
+        """Write a compressed ``.npz``, whole or not at all."""
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                labels=np.array(self.labels),
+                images=np.array(self.images),
+                confusions=self.confusions.numpy(),
+                band_hits=self.band_hits.numpy(),
+                band_total=self.band_total.numpy(),
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Scores":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: the file is missing or holds something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(
+                    labels=tuple(file["labels"].tolist()),
+                    images=tuple(file["images"].tolist()),
+                    confusions=torch.from_numpy(file["confusions"]),
+                    band_hits=torch.from_numpy(file["band_hits"]),
+                    band_total=torch.from_numpy(file["band_total"]),
+                )
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise InputError(f"{path}: not a file of scores ({error}); give one that Scores.save wrote") from error

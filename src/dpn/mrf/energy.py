@@ -1,0 +1,141 @@
+"""Eqns. 1 to 7 by definition, in float64, with every pair of pixels written out: the truth that the layers are held to.
+
+Small images only: the tensors here have a row and a column for each pixel, P = H W. Q and log p are (P,L), the image is (P,3),
+positions are row-major. `Model` holds what defines one energy; each function is one equation.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+SMALLEST_SUM = 1e-6
+
+
+@dataclass(frozen=True)
+class Model:
+    """What one energy consists of.
+
+    Attributes:
+        log_p: (P,L), ln p_i^u from the unary network.
+        image: (P,3), RGB in [0,1].
+        size: (H,W), P = H W.
+        w1, w2: weights of squared colour distance and of squared distance in pixels.
+        mu: (L,K,L,n,n), penalty of (u under component k, v) at each offset of j from i.
+        window: side of N_j.
+        kernel: "gaussian", k = exp(-d), or "euclidean", k = d.
+        normalize, include_center, triple, dilation: as dpn.MRF's.
+    """
+
+    log_p: Tensor
+    image: Tensor
+    size: tuple[int, int]
+    w1: float
+    w2: float
+    mu: Tensor
+    window: int
+    kernel: str = "gaussian"
+    normalize: bool = False
+    include_center: bool = True
+    triple: bool = False
+    dilation: int = 1
+    position: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        grid = torch.meshgrid(*(torch.arange(n) for n in self.size), indexing="ij")
+        object.__setattr__(self, "position", torch.stack(grid, -1).reshape(-1, 2))
+
+
+def neighbours(model: Model) -> Tensor:
+    """N_j as a (P,P) mask: row j, column z, offsets -(n//2) .. n-1-n//2 in y and in x."""
+    offset = model.position[None] - model.position[:, None]
+    n = model.window
+    return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2)).all(-1)
+
+
+def distance(model: Model) -> Tensor:
+    """d(j,z) = w1 |I_j - I_z|^2 + w2 |[x_j y_j] - [x_z y_z]|^2, (P,P)."""
+    colour = (model.image[:, None] - model.image[None]).double().square().sum(-1)
+    space = (model.position[:, None] - model.position[None]).double().square().sum(-1)
+    return model.w1 * colour + model.w2 * space
+
+
+def kernel(model: Model) -> Tensor:
+    """k(j,z) over N_j, 0 elsewhere, (P,P); rows divided by their sum (at least 1e-6) where `normalize` is set."""
+    d = distance(model)
+    inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | model.include_center)
+    k = (d if model.kernel == "euclidean" else torch.exp(-d)) * inside
+    return k / k.sum(1, keepdim=True).clamp_min(SMALLEST_SUM) if model.normalize else k
+
+
+def compatibility(model: Model) -> Tensor:
+    """mu_k(i,u,j,v) for every pair of pixels: (K,P,L,P,L), 0 where j lies outside i's context."""
+    labels, components, _, n, _ = model.mu.shape
+    pixels = len(model.position)
+    pairs = torch.zeros(components, pixels, labels, pixels, labels, dtype=torch.float64)
+    for i in range(pixels):
+        for j in range(pixels):
+            dy, dx = (model.position[j] - model.position[i]).tolist()
+            on_lattice = dy % model.dilation == 0 and dx % model.dilation == 0
+            row, column = dy // model.dilation + n // 2, dx // model.dilation + n // 2
+            if on_lattice and 0 <= row < n and 0 <= column < n:
+                pairs[:, i, :, j, :] = model.mu[..., row, column].transpose(0, 1)
+    return pairs
+
+
+def unary(model: Model) -> Tensor:
+    """Eqn. 2: Phi_i^u = -ln p_i^u, (P,L)."""
+    return -model.log_p.double()
+
+
+def triple_penalty(model: Model, q: Tensor) -> Tensor:
+    """The inner sum of Eqns. 4 and 7, (P,L): sum_z k(j,z) q_z^v, times q_j^v where `triple` is set."""
+    s = kernel(model) @ q.double()
+    return q * s if model.triple else s
+
+
+def label_contexts(model: Model, s: Tensor) -> Tensor:
+    """The outer sums of Eqn. 7, (P,L): min_k sum_v sum_j mu_k(i,u,j,v) s_j^v; the minimum over k is lambda_k."""
+    return torch.einsum("kiujv,jv->kiu", compatibility(model), s.double()).amin(0)
+
+
+def mean_field_step(model: Model, q: Tensor) -> Tensor:
+    """Eqn. 7: q_i^u ~ exp{ -Phi_i^u - min_k sum_v sum_j mu_k(i,u,j,v) s_j^v }, (P,L)."""
+    return torch.softmax(-unary(model) - label_contexts(model, triple_penalty(model, q)), dim=1)
+
+
+def mean_field(model: Model, iterations: int = 1) -> Tensor:
+    """`iterations` updates of Eqn. 7 with q initialised by p (normalised), (P,L)."""
+    q = model.log_p.double().exp()
+    for _ in range(iterations):
+        q = mean_field_step(model, q)
+    return q
+
+
+def classic_pairwise(model: Model) -> Tensor:
+    """Eqn. 3: Psi(y_i^u, y_j^v) = mu(u,v) k(i,j), (P,L,P,L); mu is K = 1 and 1x1."""
+    return torch.einsum("uv,ij->iujv", model.mu[:, 0, :, 0, 0].double(), kernel(model))
+
+
+def classic_step(model: Model, q: Tensor) -> Tensor:
+    """Eqn. 6 with Eqn. 3: q_i^u ~ exp{ -(Phi_i^u + sum_j sum_v q_j^v Psi_ij^uv) }, all pixels at once, (P,L)."""
+    return torch.softmax(-unary(model) - torch.einsum("iujv,jv->iu", classic_pairwise(model), q.double()), dim=1)
+
+
+def energy(model: Model, labels: Tensor) -> Tensor:
+    """Eqn. 1 with Eqns. 2 and 3: E(y) of one labelling, labels (P,) int64; each pair of pixels counts once."""
+    i = torch.arange(len(labels))
+    pairwise = classic_pairwise(model)[i[:, None], labels[:, None], i[None], labels[None]]
+    return unary(model)[i, labels].sum() + pairwise.sum() / 2
+
+
+def free_energy(model: Model, q: Tensor) -> Tensor:
+    """Eqn. 5 with Eqn. 3: F(Q) = sum q Phi + sum q q Psi + sum q ln q; each pair of pixels counts once."""
+    pairwise = torch.einsum("iu,iujv,jv->", q, classic_pairwise(model), q) / 2
+    return (q * unary(model)).sum() + pairwise + torch.special.xlogy(q, q).sum()
+
+
+def triple_free_energy(model: Model, q: Tensor) -> Tensor:
+    """Eqn. 5 with Eqn. 4: the pairwise term is sum_i sum_u q_i^u min_k sum_v sum_j mu_k(i,u,j,v) s_j^v."""
+    pairwise = (q * label_contexts(model, triple_penalty(model, q))).sum()
+    return (q * unary(model)).sum() + pairwise + torch.special.xlogy(q, q).sum()

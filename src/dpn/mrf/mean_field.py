@@ -1,0 +1,106 @@
+"""b15 and the mean-field step itself: (log p, image) -> log q."""
+
+import torch
+from torch import Tensor, nn
+
+from dpn.errors import InputError
+from dpn.mrf.label_contexts import LabelContexts
+from dpn.mrf.triple_penalty import TriplePenalty
+
+
+class MRF(nn.Module):
+    """The Markov random field of the Deep Parsing Network, solved by one mean-field update in layers b12 to b15 (Eqn. 7).
+
+        log q_i^u = log p_i^u - o14_i^u - log Z_i       o14 = LabelContexts(TriplePenalty(q, image))       (9)
+
+    It refines the output of any network. A new one needs no training: it is then a window-limited dense CRF step with a Potts
+    model. K = 1 and context = 1 make it the update of the dense CRF, DeepLab and CRF-RNN (Eqn. 10).
+
+    Args:
+        labels: L.
+        components: K, patterns mixed for each label (b13, b14).
+        window: side of b12's window in pixels.
+        context: side n of b13's neighbourhood.
+        context_dilation: pixels between b13's taps.
+        kernel: "gaussian" or "euclidean", see TriplePenalty.
+        iterations: mean-field updates, >= 1; all share the same parameters.
+        triple: the factor q_j of Eqn. 7, see TriplePenalty.
+        normalize: divide b12 by the sum of its weights.
+        include_center: whether a pixel is its own neighbour in b12.
+        sigma_color: b12's width in colour, RGB in [0,1].
+        sigma_space: b12's width in pixels.
+        penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
+        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12 and b13
+            and are left with a Potts penalty, so that cost follows the labels present; 0 keeps every label. Training keeps all.
+
+    Raises:
+        InputError: if a value is out of range, or if log_p and image do not fit.
+
+    Example:
+        >>> mrf = MRF(labels=4, window=5, context=3)
+        >>> log_q = mrf(torch.rand(2, 4, 16, 24).log_softmax(1), torch.rand(2, 3, 16, 24))
+        >>> log_q.shape, torch.allclose(log_q.exp().sum(1), torch.ones(2, 16, 24))
+        (torch.Size([2, 4, 16, 24]), True)
+    """
+
+    def __init__(
+        self,
+        labels: int = 21,
+        *,
+        components: int = 5,
+        window: int = 50,
+        context: int = 9,
+        context_dilation: int = 1,
+        kernel: str = "gaussian",
+        iterations: int = 1,
+        triple: bool = False,
+        normalize: bool = True,
+        include_center: bool = True,
+        sigma_color: float = 0.03,
+        sigma_space: float = 40.0,
+        penalty: float = 4.0,
+        absent_below: float = 1e-4,
+    ) -> None:
+        self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        super().__init__()
+        if iterations < 1:
+            raise InputError(f"iterations must be at least 1, got {iterations}")
+        self.labels, self.iterations, self.absent_below = labels, iterations, absent_below
+        self.triple_penalty = TriplePenalty(
+            window=window,
+            kernel=kernel,
+            sigma_color=sigma_color,
+            sigma_space=sigma_space,
+            triple=triple,
+            normalize=normalize,
+            include_center=include_center,
+        )
+        self.label_contexts = LabelContexts(
+            labels, components=components, context=context, context_dilation=context_dilation, penalty=penalty
+        )
+
+    def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
+        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W) of log_p's dtype; half precision computes in float32."""
+        if log_p.ndim != 4 or log_p.shape[1] != self.labels:
+            raise InputError(f"log_p must be (N,{self.labels},H,W), got {tuple(log_p.shape)}")
+        wide = torch.promote_types(log_p.dtype, torch.float32)
+        with torch.autocast(log_p.device.type, enabled=False):
+            unary, image = log_p.to(wide), image.to(wide)
+            log_q = unary
+            for _ in range(self.iterations):
+                log_q = torch.log_softmax(unary - self._penalty(log_q.exp(), image), dim=1)
+        return log_q.to(log_p.dtype)
+
+    def present(self, q: Tensor) -> Tensor:
+        """The labels, (M,) int64, that take part for q (N,L,H,W): those above `absent_below` somewhere."""
+        return (q.amax(dim=(0, 2, 3)) > self.absent_below).nonzero().flatten()
+
+    def _penalty(self, q: Tensor, image: Tensor) -> Tensor:
+        """o14, b12 to b14: (N,L,H,W)."""
+        if self.training or self.absent_below <= 0:
+            return self.label_contexts(self.triple_penalty(q, image))
+        present = self.present(q)
+        s = self.triple_penalty(q[:, present], image)
+        o14 = (self.label_contexts.penalty * s.sum(dim=1, keepdim=True)).expand_as(q).clone()
+        o14[:, present] = self.label_contexts(s, present)
+        return o14

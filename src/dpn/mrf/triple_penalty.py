@@ -1,0 +1,78 @@
+"""b12, the triple penalty: how strongly each label is present among the neighbours that look alike."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dpn.errors import InputError
+from dpn.functional import local_filter
+
+
+class TriplePenalty(nn.Module):
+    """b12: q (N,L,H,W), image (N,3,H,W) -> s (N,L,H,W), the inner sum of Eqn. 7.
+
+        s_j^v = sum_{z in N_j} k(j,z) q_z^v        times q_j^v where `triple` is set
+        d(j,z) = |I_j - I_z|^2 / (2 sigma_color^2) + |x_j - x_z|^2 / (2 sigma_space^2)
+
+    Two scalars are learned, as the logarithms of the widths, so that both stay positive.
+
+    Args:
+        window: side of N_j in pixels; 50 reaches -25 .. +24.
+        kernel: "gaussian", k = exp(-d), a similarity; or "euclidean", k = d, the paper's literal reading.
+        sigma_color: width in colour, in units of RGB in [0,1], > 0.
+        sigma_space: width in space, in pixels, > 0.
+        triple: multiply by q_j^v, as Eqn. 7 prints it and Table 1 does not.
+        normalize: divide by sum_z k(j,z).
+        include_center: whether z = j takes part.
+
+    Raises:
+        InputError: if a width is not positive and finite.
+
+    Example:
+        >>> layer = TriplePenalty(window=5)
+        >>> layer(torch.full((1, 4, 8, 8), 0.25), torch.rand(1, 3, 8, 8)).mean().round(decimals=3).item()
+        0.25
+    """
+
+    def __init__(
+        self,
+        *,
+        window: int = 50,
+        kernel: str = "gaussian",
+        sigma_color: float = 0.03,
+        sigma_space: float = 40.0,
+        triple: bool = False,
+        normalize: bool = True,
+        include_center: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, sigma in (("sigma_color", sigma_color), ("sigma_space", sigma_space)):
+            if not 0 < sigma < math.inf:
+                raise InputError(f"{name} must be positive and finite, got {sigma}")
+        self.window, self.kernel = window, kernel
+        self.triple, self.normalize, self.include_center = triple, normalize, include_center
+        self.log_sigma_color = nn.Parameter(torch.tensor(math.log(sigma_color)))
+        self.log_sigma_space = nn.Parameter(torch.tensor(math.log(sigma_space)))
+
+    @property
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """(w1, w2) of the distance: w = 1 / (2 sigma^2)."""
+        return 0.5 * torch.exp(-2 * self.log_sigma_color), 0.5 * torch.exp(-2 * self.log_sigma_space)
+
+    def forward(self, q: Tensor, image: Tensor) -> Tensor:
+        """q (N,L,H,W) probabilities, image (N,3,H,W) RGB in [0,1] -> (N,L,H,W)."""
+        s = local_filter(
+            q,
+            image,
+            window=self.window,
+            weights=self.weights,
+            kernel=self.kernel,
+            normalize=self.normalize,
+            include_center=self.include_center,
+        )
+        return q * s if self.triple else s
+
+    def extra_repr(self) -> str:
+        color, space = self.log_sigma_color.exp().item(), self.log_sigma_space.exp().item()
+        return f"{self.kernel}, window={self.window}, sigma_color={color:.4g}, sigma_space={space:.4g}, triple={self.triple}"

@@ -1,0 +1,94 @@
+"""Which colour is which label, and how much of the picture it covers."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from dpn.errors import InputError
+from dpn.plots.font import font
+
+PAPER, INK, GREY = (255, 255, 255), (32, 32, 32), (120, 120, 120)
+
+
+def label_shares(labels: np.ndarray, names: Sequence[str]) -> list[tuple[int, str, float]]:
+    """The labels of a picture, largest first.
+
+    Args:
+        labels: integers (H, W); 255 is void, any other is the index of a name.
+        names: the label names.
+
+    Returns:
+        (label, name, share of all pixels in (0, 1]) of each label present.
+
+    Raises:
+        InputError: a label has no name.
+
+    Example:
+        >>> label_shares(np.array([[0, 1, 1, 1]]), ["sky", "sea"])
+        [(1, 'sea', 0.75), (0, 'sky', 0.25)]
+    """
+    values, counts = np.unique(labels, return_counts=True)
+    if any(not 0 <= value < len(names) and value != 255 for value in values):
+        raise InputError(f"labels {values.min()}..{values.max()}: there are names for 0..{len(names) - 1} (and 255, void)")
+    order = np.argsort(-counts, kind="stable")
+    return [
+        (int(values[i]), names[values[i]] if values[i] < len(names) else "void", float(counts[i] / labels.size)) for i in order
+    ]
+
+
+def legend(labels: np.ndarray, names: Sequence[str], palette: np.ndarray, width: int, size: int = 16) -> np.ndarray:
+    """A box, a name and a share of pixels for each label present, largest first, in as many columns as fit.
+
+    It also goes under a :func:`~dpn.plots.strip.strip` of pictures that share their labels.
+
+    Args:
+        labels: integers (H, W), 255 is void.
+        names: the label names.
+        palette: (n, 3) uint8 RGB with a row for each label present.
+        width: of the picture wanted, in pixels; it is wider where the longest entry needs it.
+        size: of the letters, in pixels.
+
+    Returns:
+        (height, at least width, 3) uint8 RGB.
+
+    Raises:
+        InputError: a label has no name.
+
+    Example:
+        >>> labels = np.array([[0, 1], [1, 1]])
+        >>> legend(labels, ["sky", "sea"], np.eye(2, 3, dtype=np.uint8) * 255, width=300).shape
+        (52, 300, 3)
+    """
+    entries = label_shares(labels, names)
+    letters = font(size)
+    gap, box, line = size // 2, size, size * 7 // 4
+    name_width = max(letters.getlength(name) for _, name, _ in entries)
+    share_width = max(letters.getlength(percent(share)) for *_, share in entries)
+    entry = ceil(box + gap + name_width + gap + share_width)
+    column = entry + 2 * size
+    columns = min(len(entries), max(1, width // column))
+    rows = ceil(len(entries) / columns)
+    picture = Image.new("RGB", (max(width, column), rows * line + 3 * gap), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for index, (label, name, share) in enumerate(entries):
+        x = size + index // rows * column
+        middle = gap * 3 // 2 + index % rows * line + line // 2
+        corners = (x, middle - box // 2, x + box, middle - box // 2 + box)
+        draw.rounded_rectangle(corners, radius=size // 5, fill=tuple(palette[label].tolist()), outline=GREY)
+        draw.text((x + box + gap, middle), name, INK, letters, anchor="lm")
+        draw.text((x + entry, middle), percent(share), GREY, letters, anchor="rm")
+    return np.asarray(picture)
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] in as many digits as tell something.
+
+    Example:
+        >>> percent(0.342), percent(0.0123), percent(0.0001)
+        ('34 %', '1.2 %', '<0.1 %')
+    """
+    if share < 0.0005:
+        return "<0.1 %"
+    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"

@@ -1,0 +1,50 @@
+"""The endless order of training images, as a function of the seed and of nothing else, so that any run can be taken up anywhere."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+Sampled = tuple[Tensor, ...]
+
+
+class Draws(Dataset[Sampled]):
+    """The t-th draw of a run: every image once an epoch, in an order of that epoch, varied by a seed of that draw.
+
+    Args:
+        items: what is drawn from.
+        prepare: (item, seed) -> tensors: reads and augments.
+        seed: of this stage of this run.
+
+    Example:
+        >>> draws = Draws(["a", "b", "c"], lambda item, seed: (item,), seed=0)
+        >>> sorted(draws[t][0] for t in range(3)), draws[7] == draws[7]
+        (['a', 'b', 'c'], True)
+    """
+
+    def __init__(self, items: Sequence, prepare: Callable[..., Sampled], seed: int) -> None:
+        self.items, self.prepare, self.seed = items, prepare, seed
+
+    def __getitem__(self, t: int) -> Sampled:
+        epoch, place = divmod(t, len(self.items))
+        order = torch.randperm(len(self.items), generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
+        return self.prepare(self.items[order[place]], mix(self.seed, t))
+
+    def batches(self, batch: int, first: int, last: int, workers: int) -> DataLoader:
+        """The batches of steps first .. last - 1."""
+        return DataLoader(self, batch, sampler=range(first * batch, last * batch), num_workers=workers)
+
+
+def mix(*numbers: int) -> int:
+    """One seed out of several numbers: a different one for each tuple, the same every time.
+
+    Example:
+        >>> mix(0, 1) == mix(0, 1), mix(0, 1) == mix(1, 0)
+        (True, False)
+    """
+    state = 0x9E3779B97F4A7C15
+    for number in numbers:
+        state = (state ^ (number + 0x9E3779B97F4A7C15)) * 0xBF58476D1CE4E5B9 % 2**64
+        state ^= state >> 31
+    return state >> 1

@@ -1,0 +1,191 @@
+"""The folder of a run: what was asked for, what happened, and what came out, readable without the program."""
+
+import csv
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch.utils.tensorboard import SummaryWriter
+
+from dpn.data import Sample, voc_palette
+from dpn.errors import InputError
+from dpn.files import written_whole
+from dpn.model import DPN
+from dpn.plots import colourise, compatibility, strip, training_curves
+
+COLUMNS = ("stage", "step", "loss", "lr", "miou")
+PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "halide", "numpy")
+
+
+@dataclass
+class Outcome:
+    """A stage, ended.
+
+    Attributes:
+        stage: its name.
+        steps: how many steps it took.
+        before: mIoU on the validation images as it began, in [0, 1].
+        miou: of the best model, which the network now is.
+        best_step: the step that it was met at; 0 is the beginning.
+        seconds: that the stage took, interruptions left out.
+    """
+
+    stage: str
+    steps: int
+    before: float
+    miou: float
+    best_step: int
+    seconds: float
+
+
+class RunFolder:
+    """Opens the folder of a new run, or of one that was stopped.
+
+    Args:
+        path: the folder; made if it is not there.
+        recipe: as plain values; the same as before if the folder holds a run.
+
+    Attributes:
+        model: where model.safetensors is.
+        outcomes: the stages that have ended, in order.
+
+    Raises:
+        InputError: if the folder holds other files, or a run of another recipe.
+    """
+
+    def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
+        self.path, self.model = path, path / "model.safetensors"
+        config = path / "config.yaml"
+        if config.is_file():
+            changed = _differences(yaml.safe_load(config.read_text()), recipe)
+            if changed:
+                raise InputError(
+                    f"{path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out"
+                )
+        elif path.is_dir() and any(path.iterdir()):
+            raise InputError(f"{path}: the folder holds other files: choose an empty or a new one with --out")
+        (path / "pictures").mkdir(parents=True, exist_ok=True)
+        if not config.is_file():
+            about = {
+                "command": sys.argv,
+                "seed": recipe["seed"],
+                "python": platform.python_version(),
+                "machine": f"{platform.system()} {platform.machine()}",
+                "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+                "versions": {package: version(package) for package in PACKAGES},
+            }
+            _write(path / "about.json", json.dumps(about, indent=2))
+            _write(config, yaml.safe_dump(recipe, sort_keys=False))
+        stages = path / "stages.json"
+        self.outcomes = [Outcome(**row) for row in json.loads(stages.read_text())] if stages.is_file() else []
+        self._events = SummaryWriter(str(path / "tensorboard"))
+        self._steps = sum(outcome.steps for outcome in self.outcomes)
+
+    def log(self, stage: str, step: int, loss: float | None, lr: float, miou: float | None) -> None:
+        """Adds a line to log.csv and to the TensorBoard events; step counts from 0 in each stage."""
+        path = self.path / "log.csv"
+        new = not path.is_file()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(COLUMNS)
+            writer.writerow(
+                [stage, step, "" if loss is None else f"{loss:.6f}", f"{lr:.3g}", "" if miou is None else f"{miou:.6f}"]
+            )
+        for name, value in (("loss", loss), ("lr", lr), ("miou", miou)):
+            if value is not None:
+                self._events.add_scalar(f"{stage}/{name}", value, self._steps + step)
+
+    def checkpoint(self, stage: str, state: dict[str, Any]) -> None:
+        """Writes last.ckpt whole."""
+        with written_whole(self.path / "last.ckpt") as temporary:
+            torch.save(state | {"stage": stage}, temporary)
+
+    def resume(self, stage: str) -> dict[str, Any] | None:
+        """The checkpoint, if there is one of this stage; log.csv is cut back to it.
+
+        Raises:
+            InputError: if the checkpoint is damaged.
+        """
+        path = self.path / "last.ckpt"
+        state = None
+        if path.is_file():
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:
+                raise InputError(
+                    f"{path}: not a whole checkpoint ({error}): delete it to begin the stage anew"
+                ) from error
+            state = state if state["stage"] == stage else None
+        self._cut_log(stage, state["step"] if state else -1)
+        return state
+
+    def ended(self, outcome: Outcome) -> None:
+        """Records the end of a stage: stages.json, stages.md and the curves."""
+        self.outcomes.append(outcome)
+        self._steps += outcome.steps
+        _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
+        lines = [
+            "| stage | steps | mIoU % before | mIoU % after | best at step | minutes |",
+            "|---|--:|--:|--:|--:|--:|",
+        ]
+        lines += [
+            f"| {o.stage} | {o.steps} | {100 * o.before:.2f} | {100 * o.miou:.2f} | {o.best_step} | {o.seconds / 60:.1f} |"
+            for o in self.outcomes
+        ]
+        _write(self.path / "stages.md", "\n".join(lines) + "\n")
+        training_curves(self.path / "log.csv", self.path / "pictures" / "curves.png")
+
+    def draw(self, samples: list[Sample], models: dict[str, DPN]) -> None:
+        """Pictures of what each stage makes of a few images, beside the truth, and of the learned compatibilities."""
+        palette = voc_palette()
+        for sample in samples:
+            panels = [("image", (sample.image * 255).byte().permute(1, 2, 0).numpy())]
+            panels.append(("truth", colourise(sample.labels.numpy(), palette)))
+            for stage, model in models.items():
+                with torch.inference_mode():
+                    labels = model(sample.image[None])[0].argmax(0)
+                panels.append((stage.replace("_", " "), colourise(labels.numpy(), palette)))
+            _write_picture(self.path / "pictures" / f"{sample.name}.png", strip(panels))
+        if "label_contexts" in models or "joint" in models:
+            last = list(models.values())[-1]
+            with written_whole(self.path / "pictures" / "compatibility.png") as temporary:
+                compatibility(last.mrf.label_contexts.mu.detach(), last.labels).savefig(temporary)
+
+    def _cut_log(self, stage: str, step: int) -> None:
+        path = self.path / "log.csv"
+        if path.is_file():
+            with path.open(newline="") as file:
+                header, *rows = csv.reader(file)
+            kept = [row for row in rows if row[0] != stage or int(row[1]) <= step]
+            _write(path, "".join(",".join(row) + "\n" for row in (header, *kept)))
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text)
+
+
+def _write_picture(path: Path, pixels: Any) -> None:
+    from PIL import Image
+
+    with written_whole(path) as temporary:
+        Image.fromarray(pixels).save(temporary)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of values that differ between two nested dicts."""
+    names = []
+    for key in before.keys() | now.keys():
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            names.append(f"{prefix}{key}")
+    return sorted(names)

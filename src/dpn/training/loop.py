@@ -1,0 +1,100 @@
+"""One stage of training: steps, validations, checkpoints; from any step, to the same end."""
+
+import time
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.progress import Progress
+from torch import Tensor
+
+from dpn.errors import InputError
+from dpn.model import DPN, STAGES
+from dpn.training.draws import mix
+from dpn.training.folder import Outcome, RunFolder
+from dpn.training.recipe import StageRecipe
+from dpn.training.stages import begin, softmax_loss
+from dpn.training.work import Work
+
+
+def run_stage(
+    fabric: Fabric,
+    model: DPN,
+    stage: str,
+    recipe: StageRecipe,
+    work: Work,
+    *,
+    seed: int,
+    workers: int,
+    checkpoint_every: int,
+    folder: RunFolder,
+    progress: Progress,
+) -> Outcome:
+    """Trains one stage and leaves in `model` the best of its validations, the function it began as included.
+
+    From the second stage on the unary is in evaluation mode, so that a stage begins as exactly the function that the last one
+    ended as. Everything that a step depends on is in the checkpoint or a function of the seed and the step, so a stage taken up from its
+    checkpoint goes the same way as one that was never stopped.
+
+    Raises:
+        InputError: if the loss is no longer finite.
+    """
+    groups = begin(model, stage, recipe)
+    optimizer = _optimizer(recipe.optimizer, groups)
+    base_lrs = [group["lr"] for group in groups]
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0}
+    if resume := folder.resume(stage):
+        model.load_state_dict(resume["model"])
+        optimizer.load_state_dict(resume["optimizer"])
+        state = {key: value for key, value in resume.items() if key not in ("model", "optimizer")}
+    else:
+        miou = work.validate()
+        state |= {"before": miou, "miou": miou, "best_step": 0, "best": _copy(model)}
+        folder.log(stage, 0, None, 0.0, miou)
+    started = time.monotonic() - state["seconds"]
+    bar = progress.add_task(stage, total=recipe.steps, completed=state["step"])
+    loader = iter(work.draws.batches(recipe.batch, state["step"], recipe.steps, workers))
+    for step in range(state["step"], recipe.steps):
+        torch.manual_seed(mix(seed, STAGES.index(stage), step))
+        factor = _schedule(recipe.schedule, step / recipe.steps)
+        for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
+            group["lr"] = lr * factor
+        model.train()
+        model.unary.train(stage == "unary")
+        loss = softmax_loss(*work.forward(wrapped, [fabric.to_device(part) for part in next(loader)]))
+        if not loss.isfinite():
+            raise InputError(f"stage {stage}, step {step}: the loss is {loss.item()}: lower stages.{stage}.lr")
+        fabric.backward(loss)
+        fabric.clip_gradients(wrapped, optimizer, max_norm=recipe.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        done = step + 1
+        miou = None
+        if done % recipe.validate_every == 0 or done == recipe.steps:
+            miou = work.validate()
+            if miou > state["miou"]:
+                state |= {"miou": miou, "best_step": done, "best": _copy(model)}
+        folder.log(stage, done, loss.item(), base_lrs[0] * factor, miou)
+        progress.update(
+            bar, completed=done, description=f"{stage}  loss {loss.item():.3f}  mIoU {100 * state['miou']:.2f}"
+        )
+        state |= {"step": done, "seconds": time.monotonic() - started}
+        if done % checkpoint_every == 0 or done == recipe.steps:
+            folder.checkpoint(stage, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    model.load_state_dict(state["best"])
+    model.requires_grad_(True).eval()
+    return Outcome(stage, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
+
+
+def _optimizer(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, momentum=0.9) if name == "sgd" else torch.optim.AdamW(groups)
+
+
+def _schedule(schedule: str, t: float) -> float:
+    """The learning rate's factor at t in [0, 1) of a stage."""
+    return (1 - t) ** 0.9 if schedule == "poly" else 0.1 ** int(3 * t)
+
+
+def _copy(model: DPN) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}

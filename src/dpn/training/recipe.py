@@ -1,0 +1,157 @@
+"""What a training run is made of: one YAML file, checked against these dataclasses."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dpn.model import STAGES
+
+
+@dataclass
+class UnaryRecipe:
+    """b1 to b11.
+
+    Attributes:
+        network: which network.
+        weights: file or URL to begin from; None begins at random.
+        layout: what the weights are: a classifier trained on ImageNet, or (mobilenet_v2) a whole DeepLabv3.
+        width: channels of VGG16's b9 and b10; 4096 is the paper's, 1024 the reduced form.
+        activation: b11's nonlinearity.
+    """
+
+    network: Literal["mobilenet_v2", "vgg16"] = "mobilenet_v2"
+    weights: str | None = None
+    layout: Literal["imagenet", "deeplab"] = "imagenet"
+    width: int = 4096
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+
+
+@dataclass
+class MRFRecipe:
+    """b12 to b15: the arguments of dpn.MRF. The penalty is learned in stage 2, from 0."""
+
+    components: int = 5
+    window: int = 50
+    context: int = 9
+    context_dilation: int = 1
+    kernel: Literal["gaussian", "euclidean"] = "gaussian"
+    iterations: int = 1
+    triple: bool = False
+    normalize: bool = True
+    include_center: bool = True
+    sigma_color: float = 0.03
+    sigma_space: float = 40.0
+
+
+@dataclass
+class DataRecipe:
+    """Where images come from and how they are varied.
+
+    Attributes:
+        name: voc, camvid, folder or scenes (made up; needs no files).
+        root: the data's folder; None for scenes, or where DPN_DATA says it.
+        train: split to train on.
+        val: split to choose on.
+        val_images: how many images of the validation split to choose on, spread evenly over it; None is all.
+        crop: side of the square that is cut out of each training image, in pixels.
+        scale: the image is first resized by a factor between these.
+        flip: mirror half of the images.
+        colour: strength of the random changes of brightness, contrast and saturation; 0 is none.
+        workers: processes that read and augment.
+    """
+
+    name: Literal["scenes", "voc", "camvid", "folder"] = "scenes"
+    root: Path | None = None
+    train: str = "train"
+    val: str = "val"
+    val_images: int | None = None
+    crop: int = 321
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    colour: float = 0.1
+    workers: int = 2
+
+
+@dataclass
+class StageRecipe:
+    """How one of the four stages is trained; 0 steps leave it out.
+
+    Attributes:
+        steps: gradient steps.
+        batch: images a step.
+        optimizer: sgd (momentum .9) or adam (decoupled weight decay).
+        lr: learning rate of the MRF's parameters, and of the unary's unless unary_lr is given.
+        unary_lr: learning rate of the unary network's parameters.
+        schedule: poly (1 - t)^.9, or step (a tenth after each third of the steps).
+        weight_decay: draws weights to 0, and mu to the Potts model it began as.
+        clip: largest norm of the gradient.
+        validate_every: steps between validations; the best model by mIoU is kept, the one that the stage began with included.
+        train_from: name of the first part of the unary network that is trained in this stage; None is all of it.
+        scale: replaces data.scale in this stage.
+        crop: replaces data.crop in this stage.
+        colour: replaces data.colour in this stage.
+        lattices: only for label_contexts: what the frozen layers give is computed once an image, and kept on so many of the
+            context_dilation^2 interleaved lattices of pixels that a dilated b13 never mixes; None trains on crops like every stage.
+    """
+
+    steps: int = 0
+    batch: int = 10
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = 1e-3
+    unary_lr: float | None = None
+    schedule: Literal["poly", "step"] = "poly"
+    weight_decay: float = 0.0
+    clip: float = 10.0
+    validate_every: int = 500
+    train_from: str | None = None
+    scale: tuple[float, float] | None = None
+    crop: int | None = None
+    colour: float | None = None
+    lattices: int | None = None
+
+
+@dataclass
+class StagesRecipe:
+    """Section 3.3: the unary alone; b12 added; b13 and b14 added; everything together."""
+
+    unary: StageRecipe = field(default_factory=StageRecipe)
+    triple_penalty: StageRecipe = field(default_factory=StageRecipe)
+    label_contexts: StageRecipe = field(default_factory=StageRecipe)
+    joint: StageRecipe = field(default_factory=StageRecipe)
+
+    def planned(self) -> list[tuple[str, StageRecipe]]:
+        """The stages that have steps, in order."""
+        return [(name, recipe) for name in STAGES if (recipe := getattr(self, name)).steps > 0]
+
+
+@dataclass
+class Recipe:
+    """One training run.
+
+    Attributes:
+        seed: of the starting values, the order of the images and their augmentation.
+        precision: 32-true or bf16-mixed.
+        checkpoint_every: steps between checkpoints, from which a killed run goes on.
+    """
+
+    unary: UnaryRecipe = field(default_factory=UnaryRecipe)
+    mrf: MRFRecipe = field(default_factory=MRFRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    stages: StagesRecipe = field(default_factory=StagesRecipe)
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    checkpoint_every: int = 100
+
+
+def as_plain(recipe: Any) -> dict[str, Any]:
+    """A recipe as nested dicts of plain values, for YAML and for comparing runs."""
+    from dataclasses import asdict
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(asdict(recipe))

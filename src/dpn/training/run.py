@@ -1,0 +1,108 @@
+"""A whole training run: from a recipe to a folder that explains itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from dpn import storage
+from dpn.data import open_data
+from dpn.errors import InputError
+from dpn.model import DPN
+from dpn.mrf import MRF
+from dpn.terminal import progress_bar
+from dpn.training.folder import RunFolder
+from dpn.training.loop import run_stage
+from dpn.training.recipe import Recipe, UnaryRecipe, as_plain
+from dpn.training.work import on_crops, on_frozen_lattices
+from dpn.unary import UNARY_NETWORKS, UnaryNetwork
+from dpn.weights import read_weights
+
+
+def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
+    """The network of a recipe as training begins: the unary from its weights, the MRF as the identity.
+
+    Raises:
+        InputError: if the weights cannot be read or do not fit.
+
+    Example:
+        >>> build(Recipe(), ["sky", "sea"]).labels
+        ('sky', 'sea')
+    """
+    torch.manual_seed(recipe.seed)
+    unary = _unary(recipe.unary, len(labels))
+    mrf = MRF(len(labels), penalty=0.0, **vars(recipe.mrf))
+    return DPN(unary, mrf, labels=labels, stage="unary")
+
+
+def _unary(recipe: UnaryRecipe, labels: int) -> UnaryNetwork:
+    arguments: dict[str, Any] = {"activation": recipe.activation}
+    if recipe.network == "vgg16":
+        arguments["width"] = recipe.width
+    unary = UNARY_NETWORKS[recipe.network](labels, **arguments)
+    if recipe.weights:
+        loader = getattr(unary, f"load_{recipe.layout}", None)
+        if loader is None:
+            raise InputError(f"unary.layout: {recipe.network} has no weights of layout {recipe.layout!r}; use imagenet")
+        loader(read_weights(recipe.weights))
+    return unary
+
+
+def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
+    """Trains the stages of a recipe that have steps, in order, and writes the folder `out`.
+
+    A run that was killed goes on from its last checkpoint to the same end. The folder holds: config.yaml (all values),
+    about.json (versions, seed, device), log.csv and TensorBoard events, stages.md (the per-stage table), pictures/, and
+    model.safetensors, which dpn.load opens at any stage.
+
+    Raises:
+        InputError: if the folder holds a run of another recipe, or anything the recipe names does not serve.
+    """
+    console = console or Console()
+    data, validation = (
+        open_data(recipe.data.name, root=recipe.data.root, split=split)
+        for split in (recipe.data.train, recipe.data.val)
+    )
+    folder = RunFolder(out, as_plain(recipe))
+    model = build(recipe, data.labels)
+    fabric = Fabric(accelerator="auto", devices=1, precision=recipe.precision)
+    model.to(fabric.device)
+    ends = {outcome.stage: storage.load(folder.model, stage=outcome.stage).state_dict() for outcome in folder.outcomes}
+    if ends:
+        model.load_state_dict(list(ends.values())[-1])
+    chosen = _spread(len(validation), recipe.data.val_images)
+    for stage, stage_recipe in recipe.stages.planned():
+        if stage in ends:
+            continue
+        with progress_bar(console) as progress:
+            if stage == "label_contexts" and stage_recipe.lattices:
+                work = on_frozen_lattices(recipe, model, data, validation, progress)
+            else:
+                work = on_crops(recipe, stage, model, data, validation, chosen, progress)
+            outcome = run_stage(
+                fabric,
+                model,
+                stage,
+                stage_recipe,
+                work,
+                seed=recipe.seed,
+                workers=recipe.data.workers,
+                checkpoint_every=recipe.checkpoint_every,
+                folder=folder,
+                progress=progress,
+            )
+        storage.save(model, folder.model, earlier=ends)
+        folder.ended(outcome)
+        ends[stage] = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
+    models = {stage: storage.load(folder.model, stage=stage) for stage in ends}
+    folder.draw([validation[i] for i in chosen[:3]], models)
+    return list(models.values())[-1]
+
+
+def _spread(length: int, count: int | None) -> list[int]:
+    count = min(count or length, length)
+    return [i * length // count for i in range(count)]

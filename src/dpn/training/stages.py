@@ -1,0 +1,80 @@
+"""The four stages of Section 3.3: which function the network is in each, and which of its parameters learn."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch import Tensor, nn
+
+from dpn.data import VOID
+from dpn.errors import InputError
+from dpn.model import DPN
+from dpn.training.recipe import StageRecipe
+
+
+def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
+    """Makes `model` the function of a stage and leaves exactly that stage's parameters trainable.
+
+        unary            b1 - b11
+        triple_penalty   w1, w2 and the Potts strength, three scalars; the strength begins at 0, so b12 changes nothing at first
+        label_contexts   mu, whose first component begins as the Potts model just learned and is the minimum everywhere
+        joint            everything (the unary from `train_from` on)
+
+    Returns:
+        The optimizer's parameter groups, each with its learning rate and weight decay (the scalars have none).
+
+    Raises:
+        InputError: if no part of the unary is called `train_from`.
+
+    Example:
+        >>> from dpn import MRF
+        >>> from dpn.unary import Wrap
+        >>> model = DPN(Wrap(nn.Conv2d(3, 4, 1), labels=4), MRF(4))
+        >>> groups = begin(model, "triple_penalty", StageRecipe())
+        >>> [name for name, p in model.named_parameters() if p.requires_grad]
+        ['mrf.triple_penalty.log_sigma_color', 'mrf.triple_penalty.log_sigma_space', 'mrf.label_contexts.penalty']
+    """
+    model.stage = stage
+    b12, b13 = model.mrf.triple_penalty, model.mrf.label_contexts
+    scalars: list[nn.Parameter] = [b12.log_sigma_color, b12.log_sigma_space, b13.penalty]
+    learned = {
+        "unary": ([], []),
+        "triple_penalty": (scalars, []),
+        "label_contexts": ([], [b13.deviation]),
+        "joint": (scalars, [b13.deviation]),
+    }
+    of_mrf, of_mu = learned[stage]
+    of_unary = _from(model.unary, recipe.train_from) if stage in ("unary", "joint") else []
+    unary_lr = recipe.lr if recipe.unary_lr is None else recipe.unary_lr
+    model.requires_grad_(False)
+    groups = [
+        {"params": of_mrf, "lr": recipe.lr, "weight_decay": 0.0},
+        {"params": of_mu, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
+        {"params": of_unary, "lr": unary_lr, "weight_decay": recipe.weight_decay},
+    ]
+    for group in groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_()
+    return [group for group in groups if group["params"]]
+
+
+def softmax_loss(log_q: Tensor, labels: Tensor) -> Tensor:
+    """Every stage's loss: -log softmax(log q) at the true label, averaged over the pixels that are not void; 0 if all are.
+
+    Example:
+        >>> softmax_loss(torch.tensor([[[[0.0]], [[0.0]]]]), torch.tensor([[[1]]])).item() == torch.log(torch.tensor(2.0))
+        tensor(True)
+    """
+    total = F.cross_entropy(log_q.float(), labels, ignore_index=VOID, reduction="sum")
+    return total / (labels != VOID).sum().clamp_min(1)
+
+
+def _from(network: nn.Module, part: str | None) -> list[nn.Parameter]:
+    named = list(network.named_parameters())
+    first = (
+        0 if part is None else next((i for i, (name, _) in enumerate(named) if f"{name}.".startswith(f"{part}.")), None)
+    )
+    if first is None:
+        parts = sorted({name.rsplit(".", 1)[0] for name, _ in named})
+        raise InputError(f"train_from: the unary network has no part {part!r}; it has {', '.join(parts)}")
+    return [parameter for _, parameter in named[first:]]

@@ -1,0 +1,10 @@
+"""b1 to b11: what each pixel looks like. Image (N,3,H,W) -> log p (N,L,H,W)."""
+
+from dpn.unary.base import UnaryNetwork
+from dpn.unary.mobilenet_v2 import MobileNetV2
+from dpn.unary.vgg16 import VGG16
+from dpn.unary.wrap import Wrap
+
+UNARY_NETWORKS: dict[str, type[UnaryNetwork]] = {"mobilenet_v2": MobileNetV2, "vgg16": VGG16}
+
+__all__ = ["UNARY_NETWORKS", "VGG16", "MobileNetV2", "UnaryNetwork", "Wrap"]

@@ -1,0 +1,130 @@
+"""What every unary network promises: an image in, the log-probability of every label at every pixel out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dpn.errors import InputError
+
+Activation = Literal["softmax", "sigmoid"]
+
+
+class UnaryNetwork(nn.Module, ABC):
+    """Image (N,3,H,W), RGB in [0,1] -> log p (N,L,H,W): b1 to b11 of Table 1(b), for any H and W.
+
+    A subclass normalises the image itself and gives the two halves, `scores` and `upsample`. They are apart so that
+    the costly first half of a frozen network can be computed once an image and kept.
+
+    Args:
+        labels: L.
+        stride: pixels between neighbouring low-resolution scores, along each side.
+        activation: b11's nonlinearity, "softmax" or "sigmoid"; its logarithm is taken in one step.
+        arguments: what else the subclass was made with, so that a file can say how to make it again.
+
+    Attributes:
+        labels: L.
+        stride: as given.
+        arguments: the keyword arguments that make a network of the same shape.
+
+    Raises:
+        InputError: if there are no labels, or the activation is neither of the two.
+    """
+
+    def __init__(self, labels: int, *, stride: int, activation: Activation = "softmax", **arguments: Any) -> None:
+        super().__init__()
+        if labels < 1:
+            raise InputError(f"labels must be at least 1, got {labels}")
+        if activation not in ("softmax", "sigmoid"):
+            raise InputError(f"activation must be softmax or sigmoid, got {activation!r}")
+        self.labels, self.stride, self.activation = labels, stride, activation
+        self.arguments = {"labels": labels, "activation": activation} | arguments
+
+    @abstractmethod
+    def scores(self, image: Tensor) -> Tensor:
+        """Image (N,3,H,W), RGB in [0,1] -> raw scores (logits) at low resolution, (N,L,h,w)."""
+
+    @abstractmethod
+    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W)."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (N,3,H,W), RGB in [0,1] -> log p (N,L,H,W)."""
+        height, width = image.shape[-2:]
+        scores = self.upsample(self.scores(image), (height, width))
+        return F.log_softmax(scores, dim=1) if self.activation == "softmax" else F.logsigmoid(scores)
+
+    def extra_repr(self) -> str:
+        return f"labels={self.labels}, stride={self.stride}, activation={self.activation!r}"
+
+
+class Normalize(nn.Module):
+    """(image - mean) / std, a number a channel, for RGB in [0,1]; ImageNet's where none is given.
+
+    The numbers follow the network's device and dtype and are no part of its state dict.
+
+    Example:
+        >>> Normalize()(torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)).flatten()
+        tensor([0., 0., 0.])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
+
+
+def initialize(network: nn.Module) -> None:
+    """Draws every convolution from the normal distribution that keeps the variance through ReLUs; biases are 0.
+
+    Example:
+        >>> layer = nn.Conv2d(8, 8, 3)
+        >>> initialize(layer)
+        >>> layer.bias.abs().max().item()
+        0.0
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copies `tensors` into the parameters and buffers of the same names, in the network's dtype: all of them, or none.
+
+    Raises:
+        InputError: if a name is missing or unknown, or a shape differs.
+
+    Example:
+        >>> load_exactly(nn.Linear(2, 1), {"weight": torch.zeros(1, 2), "bias": torch.zeros(3)})
+        Traceback (most recent call last):
+        dpn.errors.InputError: weights: bias has shape (3,), the network needs (1,)
+    """
+    needed = module.state_dict()
+    if missing := [name for name in needed if name not in tensors]:
+        raise InputError(f"weights: {_named(missing)} not found: are they of another architecture?")
+    if unknown := [name for name in tensors if name not in needed]:
+        raise InputError(f"weights: {_named(unknown)} unknown to the network: are they of another architecture?")
+    for name, tensor in needed.items():
+        if tensors[name].shape != tensor.shape:
+            shapes = f"{tuple(tensors[name].shape)}, the network needs {tuple(tensor.shape)}"
+            raise InputError(f"weights: {name} has shape {shapes}")
+    module.load_state_dict(tensors)
+
+
+def _named(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -1,0 +1,148 @@
+"""A light unary network: MobileNetV2 under DeepLabv3's head, with scores every 16 pixels."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize, load_exactly
+
+# (expansion, channels, stride, dilation) of each inverted residual: features.1 to features.17.
+BLOCKS = [
+    (1, 16, 1, 1),
+    *[(6, 24, 2, 1), (6, 24, 1, 1)],
+    *[(6, 32, 2, 1), (6, 32, 1, 1), (6, 32, 1, 1)],
+    *[(6, 64, 2, 1), (6, 64, 1, 1), (6, 64, 1, 1), (6, 64, 1, 1)],
+    *[(6, 96, 1, 1), (6, 96, 1, 1), (6, 96, 1, 1)],
+    *[(6, 160, 1, 1), (6, 160, 1, 2), (6, 160, 1, 2)],  # the classifier has stride 2 here: dilation takes its place
+    (6, 320, 1, 2),
+]
+
+
+class MobileNetV2(UnaryNetwork):
+    """MobileNetV2 to 320 channels at output stride 16, image pooling beside a 1x1 convolution, and a score layer.
+
+    2.1 million parameters. The image is filled up with the mean colour, below and to the right, until its sides are
+    16 k + 1 pixels; score (i, j) then lies exactly on pixel (16 i, 16 j), and `upsample` interpolates between these.
+    The layers are called as in torchvision's `mobilenet_v2`.
+
+    Args:
+        labels: L.
+        activation: b11's nonlinearity, see UnaryNetwork.
+
+    Attributes:
+        freeze_batchnorm: whether training leaves the BatchNorm layers in evaluation mode. Loaded weights set it, since
+            statistics of many images are better than those of a small batch; a network trained from scratch needs it
+            off, and two images a batch or more.
+
+    Example:
+        >>> network = MobileNetV2(labels=4).eval()
+        >>> image = torch.rand(1, 3, 40, 50)
+        >>> network.scores(image).shape, network(image).shape
+        (torch.Size([1, 4, 4, 5]), torch.Size([1, 4, 40, 50]))
+    """
+
+    def __init__(self, labels: int = 21, *, activation: Activation = "softmax") -> None:
+        super().__init__(labels, stride=16, activation=activation)
+        self.freeze_batchnorm = False
+        self.normalize = Normalize()
+        blocks: list[nn.Module] = [_conv(3, 32, 3, nn.ReLU6(), stride=2)]
+        inputs = 32
+        for expansion, channels, stride, dilation in BLOCKS:
+            blocks.append(InvertedResidual(inputs, channels, expansion=expansion, stride=stride, dilation=dilation))
+            inputs = channels
+        self.features = nn.Sequential(*blocks)
+        self.image_pooling = _conv(320, 256, 1, nn.ReLU())
+        self.aspp = _conv(320, 256, 1, nn.ReLU())
+        self.project = _conv(512, 256, 1, nn.ReLU())
+        self.score = nn.Conv2d(256, labels, 1)
+        initialize(self)
+        nn.init.normal_(self.score.weight, std=0.01)
+
+    def scores(self, image: Tensor) -> Tensor:
+        """Image (N,3,H,W), RGB in [0,1] -> raw scores (N,L,h,w), h = ceil((H - 1) / 16) + 1, w likewise."""
+        height, width = image.shape[-2:]
+        x = F.pad(self.normalize(image), (0, (1 - width) % 16, 0, (1 - height) % 16))
+        x = self.features(x)  # (N,320,h,w)
+        pooled = self.image_pooling(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
+        return self.score(self.project(torch.cat([pooled, self.aspp(x)], dim=1)))
+
+    def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
+        height, width = size
+        filled = [16 * (cells - 1) + 1 for cells in scores.shape[-2:]]
+        return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
+
+    def load_deeplab(self, tensors: Mapping[str, Tensor]) -> None:
+        """Loads a whole DeepLabv3 MobileNetV2 (output stride 16, no atrous pyramid) under this network's names.
+
+        If it scores another number of labels than this network, the score layer stays as it is.
+
+        Raises:
+            InputError: if a tensor is missing, unknown or of another shape.
+        """
+        own = {f"score.{name}": tensor for name, tensor in self.score.state_dict().items()}
+        if "score.weight" in tensors and len(tensors["score.weight"]) != self.labels:
+            tensors = {**tensors, **own}
+        load_exactly(self, tensors)
+        self._freeze_batchnorm()
+
+    def load_imagenet(self, tensors: Mapping[str, Tensor]) -> None:
+        """Loads the features of an ImageNet classifier, torchvision's `mobilenet_v2`; the head stays as it is.
+
+        The classifier and its last convolution to 1280 channels (features.18) are left out.
+
+        Raises:
+            InputError: if a tensor is missing, unknown or of another shape.
+        """
+        left_out = ("features.18.", "classifier.")
+        kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
+        load_exactly(nn.ModuleDict({"features": self.features}), kept)
+        self._freeze_batchnorm()
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.freeze_batchnorm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def _freeze_batchnorm(self) -> None:
+        self.freeze_batchnorm = True
+        self.train(self.training)
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion, 3x3 depthwise convolution, linear 1x1 projection; (N,C,h,w) -> (N,C',h/stride,w/stride).
+
+    The input is added where it has the shape of the output.
+
+    Example:
+        >>> InvertedResidual(8, 8, expansion=6, stride=1, dilation=2)(torch.rand(2, 8, 5, 7)).shape
+        torch.Size([2, 8, 5, 7])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        hidden = expansion * inputs
+        self.adds_input = stride == 1 and inputs == outputs
+        self.conv = nn.Sequential(
+            *([_conv(inputs, hidden, 1, nn.ReLU6())] if expansion > 1 else []),
+            _conv(hidden, hidden, 3, nn.ReLU6(), stride=stride, dilation=dilation, groups=hidden),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.adds_input else self.conv(x)
+
+
+def _conv(
+    inputs: int, outputs: int, size: int, relu: nn.Module, *, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
+    padding = dilation * (size // 2)
+    conv = nn.Conv2d(inputs, outputs, size, stride, padding, dilation, groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), relu)

@@ -1,0 +1,170 @@
+"""The MRF against energy.py: b12 to b15 are Eqn. 7, and configured they are Eqn. 6."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpn import MRF
+from dpn.errors import InputError
+from dpn.mrf import energy
+
+
+def random_mu(mrf: MRF) -> None:
+    with torch.no_grad():
+        mrf.label_contexts.deviation.normal_()
+
+
+def truth(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """energy.mean_field with the parameters of an MRF, (N,L,H,W) float64."""
+    b12, b13 = mrf.triple_penalty, mrf.label_contexts
+    size = tuple(log_p.shape[-2:])
+    out = []
+    for one_p, one_image in zip(log_p.flatten(2), image.flatten(2), strict=True):
+        model = energy.Model(
+            one_p.T.double(),
+            one_image.T.double(),
+            size,
+            *(w.item() for w in b12.weights),
+            b13.mu.detach().double(),
+            b12.window,
+            b12.kernel,
+            b12.normalize,
+            b12.include_center,
+            b12.triple,
+            b13.dilation,
+        )
+        out.append(energy.mean_field(model, mrf.iterations).T.unflatten(1, size))
+    return torch.stack(out)
+
+
+def scene(labels: int = 3, size: tuple[int, int] = (5, 7), dtype: torch.dtype = torch.float64):
+    log_p = torch.randn(2, labels, *size, dtype=torch.float64).mul(2).log_softmax(1)
+    return log_p.to(dtype), torch.rand(2, 3, *size, dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize("triple", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("include_center", [False, True])
+@pytest.mark.parametrize(("components", "window", "context"), [(1, 5, 3), (5, 4, 2)])
+def test_one_step_is_equation_7(kernel, triple, normalize, include_center, components, window, context):
+    mrf = MRF(
+        3,
+        components=components,
+        window=window,
+        context=context,
+        kernel=kernel,
+        triple=triple,
+        normalize=normalize,
+        include_center=include_center,
+        sigma_color=0.4,
+        sigma_space=2.5,
+    ).double()
+    random_mu(mrf)
+    log_p, image = scene()
+    torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
+    single = mrf.float()(log_p.float(), image.float())
+    torch.testing.assert_close(single.exp().double(), truth(mrf, log_p, image), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("iterations", [2, 5, 10])
+def test_iterations_repeat_the_step(iterations):
+    mrf = MRF(3, window=5, context=3, components=2, iterations=iterations, sigma_color=0.4, sigma_space=2.5).double()
+    random_mu(mrf)
+    log_p, image = scene()
+    torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
+
+
+def test_contexts_may_be_dilated():
+    mrf = MRF(3, window=3, context=3, context_dilation=2, components=2, sigma_color=0.4).double()
+    random_mu(mrf)
+    log_p, image = scene()
+    torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
+
+
+def test_a_log_sigmoid_unary_is_renormalised_by_b15():
+    mrf = MRF(3, window=3, context=3, components=2, sigma_color=0.4).double()
+    random_mu(mrf)
+    log_p = torch.nn.functional.logsigmoid(torch.randn(2, 3, 4, 5, dtype=torch.float64))
+    image = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    q = mrf(log_p, image).exp()
+    torch.testing.assert_close(q, truth(mrf, log_p, image))
+    torch.testing.assert_close(q.sum(1), torch.ones(2, 4, 5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("iterations", [1, 10])
+def test_one_component_and_a_1x1_context_are_the_dense_crf(iterations):
+    """Eqn. 10: with a window that covers the image, the MRF is the update of Eqn. 6."""
+    mrf = MRF(
+        3, components=1, context=1, window=15, iterations=iterations, normalize=False, include_center=False,
+        sigma_color=0.4, sigma_space=2.5,
+    ).double()  # fmt: skip
+    with torch.no_grad():
+        mrf.label_contexts.deviation.normal_()
+    log_p, image = scene()
+    log_q = mrf(log_p, image)
+    for n in range(2):
+        weights = (w.item() for w in mrf.triple_penalty.weights)
+        mu = mrf.label_contexts.mu.detach()
+        model = energy.Model(
+            log_p[n].flatten(1).T, image[n].flatten(1).T, (5, 7), *weights, mu, 15, include_center=False
+        )
+        q = model.log_p.exp()
+        for _ in range(iterations):
+            q = energy.classic_step(model, q)
+        torch.testing.assert_close(log_q[n].exp().flatten(1).T, q)
+
+
+def test_gradients_of_the_whole_step():
+    mrf = MRF(2, window=4, context=3, components=2, sigma_color=0.4, sigma_space=2.5).double()
+    random_mu(mrf)
+    log_p = torch.randn(1, 2, 4, 5, dtype=torch.float64).log_softmax(1).requires_grad_()
+    image = torch.rand(1, 3, 4, 5, dtype=torch.float64)
+    names, parameters = zip(*mrf.named_parameters(), strict=True)
+
+    def step(log_p, *values):
+        return torch.func.functional_call(mrf, dict(zip(names, values, strict=True)), (log_p, image))
+
+    assert torch.autograd.gradcheck(step, (log_p, *parameters))
+
+
+def test_without_penalty_a_new_mrf_changes_nothing():
+    log_p, image = scene(dtype=torch.float32)
+    torch.testing.assert_close(MRF(3, penalty=0.0)(log_p, image), log_p)
+
+
+def test_a_new_mixture_is_exactly_the_potts_step():
+    log_p, image = scene(size=(16, 16), dtype=torch.float32)
+    mrf = MRF(3)
+    mixture = mrf(log_p, image)
+    mrf.label_contexts.potts_only = True
+    torch.testing.assert_close(mixture, mrf(log_p, image), rtol=0, atol=2e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    labels=st.sampled_from([2, 11, 150]),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    scale=st.sampled_from([0.0, 1.0, 1e4, 1e30]),
+    level=st.sampled_from([0.0, 0.5, 1.0]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    kernel=st.sampled_from(["gaussian", "euclidean"]),
+)
+def test_any_finite_input_gives_a_distribution(labels, height, width, scale, level, dtype, kernel):
+    log_p = (scale * torch.randn(1, labels, height, width)).to(dtype).log_softmax(1)
+    mrf = MRF(labels, context=3, kernel=kernel)
+    log_q = mrf(log_p, torch.full((1, 3, height, width), level, dtype=dtype))
+    assert log_q.dtype == dtype
+    assert not log_q.isnan().any()
+    torch.testing.assert_close(log_q.float().exp().sum(1), torch.ones(1, height, width), rtol=0.03, atol=0.03)
+
+
+def test_errors_say_what_was_received():
+    with pytest.raises(InputError, match="iterations must be at least 1, got 0"):
+        MRF(3, iterations=0)
+    with pytest.raises(InputError, match="sigma_color must be positive"):
+        MRF(3, sigma_color=0)
+    with pytest.raises(InputError, match=r"log_p must be \(N,3,H,W\)"):
+        MRF(3)(torch.zeros(1, 4, 5, 5), torch.zeros(1, 3, 5, 5))

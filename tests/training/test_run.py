@@ -1,0 +1,115 @@
+"""A run: it can be stopped anywhere, explains itself, and says what is wrong with its recipe."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from dpn import load
+from dpn.cli import main
+from dpn.errors import InputError
+from dpn.training import Recipe, train
+from dpn.training.folder import RunFolder
+from dpn.training.recipe import DataRecipe, MRFRecipe, StageRecipe, StagesRecipe
+
+TINY = {"batch": 2, "validate_every": 2, "optimizer": "adam", "lr": 0.01}
+
+
+def tiny(**stages: StageRecipe) -> Recipe:
+    return Recipe(
+        data=DataRecipe(crop=33, val_images=2, workers=0),
+        mrf=MRFRecipe(components=2, window=5, context=3, context_dilation=4),
+        stages=StagesRecipe(**{name: StageRecipe(steps=0) for name in vars(StagesRecipe())} | stages),
+        checkpoint_every=2,
+    )
+
+
+@pytest.fixture
+def small_data(monkeypatch):
+    """Four scenes instead of the whole made-up set."""
+    from dpn.data import scenes
+
+    monkeypatch.setattr("dpn.training.run.open_data", lambda name, root, split: scenes(4, size=48, split=split))
+
+
+@pytest.mark.parametrize("lattices", [None, 2])
+def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path, small_data, monkeypatch, lattices):
+    recipe = tiny(
+        unary=StageRecipe(steps=3, **TINY),
+        triple_penalty=StageRecipe(steps=2, **TINY),
+        label_contexts=StageRecipe(steps=5, lattices=lattices, **TINY),
+        joint=StageRecipe(steps=2, **TINY),
+    )
+    whole = train(recipe, tmp_path / "whole")
+    log = RunFolder.log
+    for stage, step in (("unary", 3), ("label_contexts", 3), ("joint", 1)):
+
+        def killed(self, at_stage, at_step, *rest, stage=stage, step=step):
+            log(self, at_stage, at_step, *rest)
+            if (at_stage, at_step) == (stage, step):
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(RunFolder, "log", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "killed")
+    monkeypatch.setattr(RunFolder, "log", log)
+    resumed = train(recipe, tmp_path / "killed")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert (tmp_path / "killed" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
+def test_a_run_leaves_a_folder_that_explains_itself(tmp_path, small_data):
+    recipe = tiny(
+        unary=StageRecipe(steps=2, **TINY),
+        triple_penalty=StageRecipe(steps=2, **TINY),
+        label_contexts=StageRecipe(steps=2, **TINY),
+    )
+    train(recipe, tmp_path / "run")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["mrf"]["window"] == 5
+    about = json.loads((tmp_path / "run" / "about.json").read_text())
+    assert about["seed"] == 0 and about["versions"]["torch"] == torch.__version__
+    table = (tmp_path / "run" / "stages.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["unary", "triple_penalty", "label_contexts"]
+    pictures = {path.name for path in (tmp_path / "run" / "pictures").iterdir()}
+    assert {"curves.png", "compatibility.png"} < pictures and len(pictures) == 4
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
+    assert load(tmp_path / "run", stage="triple_penalty").stage == "triple_penalty"
+
+
+def test_the_best_model_is_kept_and_is_never_worse_than_the_beginning(tmp_path, small_data):
+    ruinous = StageRecipe(steps=4, batch=2, optimizer="sgd", lr=50.0, clip=1e6, validate_every=1)
+    train(tiny(unary=StageRecipe(steps=2, **TINY), triple_penalty=ruinous), tmp_path / "run")
+    rows = json.loads((tmp_path / "run" / "stages.json").read_text())
+    assert rows[1]["miou"] >= rows[1]["before"] == pytest.approx(rows[0]["miou"])
+
+
+def test_a_folder_with_another_run_is_left_alone(tmp_path, small_data):
+    train(tiny(unary=StageRecipe(steps=1, **TINY)), tmp_path / "run")
+    with pytest.raises(InputError, match=r"another recipe \(stages.unary.steps differ\)"):
+        train(tiny(unary=StageRecipe(steps=2, **TINY)), tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("do not lose")
+    with pytest.raises(InputError, match="holds other files"):
+        train(tiny(unary=StageRecipe(steps=1, **TINY)), tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("mrf: {windw: 50}", "windw"),
+        ("mrf: {window: wide}", "mrf.window"),
+        ("stages: {unary: {optimizer: lion}}", "optimizer"),
+        ("mrf: [", "Problems parsing config"),
+    ],
+)
+def test_a_wrong_recipe_is_named_in_one_line(tmp_path, capsys, text, words):
+    config = tmp_path / "mine.yaml"
+    config.write_text(text)
+    assert main(["train", str(config), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert words in error and "mine.yaml" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,116 @@
+"""The four stages: each begins as the function that the one before ended as, and learns its own parameters alone."""
+
+import pytest
+import torch
+from torch import nn
+
+from dpn import DPN, MRF
+from dpn.errors import InputError
+from dpn.functional import label_contexts
+from dpn.model import STAGES
+from dpn.training.draws import Draws
+from dpn.training.lattices import on_lattices, prepare
+from dpn.training.recipe import StageRecipe
+from dpn.training.stages import begin, softmax_loss
+from dpn.unary import Wrap
+
+
+def network(labels: int = 4, **arguments) -> DPN:
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, labels, 3, padding=1))
+    mrf = MRF(labels, window=7, context=3, penalty=0.0, sigma_color=0.3, sigma_space=3.0, **arguments)
+    return DPN(Wrap(layers, labels=labels), mrf, stage="unary")
+
+
+def learn(model: DPN, stage: str, steps: int = 3) -> None:
+    groups = begin(model, stage, StageRecipe(lr=0.1))
+    optimizer = torch.optim.Adam(groups)
+    image, labels = torch.rand(2, 3, 20, 18), torch.randint(4, (2, 20, 18))
+    for _ in range(steps):
+        softmax_loss(model(image), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def test_a_stage_begins_as_exactly_the_function_that_the_last_one_ended_as():
+    model, image = network(components=5, context_dilation=2), torch.rand(1, 3, 20, 18)
+    for stage, following in zip(STAGES, STAGES[1:], strict=False):
+        learn(model, stage)
+        ended = model(image)
+        begin(model, following, StageRecipe())
+        torch.testing.assert_close(model(image), ended, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("stage", "learned"),
+    [
+        ("unary", {"unary"}),
+        ("triple_penalty", {"log_sigma_color", "log_sigma_space", "penalty"}),
+        ("label_contexts", {"deviation"}),
+        ("joint", {"unary", "log_sigma_color", "log_sigma_space", "penalty", "deviation"}),
+    ],
+)
+def test_a_stage_learns_its_own_parameters_alone(stage, learned):
+    model = network()
+    for earlier in STAGES[1 : STAGES.index(stage)]:
+        learn(model, earlier)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    learn(model, stage)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[0 if name.startswith("unary") else -1] for name in changed} == learned
+
+
+def test_all_components_of_the_mixture_learn():
+    model = network(components=3)
+    learn(model, "triple_penalty")
+    before = model.mrf.label_contexts.deviation.detach().clone()
+    learn(model, "label_contexts", steps=30)
+    moved = (model.mrf.label_contexts.deviation - before).abs().amax(dim=(0, 2, 3, 4))
+    assert (moved > 0.01).all()
+
+
+def test_train_from_leaves_the_lower_layers_alone():
+    model = network()
+    names = [name for name, _ in model.unary.named_parameters()]
+    part = names[2].rsplit(".", 1)[0]
+    begin(model, "joint", StageRecipe(train_from=part))
+    assert [p.requires_grad for p in model.unary.parameters()] == [False, False, True, True]
+    with pytest.raises(InputError, match="no part 'features.99'"):
+        begin(model, "joint", StageRecipe(train_from="features.99"))
+
+
+def test_void_pixels_have_no_part_in_the_loss():
+    log_q, labels = torch.randn(1, 3, 4, 4), torch.randint(3, (1, 4, 4))
+    labels[:, :2] = 255
+    expected = -log_q.log_softmax(1)[:, :, 2:].gather(1, labels[:, None, 2:]).mean()
+    torch.testing.assert_close(softmax_loss(log_q, labels), expected)
+    assert softmax_loss(log_q, torch.full((1, 4, 4), 255)) == 0
+
+
+def test_a_lattice_is_what_a_dilated_b13_gives_there():
+    model = network(components=2, context_dilation=3)
+    with torch.no_grad():
+        model.mrf.label_contexts.deviation.normal_()
+    log_p, s = torch.randn(1, 4, 20, 19), torch.rand(1, 4, 20, 19)
+    whole = log_p - label_contexts(s, model.mrf.label_contexts.mu, dilation=3)
+    for y in range(3):
+        for x in range(3):
+            there = on_lattices(model, log_p[..., y::3, x::3], s[..., y::3, x::3])
+            torch.testing.assert_close(there, whole[..., y::3, x::3])
+
+
+def test_prepared_lattices_mirror_together_and_fill_up_with_void():
+    labels = torch.arange(6, dtype=torch.uint8).view(1, 2, 3)
+    log_p = labels[:, None].half()
+    plain, mirrored = (prepare((log_p, log_p, labels), seed, size=4, flip=True) for seed in (0, 1))
+    assert plain[2][0, :2, :3].tolist() == labels[0].tolist()
+    assert mirrored[2][0, :2, :3].tolist() == labels[0].flip(-1).tolist()
+    assert torch.equal(mirrored[0][0, 0, :2, :3].long(), mirrored[2][0, :2, :3])
+    assert (plain[2][0, 2:] == 255).all()
+
+
+def test_every_epoch_draws_every_image_once_in_an_order_of_its_own():
+    draws = Draws(range(10), lambda item, seed: (item, seed), seed=3)
+    epochs = [[draws[10 * epoch + t][0] for t in range(10)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert len({draws[t][1] for t in range(30)}) == 30
