@@ -1,6 +1,9 @@
 """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step made of convolutions."""
 
-from dpn import data, functional, metrics, unary
+from importlib import import_module
+from types import ModuleType
+
+from dpn import data, functional, unary
 from dpn.errors import InputError
 from dpn.inference import Segmentation, segment
 from dpn.model import DPN
@@ -22,3 +25,10 @@ __all__ = [
     "segment",
     "unary",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`dpn.metrics` is imported when it is first used: torchmetrics takes longer than all the rest."""
+    if name == "metrics":
+        return import_module("dpn.metrics")
+    raise AttributeError(f"module 'dpn' has no attribute {name!r}")

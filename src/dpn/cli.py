@@ -1,119 +1,188 @@
 """The command line: every command reads its options here and calls one function of the package."""
 
+import re
 import sys
-from argparse import ArgumentError
-from collections.abc import Sequence
+from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from inspect import getdoc
 from pathlib import Path
 from time import strftime
 
 import numpy as np
 import torch
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 from PIL import Image
 from rich.console import Console
-from rich.table import Table as TerminalTable
+from rich.table import Table
 
 from dpn import __version__
-from dpn.data import list_images, open_data, voc_palette
+from dpn.data import list_images, open_data, read_image, voc_palette
 from dpn.errors import InputError
 from dpn.files import written_whole
-from dpn.inference import evaluate as evaluate_models
-from dpn.inference import segment as segment_image
-from dpn.metrics import Scores, Table
-from dpn.model import DPN
-from dpn.plots import strip, tint
-from dpn.storage import load, saved_stages
+from dpn.inference.segmentation import SIZE
+from dpn.inference.segmentation import segment as segment_image
+from dpn.storage import DEFAULT_MODEL, load, load_stages
 from dpn.terminal import progress_bar
 
-EXAMPLES = """examples:
-  dpn demo                                             three photographs, with the shipped network
-  dpn segment photo.jpg holiday/ --out results         masks and overlays of a photograph and a folder
-  dpn segment photo.jpg --stages                       and the strip: unary, + triple penalty, + label contexts, joint
-  dpn train                                            the four stages on made-up scenes; needs no data
-  dpn train configs/voc.yaml --data.root VOCdevkit     a recipe, on your copy of PASCAL VOC 2012
-  dpn evaluate runs/mine --data voc --data-root DIR    the table of its stages, and what each gains
-"""
+DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step.
+
+examples:
+  dpn demo                                           a cat, an astronaut, a motorbike; with the shipped network
+  dpn segment photo.jpg holiday/ --out results       a photograph, and a folder of them
+  dpn train                                          the four stages on made-up scenes; needs no data
+  dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains"""
+
+MODEL = "a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id"
+TITLES = {
+    "unary": "unary",
+    "triple_penalty": "+ triple penalty",
+    "label_contexts": "+ label contexts",
+    "joint": "joint tuning",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, or 2 after a mistake of the user's, which is told in one line on stderr."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    recipe = words[0] == "train" and len(words) > 1 and not words[1].startswith("-")
+    if recipe:
         words.insert(1, "--config")
     try:
-        parser = _parser()
+        parser = _parser(words[0])
         options = parser.instantiate(parser.parse_args(words))
-        return COMMANDS[options.command](options[options.command])
+        run, _ = COMMANDS[options.command]
+        return run(options[options.command])
     except InputError as error:
         return _complain(str(error))
     except ArgumentError as error:
-        config = f"{words[2]}: " if words[:2] == ["train", "--config"] and len(words) > 2 else ""
-        return _complain(f"{config}{error.message or error} (see dpn {words[0] if words else ''} --help)")
+        command = words[0] if words[0] in COMMANDS else ""
+        message = re.sub(r"<class '(\w+)'>|typing\.", r"\1", error.message)
+        return _complain(f"{f'{words[2]}: ' if recipe else ''}{message} (see dpn {command} --help)")
+    except OSError as error:
+        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         return _complain("stopped", 130)
 
 
 def segment(options: Namespace) -> int:
-    """Label every pixel of photographs: a mask, an overlay with a legend, names and shares."""
-    model = load(options.model, device=_device())
-    stages = _stages(options.model) if options.stages else {}
+    """Label every pixel of photographs.
+
+    For each photograph NAME it prints the labels found and their shares of the pixels, and writes
+      NAME_labels.png    the label of each pixel, a palette PNG in PASCAL VOC's colours
+      NAME_overlay.png   the photograph under its labels, with a legend
+      NAME_stages.png    with --stages: what each stage of training made of it, side by side
+    A file of a folder that cannot be read is named on stderr and left out; the exit code is 2 then.
+
+    examples:
+      dpn segment photo.jpg
+      dpn segment photo.jpg holiday/ --out results --stages
+      dpn segment photo.jpg --model runs/mine --size 1025
+    """
     images = list_images(options.images)
-    console, failed = Console(), 0
-    table = TerminalTable("image", "labels", "mask", "overlay")
+    device = _device()
+    networks = load_stages(options.model, device=device) if options.stages else {"": load(options.model, device=device)}
+    table, unread = Table("image", "labels"), 0
     with progress_bar() as progress:
         for path, name in zip(progress.track(images, description="segment"), _names(images), strict=True):
             try:
-                found = segment_image(path, model, size=options.size)
-                mask, picture = found.save(options.out, name)
-                if stages:
-                    _save_strip(found.image, stages, options.out / f"{name}_stages.png", options.size)
+                image = read_image(path)
             except InputError as error:
-                failed += 1
-                progress.console.print(f"dpn: {error}", style="red", highlight=False, soft_wrap=True)
+                unread += 1
+                _complain(str(error))
                 continue
-            shares = ", ".join(f"{label} {100 * share:.0f} %" for label, share in found.shares.items())
-            table.add_row(str(path), shares, str(mask), str(picture))
+            labels = {}
+            for stage, network in networks.items():
+                found = segment_image(image, network, size=options.size)
+                labels[stage] = found.labels
+            found.save(options.out, name)
+            if options.stages:
+                _save_strip(options.out / f"{name}_stages.png", image, labels)
+            table.add_row(str(path), ", ".join(f"{label} {100 * share:.1f} %" for label, share in found.shares.items()))
     if table.row_count:
+        console = Console(markup=False, highlight=False)
         console.print(table)
-    return 2 if failed else 0
+        kinds = ("labels", "overlay", "stages") if options.stages else ("labels", "overlay")
+        files = ", ".join(f"NAME_{kind}.png" for kind in kinds)
+        console.print(f"{table.row_count} of {len(images)} photographs, in {options.out}: {files}", soft_wrap=True)
+    return 2 if unread else 0
 
 
 def train(options: Namespace) -> int:
-    """Train the four stages of a Deep Parsing Network by a recipe; without one, on made-up scenes."""
+    """Train the four stages of a Deep Parsing Network.
+
+    The unary network (b1 - b11), the triple penalty (b12), the label contexts (b13, b14), everything jointly: each stage
+    begins as the function that the last one ended as. A recipe is a YAML file of the options below, as --print_config
+    prints it; options that are given after it replace its values. The options of --stages.triple_penalty, .label_contexts
+    and .joint are those of --stages.unary.
+
+    The run's folder explains itself: config.yaml, about.json, log.csv, stages.md, TensorBoard events, pictures, and
+    model.safetensors for the other commands. A run that was stopped goes on when it is started again with the same --out.
+
+    examples:
+      dpn train                                               on made-up scenes; needs no data
+      dpn train configs/voc.yaml --data.root VOCdevkit --out runs/mine
+      dpn train configs/voc.yaml --mrf.components 1 --stages.joint.lr 1e-5
+      dpn train --print_config > mine.yaml                    every option, to begin a recipe with
+    """
     from dpn.training import Recipe
     from dpn.training import train as train_network
 
     out = options.out or Path("runs") / strftime("%Y-%m-%d_%H-%M-%S")
     train_network(Recipe(**{field.name: options[field.name] for field in fields(Recipe)}), out)
-    Console().print(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
+    print(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
     return 0
 
 
 def evaluate(options: Namespace) -> int:
-    """Measure a network on a data set: mIoU of every stage of it, gains with intervals, boundary band, labels."""
-    data = open_data(options.data, root=options.data_root, split=options.split)
-    stages = _stages(options.model)
-    wanted = options.stages or list(stages)
-    if unknown := [stage for stage in wanted if stage not in stages]:
-        raise InputError(f"{options.model}: was not saved with stage {unknown[0]!r}; it has {', '.join(stages)}")
+    """Measure a network on a data set: a row for each stage of its training.
+
+    Each row has the mean IoU over the data set, its gain over the first row and over the one above with 95 % intervals
+    (paired bootstrap over images), and the accuracy within 5 pixels of a boundary; then the IoU of every label. With
+    --out it writes table.md, table.csv, and STAGE.npz: the scores of each image, to be laid --beside another run.
+
+    examples:
+      dpn evaluate voc --data voc --data-root VOCdevkit --out results/voc
+      dpn evaluate runs/mine --data folder --data-root my_photographs --split test
+      dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf.npz
+    """
+    from dpn.inference.evaluate import evaluate as evaluate_networks
+    from dpn.metrics import Scores
+    from dpn.metrics import Table as ScoreTable
+
+    networks = load_stages(options.model, device=_device())
+    if unknown := [stage for stage in options.stages or [] if stage not in networks]:
+        raise InputError(f"{options.model}: was not saved with stage {unknown[0]!r}; it has {', '.join(networks)}")
+    networks = {stage: network for stage, network in networks.items() if stage in (options.stages or networks)}
+    labels = next(iter(networks.values())).labels if options.data == "folder" else None
+    data = open_data(options.data, root=options.data_root, split=options.split, labels=labels)
     beside = {path.stem: Scores.load(path) for path in options.beside}
-    scores = evaluate_models({stage: stages[stage] for stage in wanted}, data).scores
-    table = Table.of(scores | beside)
-    table.print()
+    if taken := networks.keys() & beside.keys():
+        raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        for name, score in scores.items():
-            score.save(options.out / f"{name}.npz")
+    scores = evaluate_networks(networks, data).scores
+    table = ScoreTable.of(scores | beside)
+    table.print()
+    if options.out:
+        for stage, of_stage in scores.items():
+            of_stage.save(options.out / f"{stage}.npz")
         table.csv(options.out / "table.csv")
         with written_whole(options.out / "table.md") as temporary:
             temporary.write_text(table.markdown())
-        Console().print(f"saved in {options.out}")
+        print(f"{options.out}: table.md, table.csv, and {', '.join(f'{stage}.npz' for stage in scores)}")
     return 0
 
 
 def demo(options: Namespace) -> int:
-    """Segment a cat, an astronaut and a motorbike with the shipped network; prints where the pictures are."""
+    """Segment scikit-image's cat, astronaut and motorbike with the shipped network.
+
+    Prints what was found and where the pictures are; see dpn segment --help for what they show.
+
+    examples:
+      dpn demo
+      dpn demo --out somewhere/else
+    """
     from skimage import data
 
     photographs = options.out / "photographs"
@@ -123,75 +192,92 @@ def demo(options: Namespace) -> int:
         "astronaut": data.astronaut(),
         "motorbike": data.stereo_motorcycle()[0],
     }.items():
-        Image.fromarray(pixels).save(photographs / f"{name}.png")
-    words = ["segment", str(photographs), "--out", str(options.out), "--stages"]
-    return main(words)
-
-
-COMMANDS = {"segment": segment, "train": train, "evaluate": evaluate, "demo": demo}
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="dpn",
-        description="Deep Parsing Network: semantic segmentation with one learned mean-field step.",
-        epilog=EXAMPLES,
-        version=__version__,
-        exit_on_error=False,
-    )
-    commands = parser.add_subcommands(dest="command", required=True)
-    for name, options in OPTIONS.items():
-        summary = COMMANDS[name].__doc__
-        command = ArgumentParser(description=summary, exit_on_error=False)
-        options(command)
-        commands.add_subcommand(name, command, help=summary)
-    return parser
+        with written_whole(photographs / f"{name}.png") as temporary:
+            Image.fromarray(pixels).save(temporary)
+    return segment(Namespace(images=[photographs], out=options.out, model=DEFAULT_MODEL, stages=True, size=SIZE))
 
 
 def _segment_options(parser: ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, help="photographs, or folders of them")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder for what comes out")
+    parser.usage = "dpn segment IMAGE... [--out FOLDER] [--model MODEL] [--stages] [--size PIXELS]"
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="photographs, or folders of them")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results"), help="where to write")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL)
+    parser.add_argument("--stages", action="store_true", help="also draw what each stage of training made of it")
     parser.add_argument(
-        "--model", default="voc", help="a shipped name, a training run's folder, a safetensors file, a hub id"
-    )
-    parser.add_argument(
-        "--stages", action="store_true", help="also save what each stage of training made of it, side by side"
-    )
-    parser.add_argument(
-        "--size", type=int, default=513, help="longer side in pixels at which the network sees a photograph"
+        "--size",
+        metavar="PIXELS",
+        type=int,
+        default=SIZE,
+        help="the longer side at which the network sees a photograph; a smaller one is not enlarged",
     )
 
 
 def _train_options(parser: ArgumentParser) -> None:
     from dpn.training import Recipe
 
-    parser.add_argument("--config", action=ActionConfigFile, help="a recipe; `dpn train FILE` is short for it")
-    parser.add_argument(
-        "--out", type=Path, help="the run's folder; a run that was stopped goes on (default: runs/<now>)"
-    )
+    parser.usage = "dpn train [RECIPE] [--out FOLDER] [--OPTION VALUE ...]"
+    parser.add_argument("--config", metavar="RECIPE", action=ActionConfigFile, help="the same as RECIPE after train")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="the run's folder (default: runs/ and the time)")
     parser.add_class_arguments(Recipe)
 
 
 def _evaluate_options(parser: ArgumentParser) -> None:
-    parser.add_argument("model", help="a shipped name, a training run's folder, a safetensors file, a hub id")
-    parser.add_argument("--data", required=True, help="voc, camvid, folder or scenes")
-    parser.add_argument("--data-root", type=Path, help="where it lies (default: the environment variable DPN_DATA)")
-    parser.add_argument("--split", default="val", help="which part of it")
-    parser.add_argument("--stages", nargs="+", help="only these stages (default: all that the model was saved with)")
-    parser.add_argument("--beside", nargs="+", type=Path, default=[], help="files of scores that an earlier run saved")
-    parser.add_argument("--out", type=Path, help="folder for table.md, table.csv and a file of scores for each stage")
+    parser.usage = "dpn evaluate MODEL --data NAME [--data-root FOLDER] [--split SPLIT] [--out FOLDER] ..."
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("--data", metavar="NAME", required=True, help="voc, camvid, folder (your own) or scenes (made up)")
+    parser.add_argument("--data-root", metavar="FOLDER", type=Path, help="where the data lie (default: what DPN_DATA names)")
+    parser.add_argument("--split", default="val", help="which part of the data")
+    parser.add_argument("--stages", metavar="STAGE", nargs="+", help="which rows (default: every stage it was saved with)")
+    parser.add_argument(
+        "--beside", metavar="FILE", nargs="+", type=Path, default=[], help="scores of other systems, as rows below"
+    )
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: only print)")
 
 
 def _demo_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("results/demo"), help="folder for what comes out")
+    parser.usage = "dpn demo [--out FOLDER]"
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/demo"), help="where to write")
 
 
-OPTIONS = {"segment": _segment_options, "train": _train_options, "evaluate": _evaluate_options, "demo": _demo_options}
+COMMANDS: dict[str, tuple[Callable[[Namespace], int], Callable[[ArgumentParser], None]]] = {
+    "segment": (segment, _segment_options),
+    "train": (train, _train_options),
+    "evaluate": (evaluate, _evaluate_options),
+    "demo": (demo, _demo_options),
+}
 
 
-def _stages(source: str) -> dict[str, DPN]:
-    """The network at every stage that it was saved with."""
-    return {stage: load(source, stage=stage, device=_device()) for stage in saved_stages(source)}
+class _Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Keeps the lines of descriptions, tells defaults where there is something to tell, and lists a stage's options once."""
+
+    def add_argument(self, action: Action) -> None:
+        if not action.dest.startswith(("stages.triple_penalty", "stages.label_contexts", "stages.joint")):
+            super().add_argument(action)
+
+    def _get_help_string(self, action: Action) -> str:
+        text = action.help or ""
+        told = "default: " in text or any(action.default is nothing for nothing in (None, False, SUPPRESS))
+        return text if told or action.default == [] else f"{text} (default: %(default)s)"
+
+
+def _parser(command: str) -> ArgumentParser:
+    """All commands, and the options of one of them: those of `train` need the whole of dpn.training."""
+    parser = ArgumentParser(
+        prog="dpn",
+        usage="dpn COMMAND ...",
+        description=DESCRIPTION,
+        version=__version__,
+        exit_on_error=False,
+        formatter_class=_Help,
+    )
+    commands = parser.add_subcommands(dest="command", required=True)
+    for name, (run, add_options) in COMMANDS.items():
+        text = getdoc(run) or ""
+        of_command = ArgumentParser(description=text, exit_on_error=False, formatter_class=_Help)
+        if name == command:
+            add_options(of_command)
+        commands.add_subcommand(name, of_command, help=text.splitlines()[0])
+    return parser
 
 
 def _device() -> str:
@@ -210,11 +296,16 @@ def _names(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def _save_strip(image: np.ndarray, stages: dict[str, DPN], path: Path, size: int) -> None:
-    panels = [("image", image)]
-    for stage, model in stages.items():
-        title = stage.replace("_", " ")
-        panels.append((title, tint(image, segment_image(image, model, size=size).labels, voc_palette(), alpha=0.8)))
+def _save_strip(path: Path, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+    """Fig. 5: the photograph and what each stage made of it, side by side, at most 640 pixels each."""
+    from dpn.plots import strip, tint
+
+    pictures = {"image": image} | {TITLES[s]: tint(image, labels[s], voc_palette(), alpha=0.8) for s in labels}
+    panels = []
+    for title, pixels in pictures.items():
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((640, 640))
+        panels.append((title, np.asarray(picture)))
     with written_whole(path) as temporary:
         Image.fromarray(strip(panels)).save(temporary)
 

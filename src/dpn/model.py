@@ -9,10 +9,8 @@ b15         softmax(log p - o14)                            dpn.mrf.mean_field
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import torch
-from huggingface_hub import ModelHubMixin
 from torch import Tensor, nn
 
 from dpn.errors import InputError
@@ -22,11 +20,11 @@ from dpn.unary import UnaryNetwork
 STAGES = ("unary", "triple_penalty", "label_contexts", "joint")
 
 
-class DPN(nn.Module, ModelHubMixin):
+class DPN(nn.Module):
     """Table 1(b): image (N,3,H,W), RGB in [0,1] -> log q (N,L,H,W).
 
     It is trained in four stages (Section 3.3), each of which adds layers or learns more of them; `stage` says which function
-    the network is: "unary" ends at b11, "triple_penalty" is b12 under a Potts model, "label_contexts" and "joint" are the whole.
+    the network is: "unary" ends at b11, "triple_penalty" has b12 under a Potts model, "label_contexts" and "joint" all layers.
 
     Args:
         unary: b1 to b11, a `dpn.unary.UnaryNetwork`; `dpn.unary.Wrap` makes one of any network.
@@ -36,20 +34,20 @@ class DPN(nn.Module, ModelHubMixin):
 
     Attributes:
         labels: the names, a tuple.
+        stage: as given; may be set.
 
     Raises:
         InputError: if the parts differ in their number of labels, or the stage is unknown.
 
     Example:
+        >>> import torch
         >>> from dpn.unary import Wrap
         >>> model = DPN(Wrap(nn.Conv2d(3, 4, 3, padding=1), labels=4), MRF(4, window=5, context=3))
         >>> model(torch.rand(1, 3, 16, 20)).shape
         torch.Size([1, 4, 16, 20])
     """
 
-    def __init__(
-        self, unary: UnaryNetwork, mrf: MRF, *, labels: Sequence[str] | None = None, stage: str = "joint"
-    ) -> None:
+    def __init__(self, unary: UnaryNetwork, mrf: MRF, *, labels: Sequence[str] | None = None, stage: str = "joint") -> None:
         super().__init__()
         self.unary, self.mrf = unary, mrf
         self.labels = tuple(labels) if labels is not None else tuple(str(u) for u in range(mrf.labels))
@@ -74,27 +72,26 @@ class DPN(nn.Module, ModelHubMixin):
         log_p = self.unary(image)
         return log_p if self.stage == "unary" else self.mrf(log_p, image)
 
-    @torch.no_grad()
-    def by_stage(self, image: Tensor) -> dict[str, Tensor]:
-        """What each stage up to the present one makes of the image with the present parameters: {stage: log q (N,L,H,W)}."""
-        present = self.stage
-        log_p = self.unary(image)
-        outputs = {"unary": log_p}
-        try:
-            for stage in STAGES[1 : STAGES.index(present) + 1]:
-                self.stage = stage
-                outputs[stage] = outputs["label_contexts"] if stage == "joint" else self.mrf(log_p, image)
-        finally:
-            self.stage = present
-        return outputs
-
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes `folder`/model.safetensors, which `from_pretrained` and `dpn.load` open; makes the folder."""
         from dpn.storage import save
 
-        save(self, save_directory / "model.safetensors")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save(self, Path(folder) / "model.safetensors")
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **options: Any) -> "DPN":
+    def from_pretrained(cls, source: Path | str) -> "DPN":
+        """`dpn.load`, under the name that the Hugging Face hub's users know."""
         from dpn.storage import load
 
-        return load(model_id)
+        return load(source)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
+        """Uploads the network to the Hugging Face hub, from where `dpn.load(repo_id)` opens it; returns the commit's URL."""
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return api.upload_folder(repo_id=repo_id, folder_path=folder)

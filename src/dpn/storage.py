@@ -1,24 +1,26 @@
 """A DPN in one safetensors file: the network as its last stage left it, and what differed in the stages before."""
 
 import json
+import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.model import DPN, STAGES
 from dpn.mrf import MRF
-from dpn.unary import UNARY_NETWORKS, UnaryNetwork
+from dpn.unary import UNARY_NETWORKS
 from dpn.unary.base import load_exactly
 
 FORMAT = 1
 DEFAULT_MODEL = "voc"
+SHIPPED = Path(__file__).parent / "models"
 
 
 def save(
@@ -31,41 +33,47 @@ def save(
     """Writes a DPN to one safetensors file, from which `load` rebuilds it.
 
     Args:
-        model: the network; its unary must be one of dpn.unary's own (a wrapped one cannot be rebuilt: save the MRF's state dict).
+        model: the network; its unary must be one of dpn.unary's own (a wrapped one cannot be rebuilt).
         path: the file.
-        earlier: state dicts of the network as earlier stages left it, {stage: state dict}. Only the tensors that those stages
-            use and that differ from the final ones are stored.
+        earlier: the state dicts that earlier stages left, {stage: state dict}, in order. Of each only the tensors that the
+            stage uses and that the next one changed are stored.
         dtype: floating-point tensors are stored so (torch.float16 halves the file); None keeps them.
 
     Raises:
-        InputError: if the unary cannot be rebuilt.
+        InputError: if the unary cannot be rebuilt, the stages are out of order, or the file cannot be written.
 
     Example:
+        >>> from tempfile import TemporaryDirectory
         >>> from dpn.unary import MobileNetV2
-        >>> save(DPN(MobileNetV2(labels=2), MRF(2, window=5), labels=["no", "yes"]), "small.safetensors")
-        >>> load("small.safetensors").labels
+        >>> with TemporaryDirectory() as folder:
+        ...     save(DPN(MobileNetV2(labels=2), MRF(2, window=5), labels=["no", "yes"]), f"{folder}/small.safetensors")
+        ...     load(f"{folder}/small.safetensors").labels
         ('no', 'yes')
     """
-    name = next((name for name, network in UNARY_NETWORKS.items() if type(model.unary) is network), None)
-    if name is None:
-        raise InputError(
-            f"{path}: a DPN over {type(model.unary).__name__} cannot be rebuilt from a file: save model.mrf.state_dict() and your network"
-        )
-    final = {key: _stored(value, dtype) for key, value in model.state_dict().items()}
-    tensors = dict(final)
-    for stage, state in (earlier or {}).items():
-        for key, value in state.items():
-            if _used(key, stage) and not torch.equal(kept := _stored(value, dtype), final[key]):
-                tensors[f"{stage}/{key}"] = kept
+    network = next((name for name, unary in UNARY_NETWORKS.items() if type(model.unary) is unary), None)
+    if network is None:
+        unary = type(model.unary).__name__
+        raise InputError(f"{path}: a DPN over {unary} cannot be rebuilt from a file; save model.mrf.state_dict() instead")
+    earlier = earlier or {}
+    stages = [*earlier, model.stage]
+    if stages != [stage for stage in STAGES if stage in stages]:
+        raise InputError(f"{path}: stages must be in the order {', '.join(STAGES)}, got {', '.join(stages)}")
+    state = {key: _stored(value, dtype) for key, value in model.state_dict().items()}
+    tensors = dict(state)
+    for stage in reversed(list(earlier)):
+        before = {key: _stored(value, dtype) for key, value in earlier[stage].items() if _used(key, stage)}
+        changed = {key: value for key, value in before.items() if not torch.equal(value, state[key])}
+        tensors |= {f"{stage}/{key}": value for key, value in changed.items()}
+        state |= changed
     about = {
         "format": FORMAT,
-        "unary": {"network": name} | model.unary.arguments,
+        "unary": {"network": network} | model.unary.arguments,
         "mrf": model.mrf.arguments,
         "labels": model.labels,
-        "stages": [*(earlier or {}), model.stage],
+        "stages": stages,
     }
     with written_whole(path) as temporary:
-        save_file(tensors, temporary, {"dpn": json.dumps(about)})
+        temporary.write_bytes(to_bytes(tensors, {"dpn": json.dumps(about)}))
 
 
 def load(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, device: str | torch.device = "cpu") -> DPN:
@@ -81,74 +89,46 @@ def load(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, device
         InputError: if there is no such model, or the file is damaged, of another kind or lacks the stage.
 
     Example:
-        >>> load("no-such-model")
+        >>> load("no-such-model")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        dpn.errors.InputError: no-such-model: no such file or folder, nor a shipped model (voc) or a hub id (owner/name)
+        dpn.errors.InputError: no-such-model: no such file or folder, nor a shipped model (...) or a hub id (owner/name)
     """
     path = _find(source)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error}): train or download it again") from error
-    try:
-        about = json.loads(metadata["dpn"])
-        labels, stages = about["labels"], about["stages"]
-        unary_arguments, mrf_arguments = dict(about["unary"]), about["mrf"]
-        unary: UnaryNetwork = UNARY_NETWORKS[unary_arguments.pop("network")](**unary_arguments)
-        model = DPN(unary, MRF(**mrf_arguments), labels=labels, stage=stages[-1])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: holds no Deep Parsing Network of this version ({error!r}): was it saved by dpn?"
-        ) from error
-    stage = stage or stages[-1]
-    if stage not in stages:
-        raise InputError(f"{path}: was not saved with stage {stage!r}; it has {', '.join(stages)}")
-    state = {key: value for key, value in tensors.items() if "/" not in key}
-    state |= {key.removeprefix(f"{stage}/"): value for key, value in tensors.items() if key.startswith(f"{stage}/")}
-    try:
-        load_exactly(model, state)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    model.stage = stage
-    return model.eval().to(device)
+    about, tensors = _read(path)
+    return _network(path, about, tensors, stage or about["stages"][-1]).to(device)
 
 
-def saved_stages(source: str | Path) -> list[str]:
-    """The stages that a saved model can be opened at, in order.
+def load_stages(source: str | Path = DEFAULT_MODEL, *, device: str | torch.device = "cpu") -> dict[str, DPN]:
+    """Opens a trained DPN at every stage that it was saved with: {stage: network}, in order.
+
+    Args:
+        source: as `load` takes it.
+        device: where to put them.
 
     Raises:
         InputError: as `load`.
     """
     path = _find(source)
-    load(path)
-    with safe_open(path, framework="pt") as file:
-        return list(json.loads(file.metadata()["dpn"])["stages"])
+    about, tensors = _read(path)
+    return {stage: _network(path, about, tensors, stage).to(device) for stage in about["stages"]}
 
 
 def shipped_models() -> list[str]:
     """The names of the models inside the package."""
-    return sorted(
-        path.name.removesuffix(".safetensors") for path in _shipped().iterdir() if path.suffix == ".safetensors"
-    )
-
-
-def _shipped() -> Path:
-    return Path(str(resources.files("dpn") / "models"))
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
 def _find(source: str | Path) -> Path:
     path = Path(source)
     if path.is_dir():
         if not (path / "model.safetensors").is_file():
-            raise InputError(f"{path}: the folder holds no model.safetensors: has the training run finished a stage?")
+            raise InputError(f"{path}: the folder holds no model.safetensors; has the training run finished a stage?")
         return path / "model.safetensors"
     if path.is_file():
         return path
     if str(source) in shipped_models():
-        return _shipped() / f"{source}.safetensors"
-    if str(source).count("/") == 1 and not path.suffix and not path.is_absolute():
+        return SHIPPED / f"{source}.safetensors"
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix != ".safetensors":
         return _from_hub(str(source))
     shipped = ", ".join(shipped_models())
     raise InputError(f"{source}: no such file or folder, nor a shipped model ({shipped}) or a hub id (owner/name)")
@@ -159,9 +139,47 @@ def _from_hub(name: str) -> Path:
 
     try:
         return Path(hf_hub_download(name, "model.safetensors"))
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{name}: not a file here, and the hub gave no model.safetensors ({reason})") from error
+    except Exception as error:  # the hub's own, its HTTP client's, OSError, ...
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"{name}: no file or folder here, and no model.safetensors from the hub ({reason})") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a file says about its network, and all its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}); train or download it again") from error
+    try:
+        about = json.loads(metadata["dpn"])
+        written, _ = about["format"], about["stages"][-1]
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a safetensors file, but not of a DPN; give one that dpn.save wrote") from error
+    if written != FORMAT:
+        raise InputError(f"{path}: of format {written}, but this version of dpn reads format {FORMAT}; install another one")
+    return about, tensors
+
+
+def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage: str) -> DPN:
+    stages = about["stages"]
+    if stage not in stages:
+        raise InputError(f"{path}: was not saved with stage {stage!r}; it has {', '.join(stages)}")
+    try:
+        arguments = dict(about["unary"])
+        unary = UNARY_NETWORKS[arguments.pop("network")](**arguments)
+        model = DPN(unary, MRF(**about["mrf"]), labels=about["labels"], stage=stage)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: describes no network of this version of dpn ({error}); train it again") from error
+    state = {key: value for key, value in tensors.items() if "/" not in key}
+    for later in reversed(stages[stages.index(stage) :]):
+        state |= {key.removeprefix(f"{later}/"): value for key, value in tensors.items() if key.startswith(f"{later}/")}
+    try:
+        load_exactly(model, state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return model.eval()
 
 
 def _used(key: str, stage: str) -> bool:

@@ -5,7 +5,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """A progress bar with the count, the time gone and the time left; on stderr unless a console is given."""
+    """A progress bar with the count, the time gone and the time left; silent where nobody watches.
+
+    Args:
+        console: where to draw it; None is stderr.
+
+    Example:
+        >>> with progress_bar() as progress:
+        ...     sum(progress.track([1, 2, 3], description="add"))
+        6
+    """
+    console = console or Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -13,5 +23,6 @@ def progress_bar(console: Console | None = None) -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console or Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )

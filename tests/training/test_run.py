@@ -30,7 +30,7 @@ def small_data(monkeypatch):
     """Four scenes instead of the whole made-up set."""
     from dpn.data import scenes
 
-    monkeypatch.setattr("dpn.training.run.open_data", lambda name, root, split: scenes(4, size=48, split=split))
+    monkeypatch.setattr("dpn.training.run.open_data", lambda name, root, split, labels=None: scenes(4, size=48, split=split))
 
 
 @pytest.mark.parametrize("lattices", [None, 2])

@@ -1,6 +1,5 @@
-"""Trained networks at work: on a photograph, on a folder, on a data set."""
+"""Trained networks at work: on a photograph (segmentation), on a data set (evaluate)."""
 
-from dpn.inference.evaluate import evaluate
 from dpn.inference.segmentation import Segmentation, segment
 
-__all__ = ["Segmentation", "evaluate", "segment"]
+__all__ = ["Segmentation", "segment"]

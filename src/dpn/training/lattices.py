@@ -10,8 +10,9 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Subset
 
-from dpn.data import VOID, SegmentationData
+from dpn.data import VOID, Sample
 from dpn.functional import label_contexts
 from dpn.model import DPN
 from dpn.training.draws import mix
@@ -28,7 +29,7 @@ class Lattices(Sequence[tuple[Tensor, Tensor, Tensor]]):
         progress: shows how far it is.
     """
 
-    def __init__(self, model: DPN, data: SegmentationData, *, count: int, seed: int, progress: Progress) -> None:
+    def __init__(self, model: DPN, data: Subset[Sample], *, count: int, seed: int, progress: Progress) -> None:
         dilation = model.mrf.label_contexts.dilation
         device = next(model.parameters()).device
         self.kept: list[tuple[Tensor, Tensor, Tensor]] = []

@@ -52,7 +52,8 @@ class DataRecipe:
         root: the data's folder; None for scenes, or where DPN_DATA says it.
         train: split to train on.
         val: split to choose on.
-        val_images: how many images of the validation split to choose on, spread evenly over it; None is all.
+        train_images: how many images of the training split to train on, spread evenly over it; None is all.
+        val_images: how many images of the validation split to choose on, likewise.
         crop: side of the square that is cut out of each training image, in pixels.
         scale: the image is first resized by a factor between these.
         flip: mirror half of the images.
@@ -64,9 +65,10 @@ class DataRecipe:
     root: Path | None = None
     train: str = "train"
     val: str = "val"
+    train_images: int | None = None
     val_images: int | None = None
-    crop: int = 321
-    scale: tuple[float, float] = (0.5, 2.0)
+    crop: int = 128
+    scale: tuple[float, float] = (0.8, 1.25)
     flip: bool = True
     colour: float = 0.1
     workers: int = 2
@@ -74,7 +76,7 @@ class DataRecipe:
 
 @dataclass
 class StageRecipe:
-    """How one of the four stages is trained; 0 steps leave it out.
+    """How one of the four stages is trained; 0 steps leave it out (or the unary as it begins).
 
     Attributes:
         steps: gradient steps.
@@ -110,18 +112,23 @@ class StageRecipe:
     lattices: int | None = None
 
 
+def _scenes(steps: int, *, lr: float) -> StageRecipe:
+    return StageRecipe(steps, batch=16, optimizer="adam", lr=lr, validate_every=max(1, steps // 4))
+
+
 @dataclass
 class StagesRecipe:
-    """Section 3.3: the unary alone; b12 added; b13 and b14 added; everything together."""
+    """Section 3.3: the unary alone; b12 added; b13 and b14 added; everything together. The defaults suit the made-up scenes."""
 
-    unary: StageRecipe = field(default_factory=StageRecipe)
-    triple_penalty: StageRecipe = field(default_factory=StageRecipe)
-    label_contexts: StageRecipe = field(default_factory=StageRecipe)
-    joint: StageRecipe = field(default_factory=StageRecipe)
+    unary: StageRecipe = field(default_factory=lambda: _scenes(400, lr=1e-3))
+    triple_penalty: StageRecipe = field(default_factory=lambda: _scenes(40, lr=0.1))
+    label_contexts: StageRecipe = field(default_factory=lambda: _scenes(200, lr=3e-3))
+    joint: StageRecipe = field(default_factory=lambda: _scenes(100, lr=3e-4))
 
     def planned(self) -> list[tuple[str, StageRecipe]]:
-        """The stages that have steps, in order."""
-        return [(name, recipe) for name in STAGES if (recipe := getattr(self, name)).steps > 0]
+        """The unary, which with 0 steps is measured and kept as it begins, and the stages that have steps, in order."""
+        stages = [(name, getattr(self, name)) for name in STAGES]
+        return [(name, recipe) for name, recipe in stages if name == "unary" or recipe.steps > 0]
 
 
 @dataclass

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
+from torch.utils.data import Subset
 
 from dpn import storage
-from dpn.data import open_data
+from dpn.data import Sample, SegmentationData, open_data
 from dpn.errors import InputError
 from dpn.model import DPN
 from dpn.mrf import MRF
@@ -62,10 +63,8 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
         InputError: if the folder holds a run of another recipe, or anything the recipe names does not serve.
     """
     console = console or Console()
-    data, validation = (
-        open_data(recipe.data.name, root=recipe.data.root, split=split)
-        for split in (recipe.data.train, recipe.data.val)
-    )
+    data = open_data(recipe.data.name, root=recipe.data.root, split=recipe.data.train)
+    validation = open_data(recipe.data.name, root=recipe.data.root, split=recipe.data.val, labels=data.labels)
     folder = RunFolder(out, as_plain(recipe))
     model = build(recipe, data.labels)
     fabric = Fabric(accelerator="auto", devices=1, precision=recipe.precision)
@@ -73,15 +72,15 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
     ends = {outcome.stage: storage.load(folder.model, stage=outcome.stage).state_dict() for outcome in folder.outcomes}
     if ends:
         model.load_state_dict(list(ends.values())[-1])
-    chosen = _spread(len(validation), recipe.data.val_images)
+    learned, chosen = _spread(data, recipe.data.train_images), _spread(validation, recipe.data.val_images)
     for stage, stage_recipe in recipe.stages.planned():
         if stage in ends:
             continue
         with progress_bar(console) as progress:
             if stage == "label_contexts" and stage_recipe.lattices:
-                work = on_frozen_lattices(recipe, model, data, validation, progress)
+                work = on_frozen_lattices(recipe, model, learned, chosen, progress)
             else:
-                work = on_crops(recipe, stage, model, data, validation, chosen, progress)
+                work = on_crops(recipe, stage, model, learned, chosen, progress)
             outcome = run_stage(
                 fabric,
                 model,
@@ -99,10 +98,10 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
         ends[stage] = {key: value.detach().clone() for key, value in model.state_dict().items()}
         console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
     models = {stage: storage.load(folder.model, stage=stage) for stage in ends}
-    folder.draw([validation[i] for i in chosen[:3]], models)
+    folder.draw([chosen[i] for i in range(min(3, len(chosen)))], models)
     return list(models.values())[-1]
 
 
-def _spread(length: int, count: int | None) -> list[int]:
-    count = min(count or length, length)
-    return [i * length // count for i in range(count)]
+def _spread(data: SegmentationData, count: int | None) -> Subset[Sample]:
+    count = min(count or len(data), len(data))
+    return Subset(data, [i * len(data) // count for i in range(count)])

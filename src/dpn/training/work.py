@@ -7,8 +7,9 @@ from functools import partial
 import torch
 from rich.progress import Progress
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
-from dpn.data import Augment, Sample, SegmentationData
+from dpn.data import Augment, Sample
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.training.draws import Draws, mix
@@ -35,12 +36,11 @@ def on_crops(
     recipe: Recipe,
     stage: str,
     model: DPN,
-    data: SegmentationData,
-    validation: SegmentationData,
-    chosen: list[int],
+    data: Subset[Sample],
+    validation: Subset[Sample],
     progress: Progress,
 ) -> Work:
-    """Any stage: the whole network on augmented crops, validated on the chosen ones of the validation images."""
+    """Any stage: the whole network on augmented crops, validated on whole images."""
     of_stage: StageRecipe = getattr(recipe.stages, stage)
     augment = Augment(
         crop=of_stage.crop or recipe.data.crop,
@@ -54,11 +54,11 @@ def on_crops(
         image, labels = batch
         return network(image), labels
 
-    return Work(draws, forward, partial(_miou, model, validation, chosen, progress))
+    return Work(draws, forward, partial(_miou, model, validation, progress))
 
 
 def on_frozen_lattices(
-    recipe: Recipe, model: DPN, data: SegmentationData, validation: SegmentationData, progress: Progress
+    recipe: Recipe, model: DPN, data: Subset[Sample], validation: Subset[Sample], progress: Progress
 ) -> Work:
     """Stage 3 on lattices (dpn.training.lattices), validated on the same share of the pixels of all validation images."""
     count = recipe.stages.label_contexts.lattices or 1
@@ -76,7 +76,7 @@ def on_frozen_lattices(
     @torch.no_grad()
     def validate() -> float:
         device = next(model.parameters()).device
-        metric = MeanIoU(len(validation.labels)).to(device)
+        metric = MeanIoU(model.mrf.labels).to(device)
         for log_p, s, labels in held_out:
             metric.update(on_lattices(model, log_p.to(device), s.to(device)), labels.to(device).long())
         return metric.compute().item()
@@ -84,18 +84,18 @@ def on_frozen_lattices(
     return Work(draws, forward, validate)
 
 
-def _augmented(data: SegmentationData, augment: Augment, index: int, seed: int) -> tuple[Tensor, Tensor]:
+def _augmented(data: Subset[Sample], augment: Augment, index: int, seed: int) -> tuple[Tensor, Tensor]:
     sample: Sample = augment(data[index], seed=seed)
     return sample.image, sample.labels
 
 
 @torch.no_grad()
-def _miou(model: DPN, data: SegmentationData, images: list[int], progress: Progress) -> float:
+def _miou(model: DPN, data: Subset[Sample], progress: Progress) -> float:
     device = next(model.parameters()).device
-    metric = MeanIoU(len(data.labels)).to(device)
+    metric = MeanIoU(model.mrf.labels).to(device)
     model.eval()
-    task = progress.add_task("validation", total=len(images))
-    for i in images:
+    task = progress.add_task("validation", total=len(data))
+    for i in range(len(data)):
         sample = data[i]
         metric.update(model(sample.image[None].to(device)), sample.labels[None].to(device))
         progress.advance(task)

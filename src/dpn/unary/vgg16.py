@@ -1,6 +1,7 @@
 """The paper's unary network: VGG16 as Table 1(b) extends it."""
 
 from collections.abc import Mapping
+from math import prod
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -92,24 +93,29 @@ class VGG16(UnaryNetwork):
             layer, _, kind = name.rpartition(".")
             if layer not in LEFT_OUT:
                 loaded[f"{PUBLISHED.get(layer, layer)}.{kind}"] = tensor
-        if fully_connected := {name: tensor for name, tensor in loaded.items() if name.startswith(("b9.", "b10."))}:
-            loaded |= _as_convolutions(fully_connected, self.width)
+        if "b9.0.bias" in loaded:
+            loaded |= _as_convolutions(loaded, len(loaded["b9.0.bias"]), self.width)
         load_exactly(self, loaded)
 
 
-def _as_convolutions(tensors: Mapping[str, Tensor], width: int) -> dict[str, Tensor]:
-    """fc6 and fc7, under the names of b9 and b10, as convolutions of `width` channels, evenly chosen."""
-    published = len(next(iter(tensors.values())))
+def _as_convolutions(loaded: Mapping[str, Tensor], published: int, width: int) -> dict[str, Tensor]:
+    """Those of b9 and b10 that have the size of fc6 and fc7 of `published` channels, as convolutions of `width` channels."""
     step, rest = divmod(published, width)
     if rest or not step:
         raise InputError(f"weights: fc6 has {published} channels, of which a width of {width} is no even part")
-    chosen = {name: tensor[::step] for name, tensor in tensors.items()}
-    for name, tensor in chosen.items():
-        if name == "b9.0.weight" and tensor.shape[1:] == (512 * 7 * 7,):
-            chosen[name] = tensor.reshape(-1, 512, 7, 7)
-        if name == "b10.0.weight":
-            chosen[name] = (tensor[:, ::step] * step).reshape(width, -1, 1, 1)
-    return chosen
+    shapes: dict[str, tuple[int, ...]] = {
+        "b9.0.weight": (published, 512, 7, 7),
+        "b9.0.bias": (published,),
+        "b10.0.weight": (published, published, 1, 1),
+        "b10.0.bias": (published,),
+    }
+    convolutions = {}
+    for name, shape in shapes.items():
+        if name in loaded and loaded[name].numel() == prod(shape):
+            convolutions[name] = loaded[name].reshape(shape)[::step]
+    if "b10.0.weight" in convolutions:
+        convolutions["b10.0.weight"] = convolutions["b10.0.weight"][:, ::step] * step
+    return convolutions
 
 
 def _convolutions(count: int, inputs: int, outputs: int, *, dilation: int = 1) -> nn.Sequential:

@@ -1,0 +1,283 @@
+"""The command line as a person uses it: what it writes, what it says, and the one line for each mistake."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from dpn import DPN, MRF, save, segment
+from dpn.cli import COMMANDS, main
+from dpn.data import voc_palette
+from dpn.unary import MobileNetV2
+
+NAMES = ("sky", "sea", "sun")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network saved at all four stages, its bias such that all labels are found."""
+    torch.manual_seed(0)
+    network = DPN(MobileNetV2(labels=3), MRF(3, components=2, window=5, context=3), labels=NAMES)
+    torch.nn.init.normal_(network.unary.score.weight, std=3.0)
+    earlier = {stage: network.state_dict() for stage in ("unary", "triple_penalty", "label_contexts")}
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save(network, path, earlier=earlier)
+    return path
+
+
+@pytest.fixture
+def run(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command with `MODEL` and `OUT` put in; its exit code, what it printed, and what it complained of."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        places = {"MODEL": str(model), "OUT": str(tmp_path / "out")}
+        code = main([places.get(str(word), str(word)) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def photograph(path: Path, seed: int = 0, height: int = 40, width: int = 60) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def mask(path: Path, values: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.astype(np.uint8)).save(path)
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def is_one_line(error: str, *words: str) -> bool:
+    return error.startswith("dpn: ") and error.count("\n") == 1 and all(word in error for word in words)
+
+
+def test_segment_writes_labels_and_overlays_and_prints_names_and_shares(run: Run, model: Path, tmp_path: Path) -> None:
+    photographs = [photograph(tmp_path / "one.png", 1), photograph(tmp_path / "folder" / "two.jpg", 2, 30, 50)]
+    code, printed, error = run("segment", tmp_path / "one.png", tmp_path / "folder", "--model", "MODEL", "--out", "OUT")
+    assert (code, error) == (0, "")
+    assert files(tmp_path / "out") == ["one_labels.png", "one_overlay.png", "two_labels.png", "two_overlay.png"]
+    for path in photographs:
+        found = segment(path, model)
+        with Image.open(tmp_path / "out" / f"{path.stem}_labels.png") as image:
+            assert np.array_equal(np.asarray(image), found.labels)
+            assert image.getpalette() == voc_palette().ravel().tolist()
+        label, share = next(iter(found.shares.items()))
+        assert f"{label} {100 * share:.1f} %" in printed
+    assert "2 of 2 photographs" in printed and str(tmp_path / "out") in printed
+
+
+def test_stages_draws_a_strip_of_five_panels(run: Run, tmp_path: Path) -> None:
+    photograph(tmp_path / "large.png", height=480, width=960)
+    code, _, error = run("segment", tmp_path / "large.png", "--model", "MODEL", "--out", "OUT", "--stages", "--size", 60)
+    assert (code, error) == (0, "")
+    assert files(tmp_path / "out") == ["large_labels.png", "large_overlay.png", "large_stages.png"]
+    with Image.open(tmp_path / "out" / "large_stages.png") as strip:
+        assert 5 * 640 <= strip.width <= 4000 and strip.height < 480
+    with Image.open(tmp_path / "out" / "large_labels.png") as labels:
+        assert labels.size == (960, 480)
+
+
+def test_the_photograph_itself_is_never_written_over(run: Run, tmp_path: Path) -> None:
+    before = photograph(tmp_path / "photo.png").read_bytes()
+    assert run("segment", tmp_path / "photo.png", "--model", "MODEL", "--out", tmp_path)[0] == 0
+    assert (tmp_path / "photo.png").read_bytes() == before
+
+
+def test_photographs_of_one_name_are_told_apart(run: Run, tmp_path: Path) -> None:
+    for n, name in enumerate(("a.png", "b/a.png", "a.jpg", "a_2.png")):
+        photograph(tmp_path / "in" / name, n)
+    inside = [tmp_path / "in" / "b", tmp_path / "in"]
+    assert run("segment", *inside, "--model", "MODEL", "--out", "OUT")[0] == 0
+    assert len(files(tmp_path / "out")) == 8
+
+
+def test_in_a_folder_the_rest_goes_on(run: Run, tmp_path: Path) -> None:
+    photograph(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes((tmp_path / "in" / "a.png").read_bytes()[:2000])
+    (tmp_path / "in" / "c.jpg").write_text("not an image")
+    photograph(tmp_path / "in" / "d.png", 1)
+    code, printed, error = run("segment", tmp_path / "in", "--model", "MODEL", "--out", "OUT")
+    assert code == 2 and "2 of 4 photographs" in printed
+    assert files(tmp_path / "out") == ["a_labels.png", "a_overlay.png", "d_labels.png", "d_overlay.png"]
+    first, second = error.splitlines(keepends=True)
+    assert is_one_line(first, "b.png", "broken") and is_one_line(second, "c.jpg", "not an image")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "I;16"])
+def test_every_kind_of_photograph(run: Run, tmp_path: Path, mode: str) -> None:
+    if mode == "I;16":
+        Image.fromarray(np.arange(2400, dtype=np.uint16).reshape(40, 60)).save(tmp_path / "photo.png")
+    else:
+        Image.open(photograph(tmp_path / "photo.png")).convert(mode).save(tmp_path / "photo.png")
+    assert run("segment", tmp_path / "photo.png", "--model", "MODEL", "--out", "OUT")[::2] == (0, "")
+
+
+def test_a_photograph_of_one_pixel(run: Run, tmp_path: Path) -> None:
+    photograph(tmp_path / "dot.png", height=1, width=1)
+    assert run("segment", tmp_path / "dot.png", "--model", "MODEL", "--out", "OUT", "--stages")[::2] == (0, "")
+    with Image.open(tmp_path / "out" / "dot_labels.png") as image:
+        assert image.size == (1, 1)
+
+
+def test_a_rotated_photograph_is_labelled_upright(run: Run, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photograph(tmp_path / "turned.jpg")).save(tmp_path / "turned.jpg", exif=exif)
+    assert run("segment", tmp_path / "turned.jpg", "--model", "MODEL", "--out", "OUT")[0] == 0
+    with Image.open(tmp_path / "out" / "turned_labels.png") as image:
+        assert image.size == (40, 60)
+
+
+def wrong_model(path: Path, kind: str) -> Path:
+    if kind == "pickle":
+        torch.save({"weight": torch.zeros(2)}, path)
+    elif kind == "cut off":
+        save(DPN(MobileNetV2(labels=3), MRF(3, window=5)), path)
+        path.write_bytes(path.read_bytes()[:5000])
+    else:
+        save_file({"weight": torch.zeros(2)}, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pickle", "cut off", "foreign"])
+def test_a_file_that_is_no_model(run: Run, tmp_path: Path, kind: str) -> None:
+    photo, path = photograph(tmp_path / "photo.png"), wrong_model(tmp_path / "wrong.safetensors", kind)
+    code, printed, error = run("segment", photo, "--model", path, "--out", "OUT")
+    assert (code, printed) == (2, "") and is_one_line(error, "wrong.safetensors")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["segment", "nowhere.jpg", "--model", "MODEL", "--out", "OUT"], ["nowhere.jpg: no such file"]),
+        (["segment", "EMPTY", "--model", "MODEL", "--out", "OUT"], ["empty: no image in this folder"]),
+        (["segment", "PHOTO", "--model", "no-such-model", "--out", "OUT"], ["no-such-model: no such file", "shipped"]),
+        (["segment", "PHOTO", "--model", "EMPTY", "--out", "OUT"], ["empty: the folder holds no model.safetensors"]),
+        (["segment", "PHOTO", "--model", "MODEL", "--out", "PHOTO"], ["photo.png: cannot be made a folder"]),
+        (["segment", "PHOTO", "--model", "MODEL", "--out", "PHOTO/below"], ["below: cannot be made a folder"]),
+        (["segment", "PHOTO", "--model", "MODEL", "--out", "OUT", "--size", "0"], ["at least 1 pixel, got 0"]),
+        (["segment", "PHOTO", "--model", "MODEL", "--out", "OUT", "--size", "big"], ["size", "big", "segment --help"]),
+        (["segment", "--out", "OUT"], ["images", "segment --help"]),
+        (["segment", "PHOTO", "--sizes", "3"], ["--sizes"]),
+        (["evaluate", "MODEL", "--data", "scenes", "--stages", "final"], ["'final'", "it has unary, triple_penalty"]),
+        (["evaluate", "MODEL", "--data", "scenes"], ["unary: labels (sky, sea, sun: 3)", "(sky, water, grass, tree, ...: 10)"]),
+        (["evaluate", "MODEL", "--data", "cityscapes"], ["'cityscapes'", "voc, camvid, folder, scenes"]),
+        (["evaluate", "MODEL", "--data", "folder"], ["--data-root"]),
+        (["evaluate", "MODEL", "--data", "folder", "--data-root", "EMPTY"], ["empty: no images and masks here"]),
+        (["evaluate", "MODEL"], ["data", "evaluate --help"]),
+        (["train", "--out", "PHOTO"], ["photo.png"]),
+        (["train", "nowhere.yaml", "--out", "OUT"], ["nowhere.yaml"]),
+        (["paint", "PHOTO"], ["paint", "'segment'"]),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_told_in_one_line(run: Run, tmp_path: Path, words: list[str], said: list[str]) -> None:
+    photo = str(photograph(tmp_path / "photo.png"))
+    (tmp_path / "empty").mkdir()
+    places = {"PHOTO": photo, "EMPTY": str(tmp_path / "empty"), "PHOTO/below": f"{photo}/below"}
+    code, printed, error = run(*(places.get(word, word) for word in words))
+    assert (code, printed) == (2, "")
+    assert is_one_line(error, *said), error
+    assert files(tmp_path) == ["photo.png"]
+
+
+def data(root: Path) -> None:
+    for n, name in enumerate(("a", "b", "c")):
+        photograph(root / "val" / "images" / f"{name}.png", n)
+        mask(root / "val" / "masks" / f"{name}.png", np.arange(2400).reshape(40, 60) // 800 * (n > 0))
+
+
+def test_evaluate_prints_and_saves_the_table(run: Run, model: Path, tmp_path: Path) -> None:
+    data(tmp_path / "mine")
+    words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT"]
+    code, printed, error = run(*words)
+    assert (code, error) == (0, "")
+    assert "3 images" in printed and all(name in printed for name in NAMES)
+    saved = [f"{stage}.npz" for stage in ("joint", "label_contexts", "triple_penalty", "unary")]
+    assert files(tmp_path / "out") == sorted([*saved, "table.csv", "table.md"])
+    with (tmp_path / "out" / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["system"] for row in rows] == ["unary", "triple_penalty", "label_contexts", "joint"]
+    pixels = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "mine" / "val" / "masks").iterdir())]
+    found = [segment(path, model).labels for path in sorted((tmp_path / "mine" / "val" / "images").iterdir())]
+    truth, found = np.stack(pixels), np.stack(found)
+    ious = [((truth == u) & (found == u)).sum() / ((truth == u) | (found == u)).sum() for u in range(3)]
+    assert float(rows[-1]["miou"]) == pytest.approx(np.mean(ious), abs=1e-6)
+
+
+def test_evaluate_lays_other_scores_beside(run: Run, tmp_path: Path) -> None:
+    data(tmp_path / "mine")
+    words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--stages"]
+    assert run(*words, "unary", "--out", "OUT")[0] == 0
+    code, printed, _ = run(*words, "joint", "--beside", tmp_path / "out" / "unary.npz")
+    assert code == 0
+    assert printed.index("joint") < printed.index("unary")
+    code, printed, error = run(*words, "unary", "--beside", tmp_path / "out" / "unary.npz")
+    assert (code, printed) == (2, "") and is_one_line(error, "--beside", "unary")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [(np.full((40, 60), 3), ["b.png: mask values 3 are no labels", "0 to 2"]), (np.zeros((60, 40)), ["60 x 40", "40 x 60"])],
+)
+def test_a_wrong_mask_is_named(run: Run, tmp_path: Path, values: np.ndarray, said: list[str]) -> None:
+    data(tmp_path / "mine")
+    mask(tmp_path / "mine" / "val" / "masks" / "b.png", values)
+    words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT"]
+    code, printed, error = run(*words)
+    assert (code, printed) == (2, "") and is_one_line(error, "masks/b.png", *said)
+    assert files(tmp_path / "out") == []
+
+
+def test_out_of_evaluate_is_tried_before_the_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data(tmp_path / "mine")
+    monkeypatch.setattr("dpn.inference.evaluate.evaluate", lambda *arguments: pytest.fail("measured first"))
+    out = tmp_path / "mine" / "val" / "masks" / "a.png"
+    code, _, error = run("evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", out)
+    assert code == 2 and is_one_line(error, "a.png", "File exists")
+
+
+def test_demo_shows_three_photographs(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cat", "astronaut"):
+        monkeypatch.setattr(f"skimage.data.{name}", lambda: np.zeros((40, 60, 3), np.uint8))
+    monkeypatch.setattr("skimage.data.stereo_motorcycle", lambda: (np.zeros((40, 60, 3), np.uint8), None, None))
+    monkeypatch.setattr("dpn.cli.DEFAULT_MODEL", str(model))
+    code, printed, error = run("demo", "--out", "OUT")
+    assert (code, error) == (0, "") and str(tmp_path / "out") in printed
+    made = [f"{name}_{kind}.png" for name in ("cat", "astronaut", "motorbike") for kind in ("labels", "overlay", "stages")]
+    assert files(tmp_path / "out") == sorted([*made, "cat.png", "astronaut.png", "motorbike.png"])
+
+
+def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dpn.cli.list_images", interrupted)
+    code, _, error = run("segment", "photo.jpg", "--model", "MODEL")
+    assert code == 130 and is_one_line(error, "stopped")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"] if command else [])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"\nexamples:\n  dpn {command}" in text
+    assert "default: null" not in text and "<class" not in text
+    assert text.count("\n") < 150

@@ -1,0 +1,271 @@
+"""A saved network comes back as it was, at every stage, or not at all."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dpn import DPN, MRF, InputError, load, save, storage
+from dpn.model import STAGES
+from dpn.storage import load_stages, shipped_models
+from dpn.unary import VGG16, MobileNetV2, UnaryNetwork, Wrap
+
+IMAGE = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def model() -> DPN:
+    return DPN(MobileNetV2(labels=3), MRF(3, window=5, context=3), labels=["sky", "sea", "sun"]).eval()
+
+
+def trained(model: DPN) -> dict[str, dict[str, Tensor]]:
+    """Changes the network as the four stages do; the state dict that each of them left."""
+    learned = {
+        "unary": lambda name: name.startswith("unary."),
+        "triple_penalty": lambda name: "sigma" in name or "penalty" in name.rsplit(".", 1)[1],
+        "label_contexts": lambda name: name.endswith("deviation"),
+        "joint": lambda name: name.startswith(("unary.score.", "mrf.")),
+    }
+    states = {}
+    for stage in STAGES:
+        for name, parameter in model.named_parameters():
+            if learned[stage](name):
+                parameter.data += 0.05 * torch.rand_like(parameter)
+        states[stage] = {key: value.clone() for key, value in model.state_dict().items()}
+    return states
+
+
+def output(model: DPN) -> Tensor:
+    with torch.inference_mode():
+        return model(IMAGE)
+
+
+def stored(path: Path) -> list[str]:
+    with safe_open(path, framework="pt") as file:
+        return sorted(file.keys())
+
+
+def rewrite(path: Path, about: object) -> None:
+    """Replaces what a file says about its network."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {"dpn": json.dumps(about)})
+
+
+def said(path: Path) -> dict:
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["dpn"])
+
+
+@pytest.mark.parametrize("unary", [MobileNetV2(3, activation="sigmoid"), VGG16(3, width=8)], ids=["mobilenet_v2", "vgg16"])
+def test_the_function_and_its_names_come_back(tmp_path: Path, unary: UnaryNetwork) -> None:
+    mrf = MRF(3, components=2, window=4, context=3, context_dilation=2, kernel="euclidean", triple=True, iterations=2)
+    model = DPN(unary, mrf, labels=["sky", "sea", "sun"], stage="label_contexts").eval()
+    save(model, tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors")
+    assert loaded.labels == ("sky", "sea", "sun") and loaded.stage == "label_contexts" and not loaded.training
+    assert torch.equal(output(loaded), output(model))
+
+
+def test_every_stage_comes_back(tmp_path: Path, model: DPN) -> None:
+    states = trained(model)
+    final = states.pop("joint")
+    save(model, tmp_path / "model.safetensors", earlier=states)
+    networks = load_stages(tmp_path)
+    assert list(networks) == list(STAGES)
+    for stage, state in (states | {"joint": final}).items():
+        model.stage = stage
+        model.load_state_dict(state)
+        assert networks[stage].stage == stage
+        assert torch.equal(output(networks[stage]), output(model)), stage
+        assert torch.equal(output(load(tmp_path, stage=stage)), output(model)), stage
+
+
+def test_only_what_the_next_stage_changed_is_stored_again(tmp_path: Path, model: DPN) -> None:
+    states = trained(model)
+    del states["joint"]
+    save(model, tmp_path / "model.safetensors", earlier=states)
+    again = [key for key in stored(tmp_path / "model.safetensors") if "/" in key]
+    changed_by_joint = [
+        "mrf.label_contexts.deviation",
+        "mrf.label_contexts.penalty",
+        "mrf.triple_penalty.log_sigma_color",
+        "mrf.triple_penalty.log_sigma_space",
+        "unary.score.bias",
+        "unary.score.weight",
+    ]
+    assert again == [f"label_contexts/{key}" for key in changed_by_joint]
+
+
+def test_half_precision_halves_the_file_and_loads_in_full(tmp_path: Path, model: DPN) -> None:
+    save(model, tmp_path / "full.safetensors")
+    save(model, tmp_path / "half.safetensors", dtype=torch.float16)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half")]
+    assert 0.5 < sizes[1] / sizes[0] < 0.53
+    loaded = load(tmp_path / "half.safetensors")
+    for key, value in model.state_dict().items():
+        expected = value.half().float() if value.is_floating_point() else value
+        assert torch.equal(loaded.state_dict()[key], expected), key
+
+
+def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path, model: DPN, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    before = path.read_bytes()
+
+    def disk_is_full(self: Path, data: bytes) -> int:
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", disk_is_full)
+    with pytest.raises(InputError, match=r"model\.safetensors: cannot be written \(No space left"):
+        save(model, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, model: DPN) -> None:
+    with pytest.raises(InputError, match=r"nowhere/model\.safetensors: cannot be written"):
+        save(model, tmp_path / "nowhere" / "model.safetensors")
+
+
+def test_a_network_that_cannot_be_rebuilt_is_not_saved(tmp_path: Path) -> None:
+    model = DPN(Wrap(nn.Identity(), labels=3), MRF(3))
+    with pytest.raises(InputError, match="a DPN over Wrap cannot be rebuilt"):
+        save(model, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_stages_out_of_order_are_not_saved(tmp_path: Path, model: DPN) -> None:
+    state = model.state_dict()
+    with pytest.raises(InputError, match="got label_contexts, unary, joint"):
+        save(model, tmp_path / "model.safetensors", earlier={"label_contexts": state, "unary": state})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_that_was_not_saved_is_refused(tmp_path: Path, model: DPN) -> None:
+    save(model, tmp_path / "model.safetensors", earlier={"unary": model.state_dict()})
+    for stage in ("triple_penalty", "nonsense"):
+        with pytest.raises(InputError, match=rf"model\.safetensors: .*stage '{stage}'; it has unary, joint"):
+            load(tmp_path, stage=stage)
+
+
+class Harmful:
+    """A pickle that leaves a file behind when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_under_another_name_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, trace = tmp_path / "model.safetensors", tmp_path / "was_run"
+    path.write_bytes(pickle.dumps(Harmful(trace)))
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        load(path)
+    torch.save({"weight": Harmful(trace)}, path)
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        load(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 5, 1000, -1])
+def test_a_cut_off_file_is_refused(tmp_path: Path, model: DPN, kept: int) -> None:
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"model\.safetensors: not a whole safetensors file"):
+        load(path)
+
+
+def test_a_picture_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "photo.jpg")
+    with pytest.raises(InputError, match=r"photo\.jpg: not a whole safetensors file"):
+        load(tmp_path / "photo.jpg")
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"dpn": "no json"}, {"dpn": "[]"}, {"dpn": '{"format": 1}'}])
+def test_weights_of_something_else_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors", metadata)
+    with pytest.raises(InputError, match=r"other\.safetensors: a safetensors file, but not of a DPN"):
+        load(tmp_path / "other.safetensors")
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path, model: DPN) -> None:
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    rewrite(path, said(path) | {"format": 2})
+    with pytest.raises(InputError, match="of format 2, but this version of dpn reads format 1"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"unary": {"network": "resnet", "labels": 3}}, "describes no network"),
+        ({"unary": {"network": "mobilenet_v2", "labels": 3, "depth": 101}}, "describes no network .*depth"),
+        ({"mrf": {"labels": 3, "window": 5, "iterations": 0}}, "describes no network .*iterations must be at least 1"),
+        ({"labels": ["sky", "sea"]}, "describes no network .*same number of labels"),
+        ({"stages": ["first"]}, "describes no network .*stage must be one of"),
+        ({"mrf": {"labels": 3, "window": 5, "context": 9}}, r"mrf\.label_contexts\.deviation has shape"),
+        ({"unary": {"network": "vgg16", "labels": 3, "width": 8}}, "of another architecture"),
+    ],
+)
+def test_a_file_of_another_architecture_is_refused(tmp_path: Path, model: DPN, part: dict, words: str) -> None:
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    rewrite(path, said(path) | part)
+    with pytest.raises(InputError, match=rf"model\.safetensors: .*{words}"):
+        load(path)
+
+
+def test_a_shipped_model_by_its_name(tmp_path: Path, model: DPN, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(model, tmp_path / "voc.safetensors")
+    monkeypatch.setattr(storage, "SHIPPED", tmp_path)
+    assert shipped_models() == ["voc"]
+    assert torch.equal(output(load()), output(model))
+    with pytest.raises(InputError, match=r"vox: no such file or folder, nor a shipped model \(voc\)"):
+        load("vox")
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no model\.safetensors"):
+        load(tmp_path)
+
+
+def test_a_hub_id_is_fetched(tmp_path: Path, model: DPN, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(model, tmp_path / "cached.safetensors")
+    asked = []
+
+    def download(repo_id: str, filename: str) -> str:
+        asked.append((repo_id, filename))
+        return str(tmp_path / "cached.safetensors")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert torch.equal(output(load("someone/dpn-v1.5")), output(model))
+    assert asked == [("someone/dpn-v1.5", "model.safetensors")]
+
+
+@pytest.mark.parametrize("error", [OSError("Repository Not Found\nfor url: ..."), ConnectionError()])
+def test_what_the_hub_does_not_give_is_told_in_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(repo_id: str, filename: str) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(InputError, match=r"^someone/none: no file or folder here, and .* \((Repository Not Found|Conn\w+)\)$"):
+        load("someone/none")
+
+
+@pytest.mark.parametrize("source", ["runs/mine/model.safetensors", "mine/model.safetensors", "/mine/model", "../model"])
+def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *arguments: pytest.fail("asked the hub"))
+    with pytest.raises(InputError, match="no such file or folder"):
+        load(source)

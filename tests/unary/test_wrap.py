@@ -1,0 +1,77 @@
+"""Wrap: whatever form a network's output has, the scores come out, or one line says why not."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dpn.errors import InputError
+from dpn.unary import Wrap
+
+
+class Net(nn.Module):
+    def __init__(self, form=lambda scores: scores, labels: int = 4) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, labels, 3, stride=2, padding=1)
+        self.form = form
+
+    def forward(self, image):
+        return self.form(self.conv(image))
+
+
+@pytest.mark.parametrize(
+    ("form", "key"),
+    [
+        (lambda s: s, None),
+        (lambda s: {"aux": s + 1, "out": s}, None),
+        (lambda s: {"loss": torch.zeros(()), "logits": s}, None),
+        (lambda s: SimpleNamespace(logits=s), None),
+        (lambda s: {"out": s + 1, "semantic": s}, "semantic"),
+        (lambda s: SimpleNamespace(out=s + 1, semantic=s), "semantic"),
+    ],
+    ids=["tensor", "dict out", "dict logits", "object", "dict by key", "object by key"],
+)
+def test_every_usual_form_of_output_gives_the_scores(form, key):
+    network, image = Wrap(Net(form), labels=4, output_key=key), torch.rand(2, 3, 9, 12)
+    scores = network.module.conv(image)
+    assert torch.equal(network.scores(image), scores)
+    upsampled = F.interpolate(scores, (9, 12), mode="bilinear")
+    torch.testing.assert_close(network(image), upsampled.log_softmax(dim=1))
+
+
+def test_the_module_sees_the_image_as_it_is_or_normalised_as_asked():
+    image, net = torch.rand(1, 3, 6, 6), Net()
+    assert torch.equal(Wrap(net, labels=4).scores(image), net(image))
+    mean, std = (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
+    expected = net(torch.stack([(image[:, c] - mean[c]) / std[c] for c in range(3)], dim=1))
+    torch.testing.assert_close(Wrap(net, labels=4, mean=mean, std=std).scores(image), expected)
+
+
+def test_the_state_dict_holds_the_module_alone():
+    wrapped = Wrap(Net(), labels=4, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert set(wrapped.state_dict()) == {"module.conv.weight", "module.conv.bias"}
+
+
+@pytest.mark.parametrize(
+    ("form", "key", "message"),
+    [
+        (lambda s: s[:, :3], None, r"Net: scores must be \(2,4,h,w\), got \(2, 3, 5, 6\)"),
+        (lambda s: s.mean(dim=(2, 3)), None, r"Net: scores must be \(2,4,h,w\), got \(2, 4\)"),
+        (lambda s: s[:1], None, r"Net: scores must be \(2,4,h,w\), got \(1, 4, 5, 6\)"),
+        (lambda s: {"masks": s}, None, "its output, dict with masks, has no tensor out or logits: name it by output_key"),
+        (lambda s: {"out": s}, "semantic", "its output, dict with out, has no tensor semantic"),
+        (lambda s: (s, s), None, "its output, tuple, has no tensor out or logits"),
+        (lambda s: s, "out", "its output, Tensor, has no tensor out"),
+        (lambda s: None, None, "its output, NoneType, has no tensor out or logits"),
+    ],
+)
+def test_an_output_without_scores_is_refused(form, key, message):
+    with pytest.raises(InputError, match=message):
+        Wrap(Net(form), labels=4, output_key=key)(torch.rand(2, 3, 9, 12))
+
+
+def test_mean_and_std_come_together():
+    with pytest.raises(InputError, match="mean and std must be given together"):
+        Wrap(Net(), labels=4, mean=(0.5, 0.5, 0.5))
