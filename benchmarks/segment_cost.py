@@ -2,8 +2,8 @@
 
     python benchmarks/segment_cost.py
 
-Medians of several runs after one to warm up (which compiles the kernels; its time is the row "first use"). Memory is the highest
-resident size during a part above the one at its beginning, sampled every 2 ms; Linux only.
+Medians of several runs after one to warm up (which compiles the kernels; its time is the row "first use"). Memory is the
+highest resident size during a part above the one at its beginning, sampled every 2 ms; Linux only.
 """
 
 import statistics

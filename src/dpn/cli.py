@@ -2,28 +2,28 @@
 
 import re
 import sys
-from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Mapping, Sequence
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from inspect import getdoc
 from pathlib import Path
 from time import strftime
 
-import numpy as np
 import torch
-from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from dpn import __version__
-from dpn.data import list_images, open_data, read_image, voc_palette
+from dpn.data import list_images, open_data, read_image
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE
 from dpn.inference.segmentation import segment as segment_image
 from dpn.storage import DEFAULT_MODEL, load, load_stages
-from dpn.terminal import progress_bar
+from dpn.terminal import HelpFormatter, complain, progress_bar
 
 DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step.
 
@@ -33,20 +33,13 @@ examples:
   dpn train                                          the four stages on made-up scenes; needs no data
   dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains"""
 
-MODEL = "a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id"
-TITLES = {
-    "unary": "unary",
-    "triple_penalty": "+ triple penalty",
-    "label_contexts": "+ label contexts",
-    "joint": "joint tuning",
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, or 2 after a mistake of the user's, which is told in one line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    recipe = words[0] == "train" and len(words) > 1 and not words[1].startswith("-")
-    if recipe:
+    recipe = ""
+    if words[0] == "train" and len(words) > 1 and not words[1].startswith("-"):
+        recipe = f"{words[1]}: "
         words.insert(1, "--config")
     try:
         parser = _parser(words[0])
@@ -54,15 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run, _ = COMMANDS[options.command]
         return run(options[options.command])
     except InputError as error:
-        return _complain(str(error))
+        complain(str(error))
     except ArgumentError as error:
-        command = words[0] if words[0] in COMMANDS else ""
         message = re.sub(r"<class '(\w+)'>|typing\.", r"\1", error.message)
-        return _complain(f"{f'{words[2]}: ' if recipe else ''}{message} (see dpn {command} --help)")
+        complain(f"{recipe}{message} (see dpn {words[0] if words[0] in COMMANDS else ''} --help)")
     except OSError as error:
-        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        return _complain("stopped", 130)
+        complain("stopped")
+        return 130
+    return 2
 
 
 def segment(options: Namespace) -> int:
@@ -72,24 +66,25 @@ def segment(options: Namespace) -> int:
       NAME_labels.png    the label of each pixel, a palette PNG in PASCAL VOC's colours
       NAME_overlay.png   the photograph under its labels, with a legend
       NAME_stages.png    with --stages: what each stage of training made of it, side by side
-    A file of a folder that cannot be read is named on stderr and left out; the exit code is 2 then.
+    A file that cannot be read is named on stderr and left out; the exit code is 2 then.
 
     examples:
       dpn segment photo.jpg
       dpn segment photo.jpg holiday/ --out results --stages
       dpn segment photo.jpg --model runs/mine --size 1025
     """
-    images = list_images(options.images)
-    device = _device()
+    from dpn.inference.stages import stages_strip
+    from dpn.plots.legend import percent
+
+    images, device = list_images(options.images), _device()
     networks = load_stages(options.model, device=device) if options.stages else {"": load(options.model, device=device)}
-    table, unread = Table("image", "labels"), 0
+    table = Table("image", "labels")
     with progress_bar() as progress:
         for path, name in zip(progress.track(images, description="segment"), _names(images), strict=True):
             try:
                 image = read_image(path)
             except InputError as error:
-                unread += 1
-                _complain(str(error))
+                complain(str(error))
                 continue
             labels = {}
             for stage, network in networks.items():
@@ -97,15 +92,15 @@ def segment(options: Namespace) -> int:
                 labels[stage] = found.labels
             found.save(options.out, name)
             if options.stages:
-                _save_strip(options.out / f"{name}_stages.png", image, labels)
-            table.add_row(str(path), ", ".join(f"{label} {100 * share:.1f} %" for label, share in found.shares.items()))
+                with written_whole(options.out / f"{name}_stages.png") as temporary:
+                    Image.fromarray(stages_strip(image, labels)).save(temporary)
+            table.add_row(str(path), ", ".join(f"{label} {percent(share)}" for label, share in found.shares.items()))
     if table.row_count:
         console = Console(markup=False, highlight=False)
         console.print(table)
-        kinds = ("labels", "overlay", "stages") if options.stages else ("labels", "overlay")
-        files = ", ".join(f"NAME_{kind}.png" for kind in kinds)
+        files = "NAME_labels.png, NAME_overlay.png" + (", NAME_stages.png" if options.stages else "")
         console.print(f"{table.row_count} of {len(images)} photographs, in {options.out}: {files}", soft_wrap=True)
-    return 2 if unread else 0
+    return 0 if table.row_count == len(images) else 2
 
 
 def train(options: Namespace) -> int:
@@ -150,10 +145,11 @@ def evaluate(options: Namespace) -> int:
     from dpn.metrics import Scores
     from dpn.metrics import Table as ScoreTable
 
-    networks = load_stages(options.model, device=_device())
-    if unknown := [stage for stage in options.stages or [] if stage not in networks]:
-        raise InputError(f"{options.model}: was not saved with stage {unknown[0]!r}; it has {', '.join(networks)}")
-    networks = {stage: network for stage, network in networks.items() if stage in (options.stages or networks)}
+    model, device = options.model, _device()
+    if options.stages:
+        networks = {stage: load(model, stage=stage, device=device) for stage in options.stages}
+    else:
+        networks = load_stages(model, device=device)
     labels = next(iter(networks.values())).labels if options.data == "folder" else None
     data = open_data(options.data, root=options.data_root, split=options.split, labels=labels)
     beside = {path.stem: Scores.load(path) for path in options.beside}
@@ -185,16 +181,16 @@ def demo(options: Namespace) -> int:
     """
     from skimage import data
 
-    photographs = options.out / "photographs"
-    photographs.mkdir(parents=True, exist_ok=True)
-    for name, pixels in {
-        "cat": data.cat(),
-        "astronaut": data.astronaut(),
-        "motorbike": data.stereo_motorcycle()[0],
-    }.items():
-        with written_whole(photographs / f"{name}.png") as temporary:
+    folder = options.out / "photographs"
+    folder.mkdir(parents=True, exist_ok=True)
+    photographs = {"cat": data.cat(), "astronaut": data.astronaut(), "motorbike": data.stereo_motorcycle()[0]}
+    for name, pixels in photographs.items():
+        with written_whole(folder / f"{name}.png") as temporary:
             Image.fromarray(pixels).save(temporary)
-    return segment(Namespace(images=[photographs], out=options.out, model=DEFAULT_MODEL, stages=True, size=SIZE))
+    return segment(Namespace(images=[folder], out=options.out, model=DEFAULT_MODEL, stages=True, size=SIZE))
+
+
+MODEL = "a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id"
 
 
 def _segment_options(parser: ArgumentParser) -> None:
@@ -203,13 +199,8 @@ def _segment_options(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results"), help="where to write")
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL)
     parser.add_argument("--stages", action="store_true", help="also draw what each stage of training made of it")
-    parser.add_argument(
-        "--size",
-        metavar="PIXELS",
-        type=int,
-        default=SIZE,
-        help="the longer side at which the network sees a photograph; a smaller one is not enlarged",
-    )
+    size = "the longer side at which the network sees a photograph; a smaller one is not enlarged"
+    parser.add_argument("--size", metavar="PIXELS", type=int, default=SIZE, help=size)
 
 
 def _train_options(parser: ArgumentParser) -> None:
@@ -228,9 +219,8 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data-root", metavar="FOLDER", type=Path, help="where the data lie (default: what DPN_DATA names)")
     parser.add_argument("--split", default="val", help="which part of the data")
     parser.add_argument("--stages", metavar="STAGE", nargs="+", help="which rows (default: every stage it was saved with)")
-    parser.add_argument(
-        "--beside", metavar="FILE", nargs="+", type=Path, default=[], help="scores of other systems, as rows below"
-    )
+    beside = "scores of other systems, as rows below"
+    parser.add_argument("--beside", metavar="FILE", nargs="+", type=Path, default=[], help=beside)
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: only print)")
 
 
@@ -247,33 +237,14 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], Callable[[ArgumentParser],
 }
 
 
-class _Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """Keeps the lines of descriptions, tells defaults where there is something to tell, and lists a stage's options once."""
-
-    def add_argument(self, action: Action) -> None:
-        if not action.dest.startswith(("stages.triple_penalty", "stages.label_contexts", "stages.joint")):
-            super().add_argument(action)
-
-    def _get_help_string(self, action: Action) -> str:
-        text = action.help or ""
-        told = "default: " in text or any(action.default is nothing for nothing in (None, False, SUPPRESS))
-        return text if told or action.default == [] else f"{text} (default: %(default)s)"
-
-
 def _parser(command: str) -> ArgumentParser:
     """All commands, and the options of one of them: those of `train` need the whole of dpn.training."""
-    parser = ArgumentParser(
-        prog="dpn",
-        usage="dpn COMMAND ...",
-        description=DESCRIPTION,
-        version=__version__,
-        exit_on_error=False,
-        formatter_class=_Help,
-    )
+    new = partial(ArgumentParser, exit_on_error=False, formatter_class=HelpFormatter)
+    parser = new(prog="dpn", usage="dpn COMMAND ...", description=DESCRIPTION, version=__version__)
     commands = parser.add_subcommands(dest="command", required=True)
     for name, (run, add_options) in COMMANDS.items():
         text = getdoc(run) or ""
-        of_command = ArgumentParser(description=text, exit_on_error=False, formatter_class=_Help)
+        of_command = new(description=text)
         if name == command:
             add_options(of_command)
         commands.add_subcommand(name, of_command, help=text.splitlines()[0])
@@ -294,22 +265,3 @@ def _names(images: Sequence[Path]) -> list[str]:
             name = f"{path.stem}_{n}"
         names.append(name)
     return names
-
-
-def _save_strip(path: Path, image: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-    """Fig. 5: the photograph and what each stage made of it, side by side, at most 640 pixels each."""
-    from dpn.plots import strip, tint
-
-    pictures = {"image": image} | {TITLES[s]: tint(image, labels[s], voc_palette(), alpha=0.8) for s in labels}
-    panels = []
-    for title, pixels in pictures.items():
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((640, 640))
-        panels.append((title, np.asarray(picture)))
-    with written_whole(path) as temporary:
-        Image.fromarray(strip(panels)).save(temporary)
-
-
-def _complain(message: str, code: int = 2) -> int:
-    print(f"dpn: {' '.join(message.split())}", file=sys.stderr)
-    return code

@@ -14,9 +14,7 @@ SIZES = [(1, 1), (1, 7), (5, 6), (9, 4)]
 WINDOWS = [1, 2, 5, 6, 50]
 
 
-def by_definition(
-    p: Tensor, image: Tensor, window: int, weights: tuple[float, float], kernel: str, **options
-) -> Tensor:
+def by_definition(p: Tensor, image: Tensor, window: int, weights: tuple[float, float], kernel: str, **options) -> Tensor:
     """local_filter through the dense kernel of energy.py, float64."""
     size = p.shape[-2:]
     out = []
@@ -70,9 +68,7 @@ def test_halide_gradients_equal_the_reference(kernel, window, normalize):
         torch.manual_seed(1)
         p = torch.rand(2, 5, 19, 23).to(dtype).requires_grad_()
         w = torch.tensor([5.0, 0.03], dtype=dtype, requires_grad=True)
-        o = local_filter(
-            p, image.to(dtype), window=window, weights=w, kernel=kernel, normalize=normalize, backend=backend
-        )
+        o = local_filter(p, image.to(dtype), window=window, weights=w, kernel=kernel, normalize=normalize, backend=backend)
         gradients.append([x.double() for x in torch.autograd.grad(o, (p, w), g.to(dtype))])
     for truth, single in zip(*gradients, strict=True):
         torch.testing.assert_close(single, truth, rtol=2e-4, atol=2e-4 * truth.abs().max().item())
@@ -90,9 +86,7 @@ def test_halide_gradients_equal_the_reference(kernel, window, normalize):
     level=st.sampled_from([0.0, 0.5, 1.0]),
     noise=st.sampled_from([0.0, 1e-3, 1.0]),
 )
-def test_any_shape_and_image_is_finite_and_equal_on_all_backends(
-    height, width, labels, window, w1, w2, kernel, level, noise
-):
+def test_any_shape_and_image_is_finite_and_equal_on_all_backends(height, width, labels, window, w1, w2, kernel, level, noise):
     image = (level + noise * torch.randn(1, 3, height, width)).clamp(0, 1)
     p = torch.rand(1, labels, height, width)
     truth = by_definition(p, image, window, (w1, w2), kernel)
@@ -100,9 +94,7 @@ def test_any_shape_and_image_is_finite_and_equal_on_all_backends(
         o = local_filter(p, image, window=window, weights=(w1, w2), kernel=kernel, backend=backend)
         scale = (w1 + w2 * window**2) * window**2 if kernel == "euclidean" else 1.0
         torch.testing.assert_close(o.double(), truth, rtol=1e-4, atol=1e-5 + 1e-6 * scale)
-        normalized = local_filter(
-            p, image, window=window, weights=(w1, w2), kernel=kernel, normalize=True, backend=backend
-        )
+        normalized = local_filter(p, image, window=window, weights=(w1, w2), kernel=kernel, normalize=True, backend=backend)
         assert normalized.isfinite().all()
 
 

@@ -107,9 +107,7 @@ def test_one_component_and_a_1x1_context_are_the_dense_crf(iterations):
     for n in range(2):
         weights = (w.item() for w in mrf.triple_penalty.weights)
         mu = mrf.label_contexts.mu.detach()
-        model = energy.Model(
-            log_p[n].flatten(1).T, image[n].flatten(1).T, (5, 7), *weights, mu, 15, include_center=False
-        )
+        model = energy.Model(log_p[n].flatten(1).T, image[n].flatten(1).T, (5, 7), *weights, mu, 15, include_center=False)
         q = model.log_p.exp()
         for _ in range(iterations):
             q = energy.classic_step(model, q)

@@ -28,9 +28,7 @@ def pick(operator: str, backend: str | None, device: torch.device, dtype: torch.
     """
     require(backend is None or backend in BACKENDS, f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     name = backend or next(name for name in BACKENDS if serves(name, device, dtype))
-    require(
-        serves(name, device, dtype), f"backend {name!r} does not serve {dtype} on {device}: use 'reference' or None"
-    )
+    require(serves(name, device, dtype), f"backend {name!r} does not serve {dtype} on {device}: use 'reference' or None")
     return import_module(f"dpn.functional.{name}_{operator}")
 
 

@@ -7,8 +7,8 @@ gaussian: exact, offset by offset. A vector of neighbouring pixels keeps the sum
 so that each exponential serves the whole block; the channels are cut into equal blocks of at most 24.
 
 euclidean: exact, at a cost that hardly grows with the window. Seen from j, the sum of d p_z expands into sums of six
-moments of p: p, I p (three), x p and (w1 |I|^2 + w2 x^2) p. Down a strip of 64 rows these sums run (add the row that
-enters, subtract the row that leaves), and start afresh in the next strip, so that float32 does not drift; along a row,
+moments of p: p, I p (three), x p and (w1 |I|^2 + w2 x^2) p. Down a strip of at most 64 rows these sums run (add the row
+that enters, subtract the row that leaves), and start afresh in the next, so that float32 does not drift; along a row,
 sums over 1, 2, 4, ... pixels are doubled, and the binary digits of the window's width say which of them make it up.
 
 Images are filtered one by one. Halide's axes run from the fastest, (x, y, c); HL_NUM_THREADS sets its threads.
@@ -25,7 +25,6 @@ import halide as hl
 import torch
 from torch import Tensor
 
-STRIP = 64
 MOST_CHANNELS = 24
 FAR = 200.0  # exp(-FAR) is 0 in float32
 
@@ -61,7 +60,8 @@ def filter_window(
         >>> o[0, 0].int().tolist()  # the pixels in each window
         [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
     """
-    o = torch.empty(p.shape, dtype=p.dtype)
+    channels = p.shape[1]
+    o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     before, after = _clip(p, before, after)
     with _compiling:
         pipeline = _gaussian(_block(p)) if kernel == "gaussian" else _euclidean((before + after + 1).bit_length())
@@ -69,7 +69,7 @@ def filter_window(
         image = image - image.mean((2, 3), keepdim=True)  # large equal numbers would cancel in float32
     for i in range(len(p)):
         pipeline(_buffer(p[i]), _buffer(image[i]), *weights.tolist(), before, after, include_center, _buffer(o[i]))
-    return o
+    return o[:, :channels].contiguous()
 
 
 def weight_gradients(
@@ -114,9 +114,13 @@ def _clip(p: Tensor, before: int, after: int) -> tuple[int, int]:
 
 
 def _block(p: Tensor) -> int:
-    """Channels in each of the fewest equal blocks (the last may overlap the one before it)."""
+    """Channels in each of the fewest equal blocks, rounded up so that few pipelines serve any number of channels.
+
+    The last block may overlap the one before it, or reach beyond p, where it finds zeros.
+    """
     blocks = -(-p.shape[1] // MOST_CHANNELS)
-    return -(-p.shape[1] // blocks)
+    size = -(-p.shape[1] // blocks)
+    return size if size <= 2 else -(-size // 4) * 4
 
 
 def _buffer(tensor: Tensor) -> hl.Buffer:
@@ -209,16 +213,16 @@ def _gaussian_gradients(block: int) -> Any:
 @functools.cache
 def _euclidean(levels: int) -> Any:
     """For windows of fewer than 2**levels pixels; the moments of p as tuples m of six."""
-    a = _operands()
+    a, height = _operands(), max(8, min(64, 1 << levels))  # of a strip
     P, I, w2 = a.P, a.I, a.w2  # noqa: E741
     colour, V, h, out = hl.Func("colour"), hl.Func("V"), hl.Func("h"), hl.Func("out")
     colour[x, y] = a.w1 * _sum(I[x, y, i] * I[x, y, i] for i in range(3))
 
     def moments(at: Any) -> tuple[Any, ...]:
         """Of the pixel in a row of the strip, seen from the strip's middle."""
-        height, j = _real(at - STRIP // 2), strip * STRIP + at
+        above, j = _real(at - height // 2), strip * height + at
         p = P[x, j, c]
-        return (p, *(I[x, j, i] * p for i in range(3)), height * p, (colour[x, j] + w2 * height * height) * p)
+        return (p, *(I[x, j, i] * p for i in range(3)), above * p, (colour[x, j] + w2 * above * above) * p)
 
     def moved(m: Any, by: Any) -> tuple[Any, ...]:
         """What lay at x lies at x + by."""
@@ -228,7 +232,7 @@ def _euclidean(levels: int) -> Any:
         return tuple(m[i] + other[i] for i in range(6))
 
     # V: the sums over the window's height, down the columns of each strip
-    first, rest = hl.RDom([(-a.before, a.width)]), hl.RDom([(1, STRIP - 1)])
+    first, rest = hl.RDom([(-a.before, a.width)]), hl.RDom([(1, height - 1)])
     enter, leave = moments(rest.x + a.after), moments(rest.x - 1 - a.before)
     change = [new - old for new, old in zip(enter, leave, strict=True)]
     V[x, row, strip, c] = (hl.f32(0),) * 6
@@ -237,7 +241,7 @@ def _euclidean(levels: int) -> Any:
 
     # runs: the sums over 1, 2, 4, ... columns of V, seen from the first
     runs = [hl.Func(f"run{1 << level}") for level in range(levels)]
-    column = moved(V[x, y % STRIP, y // STRIP, c], _real(STRIP // 2 - y % STRIP))
+    column = moved(V[x, y % height, y // height, c], _real(height // 2 - y % height))
     runs[0][x, y, c] = (*column[:4], hl.f32(0), column[5])
     for level in range(1, levels):
         half, run = 1 << (level - 1), runs[level - 1]
@@ -253,7 +257,7 @@ def _euclidean(levels: int) -> Any:
     out[x, y, c] = colour[x, y] * m[0] - 2 * a.w1 * _sum(I[x, y, i] * m[1 + i] for i in range(3)) + m[5]
 
     out.output_buffer().dim(1).set_min(0)  # each task is one strip
-    _tile(out, STRIP).reorder(xi, xo, yi, yo, c).fuse(yo, c, task).parallel(task)
+    _tile(out, height).reorder(xi, xo, yi, yo, c).fuse(yo, c, task).parallel(task)
     V.compute_at(out, task).vectorize(x, _lanes)
     V.update(0).reorder(x, first.x).vectorize(x, _lanes)
     V.update(1).reorder(x, rest.x).vectorize(x, _lanes)

@@ -25,7 +25,8 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         backend: "reference" or "halide"; None takes the fastest one that serves s's device and dtype.
 
     Returns:
-        (N,L,H,W), of s's dtype. Differentiable once, to s and to mu; the gradient flows through the component chosen (the first on ties).
+        (N,L,H,W), of s's dtype. Differentiable once, to s and to mu; the gradient flows through the component chosen, the
+            first on ties.
 
     Raises:
         InputError: if shapes, dilation or backend do not fit.
@@ -35,9 +36,7 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         >>> label_contexts(torch.tensor([0.7, 0.2, 0.1]).view(1, 3, 1, 1), potts).flatten()
         tensor([0.3000, 0.8000, 0.9000])
     """
-    backends.require(
-        s.ndim == 4 and s.is_floating_point(), f"s must be float (N,L,H,W), got {s.dtype} {tuple(s.shape)}"
-    )
+    backends.require(s.ndim == 4 and s.is_floating_point(), f"s must be float (N,L,H,W), got {s.dtype} {tuple(s.shape)}")
     labels, n = s.shape[1], mu.shape[-1]
     fits = mu.ndim == 5 and mu.shape[0] == mu.shape[2] == labels and mu.shape[-2] == n and 1 <= mu.shape[1] <= 255
     backends.require(fits, f"mu must be (L,K,L,n,n) with L = {labels} as in s and K <= 255, got {tuple(mu.shape)}")

@@ -31,8 +31,8 @@ def local_filter(
     Args:
         p: (N,L,H,W), float; probabilities as a rule, though any finite values serve.
         image: (N,3,H,W), RGB in [0,1], same device as p. No gradient flows to it.
-        window: side of N_j in pixels, >= 1; offsets are -(window//2) .. window-1-window//2. Pixels outside the image are absent.
-        weights: (w1, w2) >= 0, floats or 0-dim tensors: w1 for squared colour distance, w2 for squared pixels. w = 1 / (2 sigma^2).
+        window: side of N_j in pixels, >= 1; offsets are -(window//2) .. window-1-window//2. Pixels outside are absent.
+        weights: (w1, w2) >= 0, floats or 0-dim tensors, of squared colour distance and squared pixels; w = 1 / (2 sigma^2).
         kernel: "gaussian" or "euclidean".
         normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
         include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
@@ -49,9 +49,7 @@ def local_filter(
         >>> local_filter(p, image, window=9, weights=(5.0, 0.02), kernel="gaussian", normalize=True).shape
         torch.Size([1, 21, 32, 48])
     """
-    backends.require(
-        p.ndim == 4 and p.is_floating_point(), f"p must be float (N,L,H,W), got {p.dtype} {tuple(p.shape)}"
-    )
+    backends.require(p.ndim == 4 and p.is_floating_point(), f"p must be float (N,L,H,W), got {p.dtype} {tuple(p.shape)}")
     expected = (p.shape[0], 3, *p.shape[2:])
     backends.require(image.shape == expected, f"image must be {expected} to fit p, got {tuple(image.shape)}")
     backends.require(window >= 1, f"window must be at least 1 pixel, got {window}")
@@ -88,7 +86,5 @@ class _LocalFilter(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_p = chosen.filter_window(g, image, w, kernel=kernel, before=after, after=before, include_center=center)
         if ctx.needs_input_grad[2]:
-            grad_w = chosen.weight_gradients(
-                p, g, image, w, kernel=kernel, before=before, after=after, include_center=center
-            )
+            grad_w = chosen.weight_gradients(p, g, image, w, kernel=kernel, before=before, after=after, include_center=center)
         return grad_p, None, grad_w, None, None, None, None, None

@@ -40,10 +40,8 @@ def weight_gradients(
     return gradient
 
 
-def _offsets(
-    image: Tensor, before: int, after: int, include_center: bool
-) -> Iterator[tuple[tuple, tuple, Tensor, int]]:
-    """For each offset of the window: the slices of all j whose z = j + offset lies inside, those z, |I_j - I_z|^2, |x_j - x_z|^2."""
+def _offsets(image: Tensor, before: int, after: int, include_center: bool) -> Iterator[tuple[tuple, tuple, Tensor, int]]:
+    """For each offset: the slices of all j whose z = j + offset lies inside, those z, |I_j - I_z|^2, |x_j - x_z|^2."""
     height, width = image.shape[-2:]
     for dy in range(max(-before, 1 - height), min(after, height - 1) + 1):
         for dx in range(max(-before, 1 - width), min(after, width - 1) + 1):

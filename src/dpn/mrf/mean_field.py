@@ -30,8 +30,8 @@ class MRF(nn.Module):
         sigma_color: b12's width in colour, RGB in [0,1].
         sigma_space: b12's width in pixels.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
-        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12 and b13
-            and are left with a Potts penalty, so that cost follows the labels present; 0 keeps every label. Training keeps all.
+        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12 and
+            b13 and are left with a Potts penalty, so that cost follows the labels present; 0 keeps all, as training does.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -80,7 +80,10 @@ class MRF(nn.Module):
         )
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
-        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W) of log_p's dtype; half precision computes in float32."""
+        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype.
+
+        Half precision is computed in float32.
+        """
         if log_p.ndim != 4 or log_p.shape[1] != self.labels:
             raise InputError(f"log_p must be (N,{self.labels},H,W), got {tuple(log_p.shape)}")
         wide = torch.promote_types(log_p.dtype, torch.float32)

@@ -1,4 +1,4 @@
-"""The endless order of training images, as a function of the seed and of nothing else, so that any run can be taken up anywhere."""
+"""The endless order of training images: a function of the seed alone, so that a run can be taken up anywhere."""
 
 from collections.abc import Callable, Sequence
 
@@ -29,7 +29,7 @@ class Draws(Dataset[Sampled]):
     def __getitem__(self, t: int) -> Sampled:
         epoch, place = divmod(t, len(self.items))
         order = torch.randperm(len(self.items), generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
-        return self.prepare(self.items[order[place]], mix(self.seed, t))
+        return self.prepare(self.items[int(order[place])], mix(self.seed, t))
 
     def batches(self, batch: int, first: int, last: int, workers: int) -> DataLoader:
         """The batches of steps first .. last - 1."""

@@ -65,9 +65,7 @@ class RunFolder:
         if config.is_file():
             changed = _differences(yaml.safe_load(config.read_text()), recipe)
             if changed:
-                raise InputError(
-                    f"{path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out"
-                )
+                raise InputError(f"{path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out")
         elif path.is_dir() and any(path.iterdir()):
             raise InputError(f"{path}: the folder holds other files: choose an empty or a new one with --out")
         (path / "pictures").mkdir(parents=True, exist_ok=True)
@@ -119,9 +117,7 @@ class RunFolder:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:
-                raise InputError(
-                    f"{path}: not a whole checkpoint ({error}): delete it to begin the stage anew"
-                ) from error
+                raise InputError(f"{path}: not a whole checkpoint ({error}): delete it to begin the stage anew") from error
             state = state if state["stage"] == stage else None
         self._cut_log(stage, state["step"] if state else -1)
         return state

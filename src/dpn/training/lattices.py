@@ -53,7 +53,7 @@ class Lattices(Sequence[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.kept)
 
-    def __getitem__(self, i):  # type: ignore[no-untyped-def, override]
+    def __getitem__(self, i):  # type: ignore[no-untyped-def]
         return self.kept[i]
 
 

@@ -13,7 +13,7 @@ from dpn.model import DPN, STAGES
 from dpn.training.draws import mix
 from dpn.training.folder import Outcome, RunFolder
 from dpn.training.recipe import StageRecipe
-from dpn.training.stages import begin, softmax_loss
+from dpn.training.stages import begin, phase_in, softmax_loss
 from dpn.training.work import Work
 
 
@@ -26,15 +26,16 @@ def run_stage(
     *,
     seed: int,
     workers: int,
+    penalty: float,
     checkpoint_every: int,
     folder: RunFolder,
     progress: Progress,
 ) -> Outcome:
     """Trains one stage and leaves in `model` the best of its validations, the function it began as included.
 
-    From the second stage on the unary is in evaluation mode, so that a stage begins as exactly the function that the last one
-    ended as. Everything that a step depends on is in the checkpoint or a function of the seed and the step, so a stage taken up from its
-    checkpoint goes the same way as one that was never stopped.
+    From the second stage on the unary is in evaluation mode, so that a stage begins as exactly the function that the last
+    one ended as. Everything that a step depends on is in the checkpoint or a function of the seed and the step, so a stage
+    taken up from its checkpoint goes the same way as one that was never stopped.
 
     Raises:
         InputError: if the loss is no longer finite.
@@ -60,6 +61,8 @@ def run_stage(
         factor = _schedule(recipe.schedule, step / recipe.steps)
         for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
             group["lr"] = lr * factor
+        if stage == "triple_penalty":
+            phase_in(model, penalty, done=(step + 1) / recipe.steps)
         model.train()
         model.unary.train(stage == "unary")
         loss = softmax_loss(*work.forward(wrapped, [fabric.to_device(part) for part in next(loader)]))
@@ -70,15 +73,13 @@ def run_stage(
         optimizer.step()
         optimizer.zero_grad()
         done = step + 1
-        miou = None
+        measured = None
         if done % recipe.validate_every == 0 or done == recipe.steps:
-            miou = work.validate()
-            if miou > state["miou"]:
-                state |= {"miou": miou, "best_step": done, "best": _copy(model)}
-        folder.log(stage, done, loss.item(), base_lrs[0] * factor, miou)
-        progress.update(
-            bar, completed=done, description=f"{stage}  loss {loss.item():.3f}  mIoU {100 * state['miou']:.2f}"
-        )
+            measured = work.validate()
+            if measured > state["miou"]:
+                state |= {"miou": measured, "best_step": done, "best": _copy(model)}
+        folder.log(stage, done, loss.item(), base_lrs[0] * factor, measured)
+        progress.update(bar, completed=done, description=f"{stage}  loss {loss.item():.3f}  mIoU {100 * state['miou']:.2f}")
         state |= {"step": done, "seconds": time.monotonic() - started}
         if done % checkpoint_every == 0 or done == recipe.steps:
             folder.checkpoint(stage, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})

@@ -28,7 +28,7 @@ class UnaryRecipe:
 
 @dataclass
 class MRFRecipe:
-    """b12 to b15: the arguments of dpn.MRF. The penalty is learned in stage 2, from 0."""
+    """b12 to b15: the arguments of dpn.MRF. Stage 2 phases the penalty in, from 0 to this."""
 
     components: int = 5
     window: int = 50
@@ -41,6 +41,7 @@ class MRFRecipe:
     include_center: bool = True
     sigma_color: float = 0.03
     sigma_space: float = 40.0
+    penalty: float = 4.0
 
 
 @dataclass
@@ -93,7 +94,7 @@ class StageRecipe:
         crop: replaces data.crop in this stage.
         colour: replaces data.colour in this stage.
         lattices: only for label_contexts: what the frozen layers give is computed once an image, and kept on so many of the
-            context_dilation^2 interleaved lattices of pixels that a dilated b13 never mixes; None trains on crops like every stage.
+            context_dilation^2 interleaved lattices of pixels that a dilated b13 never mixes; None trains on crops.
     """
 
     steps: int = 0

@@ -35,7 +35,7 @@ def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
     """
     torch.manual_seed(recipe.seed)
     unary = _unary(recipe.unary, len(labels))
-    mrf = MRF(len(labels), penalty=0.0, **vars(recipe.mrf))
+    mrf = MRF(len(labels), **vars(recipe.mrf) | {"penalty": 0.0})
     return DPN(unary, mrf, labels=labels, stage="unary")
 
 
@@ -89,6 +89,7 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
                 work,
                 seed=recipe.seed,
                 workers=recipe.data.workers,
+                penalty=recipe.mrf.penalty,
                 checkpoint_every=recipe.checkpoint_every,
                 folder=folder,
                 progress=progress,

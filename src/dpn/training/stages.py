@@ -3,8 +3,8 @@
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dpn.data import VOID
 from dpn.errors import InputError
@@ -16,7 +16,7 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
     """Makes `model` the function of a stage and leaves exactly that stage's parameters trainable.
 
         unary            b1 - b11
-        triple_penalty   w1, w2 and the Potts strength, three scalars; the strength begins at 0, so b12 changes nothing at first
+        triple_penalty   w1 and w2, two scalars; the Potts strength is phased in from 0, so that b12 changes nothing at first
         label_contexts   mu, whose first component begins as the Potts model just learned and is the minimum everywhere
         joint            everything (the unary from `train_from` on)
 
@@ -32,22 +32,22 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
         >>> model = DPN(Wrap(nn.Conv2d(3, 4, 1), labels=4), MRF(4))
         >>> groups = begin(model, "triple_penalty", StageRecipe())
         >>> [name for name, p in model.named_parameters() if p.requires_grad]
-        ['mrf.triple_penalty.log_sigma_color', 'mrf.triple_penalty.log_sigma_space', 'mrf.label_contexts.penalty']
+        ['mrf.triple_penalty.log_sigma_color', 'mrf.triple_penalty.log_sigma_space']
     """
     model.stage = stage
     b12, b13 = model.mrf.triple_penalty, model.mrf.label_contexts
-    scalars: list[nn.Parameter] = [b12.log_sigma_color, b12.log_sigma_space, b13.penalty]
+    widths: list[nn.Parameter] = [b12.log_sigma_color, b12.log_sigma_space]
     learned = {
         "unary": ([], []),
-        "triple_penalty": (scalars, []),
+        "triple_penalty": (widths, []),
         "label_contexts": ([], [b13.deviation]),
-        "joint": (scalars, [b13.deviation]),
+        "joint": ([*widths, b13.penalty], [b13.deviation]),
     }
     of_mrf, of_mu = learned[stage]
     of_unary = _from(model.unary, recipe.train_from) if stage in ("unary", "joint") else []
     unary_lr = recipe.lr if recipe.unary_lr is None else recipe.unary_lr
     model.requires_grad_(False)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": of_mrf, "lr": recipe.lr, "weight_decay": 0.0},
         {"params": of_mu, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
         {"params": of_unary, "lr": unary_lr, "weight_decay": recipe.weight_decay},
@@ -56,6 +56,15 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
         for parameter in group["params"]:
             parameter.requires_grad_()
     return [group for group in groups if group["params"]]
+
+
+def phase_in(model: DPN, penalty: float, *, done: float) -> None:
+    """Sets the Potts strength of stage 2: it grows from 0 evenly to `penalty` over the stage's first half, `done` in [0,1].
+
+    The softmax loss cannot choose it: on images that the unary was trained on, it prefers hardly any.
+    """
+    with torch.no_grad():
+        model.mrf.label_contexts.penalty.fill_(penalty * min(1.0, 2 * done))
 
 
 def softmax_loss(log_q: Tensor, labels: Tensor) -> Tensor:
@@ -71,9 +80,7 @@ def softmax_loss(log_q: Tensor, labels: Tensor) -> Tensor:
 
 def _from(network: nn.Module, part: str | None) -> list[nn.Parameter]:
     named = list(network.named_parameters())
-    first = (
-        0 if part is None else next((i for i, (name, _) in enumerate(named) if f"{name}.".startswith(f"{part}.")), None)
-    )
+    first = 0 if part is None else next((i for i, (name, _) in enumerate(named) if f"{name}.".startswith(f"{part}.")), None)
     if first is None:
         parts = sorted({name.rsplit(".", 1)[0] for name, _ in named})
         raise InputError(f"train_from: the unary network has no part {part!r}; it has {', '.join(parts)}")

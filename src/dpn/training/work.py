@@ -65,9 +65,7 @@ def on_frozen_lattices(
     kept = Lattices(model, data, count=count, seed=mix(recipe.seed, 0), progress=progress)
     held_out = Lattices(model, validation, count=count, seed=mix(recipe.seed, 1), progress=progress)
     size = max(max(labels.shape[1:]) for _, _, labels in kept)
-    draws = Draws(
-        kept, partial(prepare, size=size, flip=recipe.data.flip), mix(recipe.seed, STAGES.index("label_contexts"))
-    )
+    draws = Draws(kept, partial(prepare, size=size, flip=recipe.data.flip), mix(recipe.seed, STAGES.index("label_contexts")))
 
     def forward(network: nn.Module, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
         log_p, s, labels = (part.flatten(0, 1) for part in batch)
