@@ -69,7 +69,10 @@ class DPN(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
-        log_p = self.unary(image)
+        return self.refine(self.unary(image), image)
+
+    def refine(self, log_p: Tensor, image: Tensor) -> Tensor:
+        """What follows the unary: log p (N,L,H,W), image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
         return log_p if self.stage == "unary" else self.mrf(log_p, image)
 
     def save_pretrained(self, folder: Path | str) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ def load(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, device
 def load_stages(source: str | Path = DEFAULT_MODEL, *, device: str | torch.device = "cpu") -> dict[str, DPN]:
     """Opens a trained DPN at every stage that it was saved with: {stage: network}, in order.
 
+    Stages between which the unary did not change share one.
+
     Args:
         source: as `load` takes it.
         device: where to put them.
@@ -110,7 +113,11 @@ def load_stages(source: str | Path = DEFAULT_MODEL, *, device: str | torch.devic
     """
     path = _find(source)
     about, tensors = _read(path)
-    return {stage: _network(path, about, tensors, stage).to(device) for stage in about["stages"]}
+    networks = {stage: _network(path, about, tensors, stage).to(device) for stage in about["stages"]}
+    for before, after in pairwise(networks.values()):
+        if all(map(torch.equal, before.unary.state_dict().values(), after.unary.state_dict().values())):
+            after.unary = before.unary
+    return networks
 
 
 def shipped_models() -> list[str]:

@@ -41,9 +41,12 @@ def evaluate(models: Mapping[str, DPN], data: SegmentationData) -> Evaluation:
     with progress_bar() as progress, torch.inference_mode():
         for i in progress.track(range(len(data)), description="evaluate"):
             sample = data[i]
+            unary = log_p = None
             for name, model in models.items():
                 image = sample.image[None].to(next(model.parameters()))
-                evaluation.add(name, model(image)[0].argmax(0).cpu(), sample.labels, sample.name)
+                if model.unary is not unary:  # stages that left the unary alone share it
+                    unary, log_p = model.unary, model.unary(image)
+                evaluation.add(name, model.refine(log_p, image)[0].argmax(0).cpu(), sample.labels, sample.name)
     return evaluation
 
 

@@ -48,7 +48,11 @@ def _unary(recipe: UnaryRecipe, labels: int) -> UnaryNetwork:
         loader = getattr(unary, f"load_{recipe.layout}", None)
         if loader is None:
             raise InputError(f"unary.layout: {recipe.network} has no weights of layout {recipe.layout!r}; use imagenet")
-        loader(read_weights(recipe.weights))
+        tensors = read_weights(recipe.weights)
+        try:
+            loader(tensors)
+        except InputError as error:
+            raise InputError(f"{recipe.weights}: {error}") from error
     return unary
 
 

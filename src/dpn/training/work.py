@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from dpn.data import Augment, Sample
+from dpn.errors import InputError
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.training.draws import Draws, mix
@@ -60,7 +61,13 @@ def on_crops(
 def on_frozen_lattices(
     recipe: Recipe, model: DPN, data: Subset[Sample], validation: Subset[Sample], progress: Progress
 ) -> Work:
-    """Stage 3 on lattices (dpn.training.lattices), validated on the same share of the pixels of all validation images."""
+    """Stage 3 on lattices (dpn.training.lattices), validated on the same share of the pixels of all validation images.
+
+    Raises:
+        InputError: if the MRF takes more than one iteration, between which the lattices would mix.
+    """
+    if recipe.mrf.iterations > 1:
+        raise InputError("stages.label_contexts.lattices: serves one iteration only; leave it out, or set mrf.iterations to 1")
     count = recipe.stages.label_contexts.lattices or 1
     kept = Lattices(model, data, count=count, seed=mix(recipe.seed, 0), progress=progress)
     held_out = Lattices(model, validation, count=count, seed=mix(recipe.seed, 1), progress=progress)
