@@ -1,6 +1,6 @@
 """Ten iterations of the dense CRF (pydensecrf) over a network's unary, with three usual sets of parameters.
 
-    pip install -c constraints.txt 'deep-parsing-network[peers]'
+    pip install -c constraints.txt -e '.[peers]'
     python benchmarks/dense_crf.py voc --data-root DIR --out results/dense_crf
 
 Writes a file of scores for each set, which `dpn evaluate voc --data voc --beside results/dense_crf/*.npz` puts beside the

@@ -1,4 +1,4 @@
-"""What all tests share: one seed, one thread a test, and the real data where it is at hand."""
+"""What all tests share: one seed, and the real data where it is at hand."""
 
 import os
 from pathlib import Path

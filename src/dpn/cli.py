@@ -76,7 +76,13 @@ def segment(options: Namespace) -> int:
     from dpn.inference.stages import stages_strip
     from dpn.plots.legend import percent
 
-    images, device = list_images(options.images), _device()
+    images, device, missing = [], _device(), 0
+    for path in options.images:
+        try:
+            images += list_images(path)
+        except InputError as error:
+            complain(str(error))
+            missing += 1
     networks = load_stages(options.model, device=device) if options.stages else {"": load(options.model, device=device)}
     table = Table("image", "labels")
     with progress_bar() as progress:
@@ -100,7 +106,7 @@ def segment(options: Namespace) -> int:
         console.print(table)
         files = "NAME_labels.png, NAME_overlay.png" + (", NAME_stages.png" if options.stages else "")
         console.print(f"{table.row_count} of {len(images)} photographs, in {options.out}: {files}", soft_wrap=True)
-    return 0 if table.row_count == len(images) else 2
+    return 0 if table.row_count == len(images) and not missing else 2
 
 
 def train(options: Namespace) -> int:
@@ -116,8 +122,8 @@ def train(options: Namespace) -> int:
 
     examples:
       dpn train                                               on made-up scenes; needs no data
-      dpn train configs/voc.yaml --data.root VOCdevkit --out runs/mine
-      dpn train configs/voc.yaml --mrf.components 1 --stages.joint.lr 1e-5
+      dpn train configs/voc.yaml --unary.weights FILE --data.root VOCdevkit --out runs/mine
+      dpn train --mrf.components 1 --stages.joint.lr 1e-5
       dpn train --print_config > mine.yaml                    every option, to begin a recipe with
     """
     from dpn.training import Recipe
@@ -133,13 +139,13 @@ def evaluate(options: Namespace) -> int:
     """Measure a network on a data set: a row for each stage of its training.
 
     Each row has the mean IoU over the data set, its gain over the first row and over the one above with 95 % intervals
-    (paired bootstrap over images), and the accuracy within 5 pixels of a boundary; then the IoU of every label. With
-    --out it writes table.md, table.csv, and STAGE.npz: the scores of each image, to be laid --beside another run.
+    (paired bootstrap over images), and the accuracy within 5 pixels of a boundary; then the IoU of every label. It
+    writes table.md, table.csv, and STAGE.npz: the scores of each image, to be laid --beside another run.
 
     examples:
       dpn evaluate voc --data voc --data-root VOCdevkit --out results/voc
       dpn evaluate runs/mine --data folder --data-root my_photographs --split test
-      dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf.npz
+      dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf/*.npz
     """
     from dpn.inference.evaluate import evaluate as evaluate_networks
     from dpn.metrics import Scores
@@ -155,18 +161,16 @@ def evaluate(options: Namespace) -> int:
     beside = {path.stem: Scores.load(path) for path in options.beside}
     if taken := networks.keys() & beside.keys():
         raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     scores = evaluate_networks(networks, data).scores
     table = ScoreTable.of(scores | beside)
     table.print()
-    if options.out:
-        for stage, of_stage in scores.items():
-            of_stage.save(options.out / f"{stage}.npz")
-        table.csv(options.out / "table.csv")
-        with written_whole(options.out / "table.md") as temporary:
-            temporary.write_text(table.markdown())
-        print(f"{options.out}: table.md, table.csv, and {', '.join(f'{stage}.npz' for stage in scores)}")
+    for stage, of_stage in scores.items():
+        of_stage.save(options.out / f"{stage}.npz")
+    table.csv(options.out / "table.csv")
+    with written_whole(options.out / "table.md") as temporary:
+        temporary.write_text(table.markdown())
+    print(f"{options.out}: table.md, table.csv, and {', '.join(f'{stage}.npz' for stage in scores)}")
     return 0
 
 
@@ -221,7 +225,7 @@ def _evaluate_options(parser: ArgumentParser) -> None:
     parser.add_argument("--stages", metavar="STAGE", nargs="+", help="which rows (default: every stage it was saved with)")
     beside = "scores of other systems, as rows below"
     parser.add_argument("--beside", metavar="FILE", nargs="+", type=Path, default=[], help=beside)
-    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: only print)")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/evaluate"), help="where to write")
 
 
 def _demo_options(parser: ArgumentParser) -> None:

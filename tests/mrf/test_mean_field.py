@@ -148,11 +148,13 @@ def test_a_new_mixture_is_exactly_the_potts_step():
     scale=st.sampled_from([0.0, 1.0, 1e4, 1e30]),
     level=st.sampled_from([0.0, 0.5, 1.0]),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    activation=st.sampled_from([torch.nn.functional.logsigmoid, lambda scores: scores.log_softmax(1)]),
+    training=st.booleans(),
     kernel=st.sampled_from(["gaussian", "euclidean"]),
 )
-def test_any_finite_input_gives_a_distribution(labels, height, width, scale, level, dtype, kernel):
-    log_p = (scale * torch.randn(1, labels, height, width)).to(dtype).log_softmax(1)
-    mrf = MRF(labels, context=3, kernel=kernel)
+def test_any_finite_input_gives_a_distribution(labels, height, width, scale, level, dtype, activation, training, kernel):
+    log_p = activation((scale * torch.randn(1, labels, height, width) - scale).to(dtype))
+    mrf = MRF(labels, context=3, kernel=kernel).train(training)
     log_q = mrf(log_p, torch.full((1, 3, height, width), level, dtype=dtype))
     assert log_q.dtype == dtype
     assert not log_q.isnan().any()

@@ -59,7 +59,7 @@ def local_filter(
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
     q, image = p.to(wide), image.to(wide)
     if normalize:
-        q = torch.cat([q, torch.ones_like(q[:, :1])], dim=1)
+        q = torch.cat([q, q.new_ones(len(q), 1, *q.shape[2:])], dim=1)
     o = _LocalFilter.apply(q, image, w, kernel, window // 2, window - 1 - window // 2, include_center, chosen)
     if normalize:
         o = o[:, :-1] / o[:, -1:].clamp_min(SMALLEST_SUM)

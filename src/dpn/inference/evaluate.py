@@ -41,7 +41,7 @@ def evaluate(models: Mapping[str, DPN], data: SegmentationData) -> Evaluation:
     with progress_bar() as progress, torch.inference_mode():
         for i in progress.track(range(len(data)), description="evaluate"):
             sample = data[i]
-            unary = log_p = None
+            unary, log_p = None, torch.empty(0)
             for name, model in models.items():
                 image = sample.image[None].to(next(model.parameters()))
                 if model.unary is not unary:  # stages that left the unary alone share it

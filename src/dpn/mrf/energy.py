@@ -105,7 +105,7 @@ def mean_field_step(model: Model, q: Tensor) -> Tensor:
 
 
 def mean_field(model: Model, iterations: int = 1) -> Tensor:
-    """`iterations` updates of Eqn. 7 with q initialised by p (normalised), (P,L)."""
+    """`iterations` updates of Eqn. 7 with q initialised by p, (P,L)."""
     q = model.log_p.double().exp()
     for _ in range(iterations):
         q = mean_field_step(model, q)

@@ -95,8 +95,9 @@ class MRF(nn.Module):
         return log_q.to(log_p.dtype)
 
     def present(self, q: Tensor) -> Tensor:
-        """The labels, (M,) int64, that take part for q (N,L,H,W): those above `absent_below` somewhere."""
-        return (q.amax(dim=(0, 2, 3)) > self.absent_below).nonzero().flatten()
+        """The labels, (M,) int64, that take part for q (N,L,H,W): those above `absent_below` somewhere, or the likeliest."""
+        largest = q.amax(dim=(0, 2, 3))
+        return (largest >= largest.max().clamp(max=self.absent_below)).nonzero().flatten()
 
     def _penalty(self, q: Tensor, image: Tensor) -> Tensor:
         """o14, b12 to b14: (N,L,H,W)."""

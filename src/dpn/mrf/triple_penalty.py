@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dpn.errors import InputError
 from dpn.functional import local_filter
+from dpn.functional.local_filter import KERNELS
 
 
 class TriplePenalty(nn.Module):
@@ -27,7 +28,7 @@ class TriplePenalty(nn.Module):
         include_center: whether z = j takes part.
 
     Raises:
-        InputError: if a width is not positive and finite.
+        InputError: if the window is below 1, the kernel unknown, or a width not positive and finite.
 
     Example:
         >>> layer = TriplePenalty(window=5)
@@ -47,6 +48,10 @@ class TriplePenalty(nn.Module):
         include_center: bool = True,
     ) -> None:
         super().__init__()
+        if window < 1:
+            raise InputError(f"window must be at least 1 pixel, got {window}")
+        if kernel not in KERNELS:
+            raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
         for name, sigma in (("sigma_color", sigma_color), ("sigma_space", sigma_space)):
             if not 0 < sigma < math.inf:
                 raise InputError(f"{name} must be positive and finite, got {sigma}")

@@ -78,8 +78,8 @@ class RunFolder:
                 "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
                 "versions": {package: version(package) for package in PACKAGES},
             }
-            _write(path / "about.json", json.dumps(about, indent=2))
             _write(config, yaml.safe_dump(recipe, sort_keys=False))
+            _write(path / "about.json", json.dumps(about, indent=2))
         stages = path / "stages.json"
         self.outcomes = [Outcome(**row) for row in json.loads(stages.read_text())] if stages.is_file() else []
         self._events = SummaryWriter(str(path / "tensorboard"))
@@ -104,6 +104,11 @@ class RunFolder:
         """Writes last.ckpt whole."""
         with written_whole(self.path / "last.ckpt") as temporary:
             torch.save(state | {"stage": stage}, temporary)
+        self._events.flush()
+
+    def close(self) -> None:
+        """Writes out the TensorBoard events."""
+        self._events.close()
 
     def resume(self, stage: str) -> dict[str, Any] | None:
         """The checkpoint, if there is one of this stage; log.csv is cut back to it.
@@ -126,7 +131,6 @@ class RunFolder:
         """Records the end of a stage: stages.json, stages.md and the curves."""
         self.outcomes.append(outcome)
         self._steps += outcome.steps
-        _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
         lines = [
             "| stage | steps | mIoU % before | mIoU % after | best at step | minutes |",
             "|---|--:|--:|--:|--:|--:|",
@@ -137,6 +141,7 @@ class RunFolder:
         ]
         _write(self.path / "stages.md", "\n".join(lines) + "\n")
         training_curves(self.path / "log.csv", self.path / "pictures" / "curves.png")
+        _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
 
     def draw(self, samples: list[Sample], models: dict[str, DPN]) -> None:
         """Pictures of what each stage makes of a few images, beside the truth, and of the learned compatibilities."""
@@ -158,9 +163,9 @@ class RunFolder:
         path = self.path / "log.csv"
         if path.is_file():
             with path.open(newline="") as file:
-                header, *rows = csv.reader(file)
+                rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
             kept = [row for row in rows if row[0] != stage or int(row[1]) <= step]
-            _write(path, "".join(",".join(row) + "\n" for row in (header, *kept)))
+            _write(path, "".join(",".join(row) + "\n" for row in (COLUMNS, *kept)))
 
 
 def _write(path: Path, text: str) -> None:

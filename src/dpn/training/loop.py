@@ -69,7 +69,10 @@ def run_stage(
         if not loss.isfinite():
             raise InputError(f"stage {stage}, step {step}: the loss is {loss.item()}: lower stages.{stage}.lr")
         fabric.backward(loss)
-        fabric.clip_gradients(wrapped, optimizer, max_norm=recipe.clip)
+        try:
+            fabric.clip_gradients(wrapped, optimizer, max_norm=recipe.clip)
+        except RuntimeError as error:
+            raise InputError(f"stage {stage}, step {step}: {error}: lower stages.{stage}.lr") from error
         optimizer.step()
         optimizer.zero_grad()
         done = step + 1

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dpn.errors import InputError
 from dpn.model import STAGES
 
 
@@ -149,6 +150,36 @@ class Recipe:
     seed: int = 0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     checkpoint_every: int = 100
+
+
+def check(recipe: Recipe) -> None:
+    """Refuses what no run could do, before anything is written.
+
+    Raises:
+        InputError: naming the first such value.
+
+    Example:
+        >>> check(Recipe(checkpoint_every=0))
+        Traceback (most recent call last):
+        dpn.errors.InputError: checkpoint_every must be at least 1, got 0
+    """
+    least = {
+        "checkpoint_every": (recipe.checkpoint_every, 1),
+        "data.crop": (recipe.data.crop, 1),
+        "data.workers": (recipe.data.workers, 0),
+        "data.train_images": (recipe.data.train_images, 1),
+        "data.val_images": (recipe.data.val_images, 1),
+    }
+    for name, stage in recipe.stages.planned():
+        least |= {f"stages.{name}.{key}": (getattr(stage, key), 1) for key in ("batch", "validate_every", "lattices")}
+        least |= {f"stages.{name}.{key}": (getattr(stage, key), 0) for key in ("steps", "lr", "unary_lr", "weight_decay")}
+    for name, (value, smallest) in least.items():
+        if value is not None and value < smallest:
+            raise InputError(f"{name} must be at least {smallest}, got {value}")
+    if recipe.stages.label_contexts.lattices and recipe.mrf.iterations > 1:
+        raise InputError("stages.label_contexts.lattices serves one iteration only: leave it out, or set mrf.iterations to 1")
+    if recipe.unary.weights is None and (recipe.unary.layout == "deeplab" or recipe.stages.unary.steps == 0):
+        raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
 
 
 def as_plain(recipe: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from dpn.mrf import MRF
 from dpn.terminal import progress_bar
 from dpn.training.folder import RunFolder
 from dpn.training.loop import run_stage
-from dpn.training.recipe import Recipe, UnaryRecipe, as_plain
+from dpn.training.recipe import Recipe, UnaryRecipe, as_plain, check
+from dpn.training.stages import begin
 from dpn.training.work import on_crops, on_frozen_lattices
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork
 from dpn.weights import read_weights
@@ -67,10 +68,15 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
         InputError: if the folder holds a run of another recipe, or anything the recipe names does not serve.
     """
     console = console or Console()
+    check(recipe)
     data = open_data(recipe.data.name, root=recipe.data.root, split=recipe.data.train)
     validation = open_data(recipe.data.name, root=recipe.data.root, split=recipe.data.val, labels=data.labels)
-    folder = RunFolder(out, as_plain(recipe))
+    if data.pairs and data.pairs == validation.pairs:
+        raise InputError(f"{recipe.data.root}: the same images for training and validation; give the folder two splits")
     model = build(recipe, data.labels)
+    for stage, stage_recipe in recipe.stages.planned():
+        begin(model, stage, stage_recipe)
+    folder = RunFolder(out, as_plain(recipe))
     fabric = Fabric(accelerator="auto", devices=1, precision=recipe.precision)
     model.to(fabric.device)
     ends = {outcome.stage: storage.load(folder.model, stage=outcome.stage).state_dict() for outcome in folder.outcomes}
@@ -102,6 +108,7 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
         folder.ended(outcome)
         ends[stage] = {key: value.detach().clone() for key, value in model.state_dict().items()}
         console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
+    folder.close()
     models = {stage: storage.load(folder.model, stage=stage) for stage in ends}
     folder.draw([chosen[i] for i in range(min(3, len(chosen)))], models)
     return list(models.values())[-1]
