@@ -5,6 +5,7 @@ So the loss on a few of them is an unbiased estimate of the loss on all, at a fr
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from rich.progress import Progress
@@ -53,7 +54,7 @@ class Lattices(Sequence[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.kept)
 
-    def __getitem__(self, i):  # type: ignore[no-untyped-def]
+    def __getitem__(self, i: Any) -> Any:
         return self.kept[i]
 
 
