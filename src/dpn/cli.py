@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dpn import __version__
-from dpn.data import list_images, open_data, read_image
+from dpn.data import list_images, open_data, read_image, unique_stems
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE
@@ -86,7 +86,7 @@ def segment(options: Namespace) -> int:
     networks = load_stages(options.model, device=device) if options.stages else {"": load(options.model, device=device)}
     table = Table("image", "labels")
     with progress_bar() as progress:
-        for path, name in zip(progress.track(images, description="segment"), _names(images), strict=True):
+        for path, name in zip(progress.track(images, description="segment"), unique_stems(images), strict=True):
             try:
                 image = read_image(path)
             except InputError as error:
@@ -156,7 +156,10 @@ def evaluate(options: Namespace) -> int:
         networks = {stage: load(model, stage=stage, device=device) for stage in options.stages}
     else:
         networks = load_stages(model, device=device)
-    labels = next(iter(networks.values())).labels if options.data == "folder" else None
+    labels = None
+    if options.data == "folder" and options.data_root:
+        home = options.data_root if options.data_root.is_dir() else options.data_root.parent
+        labels = None if (home / "labels.txt").is_file() else next(iter(networks.values())).labels
     data = open_data(options.data, root=options.data_root, split=options.split, labels=labels)
     beside = {path.stem: Scores.load(path) for path in options.beside}
     if taken := networks.keys() & beside.keys():
@@ -257,15 +260,3 @@ def _parser(command: str) -> ArgumentParser:
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _names(images: Sequence[Path]) -> list[str]:
-    """A name for what comes of each image: its own without the suffix, numbered where that occurred before."""
-    names: list[str] = []
-    for path in images:
-        name, n = path.stem, 1
-        while name in names:
-            n += 1
-            name = f"{path.stem}_{n}"
-        names.append(name)
-    return names

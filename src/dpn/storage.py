@@ -41,7 +41,8 @@ def save(
         dtype: floating-point tensors are stored so (torch.float16 halves the file); None keeps them.
 
     Raises:
-        InputError: if the unary cannot be rebuilt, the stages are out of order, or the file cannot be written.
+        InputError: if the unary cannot be rebuilt, the stages are out of order, a value is beyond `dtype`, or the file cannot be
+            written.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -59,10 +60,10 @@ def save(
     stages = [*earlier, model.stage]
     if stages != [stage for stage in STAGES if stage in stages]:
         raise InputError(f"{path}: stages must be in the order {', '.join(STAGES)}, got {', '.join(stages)}")
-    state = {key: _stored(value, dtype) for key, value in model.state_dict().items()}
+    state = {key: _stored(key, value, dtype) for key, value in model.state_dict().items()}
     tensors = dict(state)
     for stage in reversed(list(earlier)):
-        before = {key: _stored(value, dtype) for key, value in earlier[stage].items() if _used(key, stage)}
+        before = {key: _stored(key, value, dtype) for key, value in earlier[stage].items() if _used(key, stage)}
         changed = {key: value for key, value in before.items() if not torch.equal(value, state[key])}
         tensors |= {f"{stage}/{key}": value for key, value in changed.items()}
         state |= changed
@@ -195,6 +196,9 @@ def _used(key: str, stage: str) -> bool:
     return STAGES.index(stage) >= first
 
 
-def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
     value = value.detach().cpu().contiguous()
-    return value.to(dtype) if dtype and value.is_floating_point() else value
+    stored = value.to(dtype) if dtype and value.is_floating_point() else value
+    if not torch.equal(stored.isfinite(), value.isfinite()):
+        raise InputError(f"{key} reaches {value.abs().max():.3g}, beyond {dtype}: store the network wider")
+    return stored

@@ -27,6 +27,12 @@ def test_sample_has_the_contracts_shapes_and_types(tmp_path: Path) -> None:
     assert (name, len(data), data.labels) == ("a", 1, ("x", "y"))
 
 
+def test_images_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    data = SegmentationData([write_pair(tmp_path, "a"), write_pair(tmp_path / "other", "a")], ["x", "y"])
+    assert [sample.name for sample in data] == ["a", "a_2"]
+
+
 def test_iterating_ends(tmp_path: Path) -> None:
     data = SegmentationData([write_pair(tmp_path, stem) for stem in "ab"], ["x", "y"])
     assert [sample.name for sample in data] == ["a", "b"]

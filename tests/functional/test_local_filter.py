@@ -45,13 +45,28 @@ def test_equals_its_definition(kernel, window, size, normalize, include_center):
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
-@pytest.mark.parametrize("window", [4, 5])
+@pytest.mark.parametrize("window", [1, 6, 7])
+@pytest.mark.parametrize("stride", [2, 3, 9])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("include_center", [False, True])
-def test_gradients_to_p_and_weights(kernel, window, normalize, include_center):
+def test_a_stride_takes_its_multiples_of_the_offsets(kernel, window, stride, size, normalize, include_center):
+    p, image = torch.rand(2, 3, *size, dtype=torch.float64), torch.rand(2, 3, *size, dtype=torch.float64)
+    options = {"normalize": normalize, "include_center": include_center, "stride": stride}
+    truth = by_definition(p, image, window, (5.0, 0.03), kernel, **options)
+    exact = local_filter(p, image, window=window, weights=(5.0, 0.03), kernel=kernel, **options)
+    torch.testing.assert_close(exact, truth, rtol=1e-9, atol=1e-8)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("window", [6, 7])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("include_center", [False, True])
+def test_gradients_to_p_and_weights(kernel, stride, window, normalize, include_center):
     p, image = torch.rand(1, 2, 5, 6, dtype=torch.float64), torch.rand(1, 3, 5, 6, dtype=torch.float64)
     weights = torch.tensor([3.0, 0.1], dtype=torch.float64)
-    options = {"normalize": normalize, "include_center": include_center}
+    options = {"normalize": normalize, "include_center": include_center, "stride": stride}
 
     def operator(p, weights):
         return local_filter(p, image, window=window, weights=weights, kernel=kernel, **options)
@@ -112,6 +127,7 @@ def test_half_precision_is_summed_in_float32():
     ("change", "words"),
     [
         ({"window": 0}, "window must be at least 1"),
+        ({"stride": 0}, "stride must be at least 1"),
         ({"kernel": "laplacian"}, "kernel must be one of gaussian, euclidean"),
         ({"backend": "cuda"}, "backend must be one of"),
         ({"image": torch.rand(1, 3, 8, 9)}, "image must be"),

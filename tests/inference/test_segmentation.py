@@ -85,6 +85,21 @@ def test_path_picture_and_array_are_the_same_photograph(tmp_path: Path, network:
         assert np.array_equal(found.probabilities, of_array.probabilities)
 
 
+def test_a_transparent_picture_is_on_white_as_its_file_is(tmp_path: Path, brightest: DPN, seen: list[torch.Tensor]) -> None:
+    clear = Image.new("RGBA", (6, 4), (0, 0, 0, 0))
+    clear.save(tmp_path / "clear.png")
+    for image in (clear, tmp_path / "clear.png"):
+        segment(image, brightest)
+        assert torch.equal(seen.pop(), torch.ones(1, 3, 4, 6))
+
+
+def test_labels_of_a_large_photograph_are_the_likeliest_of_its_probabilities(network: DPN) -> None:
+    found = segment(photograph(90, 70), network, size=40)
+    assert found.seen.shape == (3, 40, 31)
+    assert found.probabilities.shape == (3, 90, 70)
+    assert np.array_equal(found.labels, found.probabilities.argmax(0))
+
+
 def test_a_large_photograph_is_seen_smaller_and_labelled_at_its_own_size(brightest: DPN, seen: list[torch.Tensor]) -> None:
     halves = np.repeat(PRIMARIES[[[0], [2]]], 40, axis=0).repeat(50, axis=1)
     found = segment(halves, brightest, size=20)
@@ -151,7 +166,6 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, brightest: DPN) -> None:
         (np.zeros((3, 40, 60), np.uint8), r"\(3, 40, 60\) uint8"),
         (np.zeros((40, 60, 3), np.float32), "float32"),
         (np.zeros((0, 60, 3), np.uint8), r"\(0, 60, 3\)"),
-        (Image.new("I;16", (60, 40)), "mode I;16"),
         (Image.new("F", (60, 40)), "mode F"),
         (Path("nowhere.jpg"), r"nowhere\.jpg: no such file"),
     ],

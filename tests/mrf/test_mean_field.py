@@ -32,6 +32,7 @@ def truth(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
             b12.normalize,
             b12.include_center,
             b12.triple,
+            b12.window_stride,
             b13.dilation,
         )
         out.append(energy.mean_field(model, mrf.iterations).T.unflatten(1, size))
@@ -76,8 +77,8 @@ def test_iterations_repeat_the_step(iterations):
     torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
 
 
-def test_contexts_may_be_dilated():
-    mrf = MRF(3, window=3, context=3, context_dilation=2, components=2, sigma_color=0.4).double()
+def test_contexts_may_be_dilated_and_windows_strided():
+    mrf = MRF(3, window=5, window_stride=2, context=3, context_dilation=2, components=2, sigma_color=0.4).double()
     random_mu(mrf)
     log_p, image = scene()
     torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))

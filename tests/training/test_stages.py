@@ -8,10 +8,8 @@ from torch import nn
 
 from dpn import DPN, MRF
 from dpn.errors import InputError
-from dpn.functional import label_contexts
 from dpn.model import STAGES
 from dpn.training.draws import Draws
-from dpn.training.lattices import on_lattices, prepare
 from dpn.training.recipe import StageRecipe
 from dpn.training.stages import begin, phase_in, softmax_loss
 from dpn.unary import Wrap
@@ -36,7 +34,7 @@ def learn(model: DPN, stage: str, steps: int = 3) -> None:
 
 
 def test_a_stage_begins_as_exactly_the_function_that_the_last_one_ended_as():
-    model, image = network(components=5, context_dilation=2), torch.rand(1, 3, 20, 18)
+    model, image = network(components=5, context_dilation=2, context_stride=2, window_stride=2), torch.rand(1, 3, 20, 18)
     for stage, following in pairwise(STAGES):
         learn(model, stage)
         ended = model(image)
@@ -88,28 +86,6 @@ def test_void_pixels_have_no_part_in_the_loss():
     expected = -log_q.log_softmax(1)[:, :, 2:].gather(1, labels[:, None, 2:]).mean()
     torch.testing.assert_close(softmax_loss(log_q, labels), expected)
     assert softmax_loss(log_q, torch.full((1, 4, 4), 255)) == 0
-
-
-def test_a_lattice_is_what_a_dilated_b13_gives_there():
-    model = network(components=2, context_dilation=3)
-    with torch.no_grad():
-        model.mrf.label_contexts.deviation.normal_()
-    log_p, s = torch.randn(1, 4, 20, 19), torch.rand(1, 4, 20, 19)
-    whole = log_p - label_contexts(s, model.mrf.label_contexts.mu, dilation=3)
-    for y in range(3):
-        for x in range(3):
-            there = on_lattices(model, log_p[..., y::3, x::3], s[..., y::3, x::3])
-            torch.testing.assert_close(there, whole[..., y::3, x::3])
-
-
-def test_prepared_lattices_mirror_together_and_fill_up_with_void():
-    labels = torch.arange(6, dtype=torch.uint8).view(1, 2, 3)
-    log_p = labels[:, None].half()
-    plain, mirrored = (prepare((log_p, log_p, labels), seed, size=4, flip=True) for seed in (0, 1))
-    assert plain[2][0, :2, :3].tolist() == labels[0].tolist()
-    assert mirrored[2][0, :2, :3].tolist() == labels[0].flip(-1).tolist()
-    assert torch.equal(mirrored[0][0, 0, :2, :3].long(), mirrored[2][0, :2, :3])
-    assert (plain[2][0, 2:] == 255).all()
 
 
 def test_every_epoch_draws_every_image_once_in_an_order_of_its_own():

@@ -7,7 +7,8 @@ from pathlib import Path
 from dpn.data.camvid import camvid
 from dpn.data.dataset import Sample, SegmentationData
 from dpn.data.folder import folder
-from dpn.data.images import VOID, list_images, read_image, read_mask, to_tensor
+from dpn.data.images import VOID, list_images, read_image, read_mask, rgb, to_tensor
+from dpn.data.lists import unique_stems
 from dpn.data.palette import CAMVID_LABELS, VOC_LABELS, camvid_palette, voc_palette
 from dpn.data.scenes import SCENE_LABELS, scenes
 from dpn.data.transforms import Augment
@@ -29,8 +30,10 @@ __all__ = [
     "open_data",
     "read_image",
     "read_mask",
+    "rgb",
     "scenes",
     "to_tensor",
+    "unique_stems",
     "voc",
     "voc_palette",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dpn.data.images import VOID, read_image, read_mask, to_tensor
+from dpn.data.lists import unique_stems
 from dpn.errors import InputError
 
 
@@ -18,7 +19,7 @@ class Sample(NamedTuple):
     Attributes:
         image: (3, H, W) float32 RGB in [0, 1].
         labels: (H, W) int64, 255 is void.
-        name: the image file's name without its suffix.
+        name: the image file's name without its suffix, numbered where an earlier image of the data set has it too.
     """
 
     image: Tensor
@@ -59,6 +60,7 @@ class SegmentationData(Dataset[Sample]):
             count = f" ({len(missing)} files are missing)" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}: the data set names this file, but it is not there{count}")
         self.pairs = tuple(pairs)
+        self.names = unique_stems(image for image, _ in self.pairs)
         self.labels = tuple(labels)
         self.void = void
 
@@ -70,11 +72,11 @@ class SegmentationData(Dataset[Sample]):
         image = to_tensor(read_image(image_path))
         size = image.shape[1:]
         if mask_path is None:
-            return Sample(image, torch.full(size, VOID), image_path.stem)
+            return Sample(image, torch.full(size, VOID), self.names[index])
         mask = torch.from_numpy(read_mask(mask_path, len(self.labels), void=self.void)).long()
         if mask.shape != size:
             raise InputError(
                 f"{image_path} is {size[1]} x {size[0]} pixels but its mask {mask_path} is "
                 f"{mask.shape[1]} x {mask.shape[0]}; they must be the same"
             )
-        return Sample(image, mask, image_path.stem)
+        return Sample(image, mask, self.names[index])

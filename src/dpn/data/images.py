@@ -42,14 +42,33 @@ def read_image(path: str | Path) -> np.ndarray:
         >>> image.shape, image[0, 0].tolist()
         ((2, 3, 3), [200, 200, 200])
     """
-    picture = _open(path)
+    return rgb(_open(path), str(path))
+
+
+def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
+    """A Pillow image, upright already, as 8-bit RGB: what `read_image` does with a file once it is open.
+
+    Args:
+        picture: an image of any mode.
+        name: what to call it in errors.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: pixels that are no colours: beyond 16 bits, floating-point, LAB.
+
+    Example:
+        >>> rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0)))[0, 0].tolist()  # nothing, on white
+        [255, 255, 255]
+    """
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         grey = np.asarray(picture).astype(np.int64)
         if grey.min() < 0 or grey.max() > 65535:
-            raise InputError(f"{path}: 32-bit values {grey.min()} to {grey.max()}; save it with 8 or 16 bits a channel")
+            raise InputError(f"{name}: 32-bit values {grey.min()} to {grey.max()}; save it with 8 or 16 bits a channel")
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if picture.mode in ("F", "LAB"):
-        raise InputError(f"{path}: pixels of Pillow's mode {picture.mode}; save it as 8-bit RGB")
+        raise InputError(f"{name}: pixels of Pillow's mode {picture.mode}; save it as 8-bit RGB")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -1,5 +1,6 @@
-"""Text files of one entry a line: split lists, label names."""
+"""Lists: text files of one entry a line, and a name of its own for each of many files."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from dpn.errors import InputError
@@ -35,3 +36,20 @@ def read_lines(path: Path) -> dict[int, str]:
     if not lines:
         raise InputError(f"{path}: the file is empty")
     return lines
+
+
+def unique_stems(files: Iterable[Path]) -> list[str]:
+    """A name for each file: its own without the suffix, numbered where that occurred before.
+
+    Example:
+        >>> unique_stems([Path("a.png"), Path("folder/a.png"), Path("b.jpg")])
+        ['a', 'a_2', 'b']
+    """
+    names: dict[str, None] = {}
+    for file in files:
+        name, n = file.stem, 1
+        while name in names:
+            n += 1
+            name = f"{file.stem}_{n}"
+        names[name] = None
+    return list(names)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from dpn.functional import backends
 
@@ -19,6 +20,7 @@ def local_filter(
     window: int,
     weights: tuple[float | Tensor, float | Tensor] | Tensor,
     kernel: str,
+    stride: int = 1,
     normalize: bool = False,
     include_center: bool = True,
     backend: str | None = None,
@@ -34,6 +36,8 @@ def local_filter(
         window: side of N_j in pixels, >= 1; offsets are -(window//2) .. window-1-window//2. Pixels outside are absent.
         weights: (w1, w2) >= 0, floats or 0-dim tensors, of squared colour distance and squared pixels; w = 1 / (2 sigma^2).
         kernel: "gaussian" or "euclidean".
+        stride: pixels between neighbouring z along each side, >= 1: the offsets are its multiples within the window, and the cost
+            falls with its square.
         normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
         include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
         backend: "reference" or "halide"; None takes the fastest one that serves p's device and dtype.
@@ -53,6 +57,7 @@ def local_filter(
     expected = (p.shape[0], 3, *p.shape[2:])
     backends.require(image.shape == expected, f"image must be {expected} to fit p, got {tuple(image.shape)}")
     backends.require(window >= 1, f"window must be at least 1 pixel, got {window}")
+    backends.require(stride >= 1, f"stride must be at least 1 pixel, got {stride}")
     backends.require(kernel in KERNELS, f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
     wide = torch.promote_types(p.dtype, torch.float32)
     chosen = backends.pick("local_filter", backend, p.device, wide)
@@ -60,10 +65,28 @@ def local_filter(
     q, image = p.to(wide), image.to(wide)
     if normalize:
         q = torch.cat([q, q.new_ones(len(q), 1, *q.shape[2:])], dim=1)
-    o = _LocalFilter.apply(q, image, w, kernel, window // 2, window - 1 - window // 2, include_center, chosen)
+    before, after = window // 2 // stride, (window - 1 - window // 2) // stride
+    if stride == 1:
+        o = _LocalFilter.apply(q, image, w, kernel, before, after, include_center, chosen)
+    else:  # no window mixes the interleaved lattices (y0 + stride i, x0 + stride j): each is filtered as an image of its own
+        lattices = _apart(q, stride), _apart(image, stride), w * w.new_tensor([1, stride**2])
+        o = _together(_LocalFilter.apply(*lattices, kernel, before, after, include_center, chosen), stride, q.shape)
     if normalize:
         o = o[:, :-1] / o[:, -1:].clamp_min(SMALLEST_SUM)
     return o.to(p.dtype)
+
+
+def _apart(values: Tensor, stride: int) -> Tensor:
+    """(N,C,H,W) -> (N stride^2, C, ceil(H/stride), ceil(W/stride)), the interleaved lattices, with zeros beyond the image."""
+    height, width = values.shape[2:]
+    values = F.pad(values, (0, -width % stride, 0, -height % stride))
+    return values.unflatten(3, (-1, stride)).unflatten(2, (-1, stride)).permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
+
+
+def _together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
+    """The values of that shape (N,C,H,W) whose lattices are these."""
+    values = lattices.unflatten(0, (-1, stride, stride)).permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
+    return values[..., : shape[2], : shape[3]]
 
 
 class _LocalFilter(torch.autograd.Function):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn.functional import interpolate
 
-from dpn.data import read_image, to_tensor
+from dpn.data import read_image, rgb, to_tensor
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.model import DPN
@@ -25,7 +25,7 @@ class Segmentation:
 
     Attributes:
         image: (H,W,3) uint8 RGB, the photograph upright.
-        probabilities: (L,H,W) float32 in [0,1], summing to 1 over L.
+        seen: (L,h,w) float32 in [0,1], summing to 1 over L: the probabilities at the size at which the network saw it.
         names: the L label names.
 
     Example:
@@ -36,14 +36,24 @@ class Segmentation:
     """
 
     image: np.ndarray
-    probabilities: np.ndarray
+    seen: np.ndarray
     names: tuple[str, ...]
 
     @cached_property
     def labels(self) -> np.ndarray:
         """(H,W) uint8: the most probable label of each pixel."""
-        largest = torch.from_numpy(self.probabilities).max(0)  # over the first axis far faster than either argmax
-        return largest.indices.byte().numpy()
+        shape = self.image.shape[:2]
+        labels, largest = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+        for u, q in enumerate(self.seen):  # one map at a time at full size: a photograph may have many megapixels
+            q = _resized(q[None], shape)[0]
+            labels[q > largest] = u
+            np.maximum(largest, q, out=largest)
+        return labels
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(L,H,W) float32 in [0,1], summing to 1 over L: `seen`, bilinearly at the photograph's size."""
+        return _resized(self.seen, self.image.shape[:2])
 
     @property
     def shares(self) -> dict[str, float]:
@@ -120,12 +130,9 @@ def segment(
     if not isinstance(model, DPN):
         model = _default() if model is None else load(model)
     pixels = _pixels(image)
-    height, width = pixels.shape[:2]
     seen = _at_most(size, pixels)
     with torch.inference_mode():
         q = model.eval()(to_tensor(seen)[None].to(next(model.parameters()))).float().exp()
-        if seen is not pixels:
-            q = interpolate(q, (height, width), mode="bilinear")
     return Segmentation(pixels, q[0].cpu().numpy(), model.labels)
 
 
@@ -139,12 +146,15 @@ def _pixels(image: str | Path | Image.Image | np.ndarray) -> np.ndarray:
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, Image.Image):
-        if image.mode.startswith(("I", "F")):
-            raise InputError(f"a PIL image of mode {image.mode}: give its file's path, or an 8-bit image")
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        return rgb(ImageOps.exif_transpose(image))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise InputError(f"an image array must be (H,W,3) uint8 RGB, got {image.shape} {image.dtype}")
     return image
+
+
+def _resized(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(C,h,w) -> (C,H,W), bilinearly."""
+    return maps if maps.shape[1:] == size else interpolate(torch.from_numpy(maps)[None], size, mode="bilinear")[0].numpy()
 
 
 def _at_most(size: int, pixels: np.ndarray) -> np.ndarray:

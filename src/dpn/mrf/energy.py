@@ -23,6 +23,7 @@ class Model:
         w1, w2: weights of squared colour distance and of squared distance in pixels.
         mu: (L,K,L,n,n), penalty of (u under component k, v) at each offset of j from i.
         window: side of N_j.
+        stride: pixels between the neighbours in N_j, along each side.
         kernel: "gaussian", k = exp(-d), or "euclidean", k = d.
         normalize, include_center, triple, dilation: as dpn.MRF's.
     """
@@ -38,6 +39,7 @@ class Model:
     normalize: bool = False
     include_center: bool = True
     triple: bool = False
+    stride: int = 1
     dilation: int = 1
     position: Tensor = field(init=False)
 
@@ -47,10 +49,10 @@ class Model:
 
 
 def neighbours(model: Model) -> Tensor:
-    """N_j as a (P,P) mask: row j, column z, offsets -(n//2) .. n-1-n//2 in y and in x."""
+    """N_j as a (P,P) mask: row j, column z, offsets in y and in x the multiples of the stride in -(n//2) .. n-1-n//2."""
     offset = model.position[None] - model.position[:, None]
     n = model.window
-    return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2)).all(-1)
+    return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % model.stride == 0)).all(-1)
 
 
 def distance(model: Model) -> Tensor:

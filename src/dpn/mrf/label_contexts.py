@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional import label_contexts
@@ -11,6 +12,7 @@ class LabelContexts(nn.Module):
     """b13 and b14: s (N,L,H,W) -> o14 (N,L,H,W), the outer sums of Eqn. 7.
 
         o14_i^u = min_k sum_v sum_{j in N_i} mu_k(u, v, j-i) s_j^v
+                = penalty * sum_{v != u} s_i^v  +  min_k sum_v sum_{j in N_i} deviation_k(u, v, j-i) s_j^v
 
     mu begins as the Potts model, `penalty` for every other label at the pixel itself, and is kept as the deviation from it:
     weight decay draws it back there. The deviations of the first component begin at zero and those of the others at small
@@ -22,11 +24,14 @@ class LabelContexts(nn.Module):
         components: K, the patterns mixed for each label.
         context: n, the side of the neighbourhood; 9 reaches -4 .. +4 taps, 1 is the pixel itself.
         context_dilation: pixels between neighbouring taps.
+        context_stride: the deviations see s averaged over cells of so many pixels square, and what they give is interpolated
+            back bilinearly; Potts sees every pixel. It divides the dilation. Contexts that reach far are smooth, so little
+            is lost, and the cost falls with its square; 1 is exact.
         penalty: strength of the Potts model; 0 begins as the identity.
         noise: largest starting deviation of the components after the first.
 
     Raises:
-        InputError: if a size is below 1.
+        InputError: if a size is below 1, or the stride does not divide the dilation.
 
     Example:
         >>> layer = LabelContexts(3, penalty=1.0)
@@ -41,15 +46,18 @@ class LabelContexts(nn.Module):
         components: int = 5,
         context: int = 9,
         context_dilation: int = 1,
+        context_stride: int = 1,
         penalty: float = 4.0,
         noise: float = 1e-3,
     ) -> None:
         super().__init__()
-        sizes = {"labels": labels, "components": components, "context": context, "context_dilation": context_dilation}
-        for name, size in sizes.items():
+        sizes = {"labels": labels, "components": components, "context": context}
+        for name, size in (sizes | {"context_dilation": context_dilation, "context_stride": context_stride}).items():
             if size < 1:
                 raise InputError(f"{name} must be at least 1, got {size}")
-        self.dilation = context_dilation
+        if context_dilation % context_stride:
+            raise InputError(f"context_stride must divide context_dilation ({context_dilation}), got {context_stride}")
+        self.dilation, self.stride = context_dilation, context_stride
         self.potts_only = False
         self.penalty = nn.Parameter(torch.tensor(float(penalty)))
         self.deviation = nn.Parameter(torch.zeros(labels, components, labels, context, context))
@@ -65,16 +73,30 @@ class LabelContexts(nn.Module):
         return self.penalty * potts + self.deviation
 
     def forward(self, s: Tensor, present: Tensor | None = None) -> Tensor:
-        """s (N,L,H,W) -> (N,L,H,W); with `present` (M,), s and the result are of those M labels alone.
+        """s (N,L,H,W) -> o14 (N,L,H,W); with `potts_only` the deviations take no part.
 
-        With `potts_only` the deviations take no part: penalty * sum_{v != u} s_i^v.
+        With `present` (M,), s is (N,M+1,H,W): of those labels, then of all others together. The others have no contexts of
+        their own, and are penalised as labels that stand nowhere: penalty * sum_v s_i^v.
         """
-        if self.potts_only:
-            return self.penalty * (s.sum(dim=1, keepdim=True) - s)
-        mu = self.mu if present is None else self.mu[present][:, :, present]
-        return label_contexts(s, mu.to(s.dtype), dilation=self.dilation)
+        everywhere = self.penalty * s.sum(dim=1, keepdim=True)
+        if present is None:
+            return self._of_present(s, everywhere, self.deviation)
+        o14 = everywhere.expand(-1, len(self.deviation), -1, -1).clone()
+        o14[:, present] = self._of_present(s[:, :-1], everywhere, self.deviation[present][:, :, present])
+        return o14
+
+    def _of_present(self, s: Tensor, everywhere: Tensor, deviation: Tensor) -> Tensor:
+        potts = everywhere - self.penalty * s
+        return potts if self.potts_only else potts + self._deviating(s, deviation.to(s.dtype))
+
+    def _deviating(self, s: Tensor, deviation: Tensor) -> Tensor:
+        if self.stride == 1:
+            return label_contexts(s, deviation, dilation=self.dilation)
+        cells = F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
+        o = label_contexts(cells, deviation, dilation=self.dilation // self.stride)
+        return F.interpolate(o, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
 
     def extra_repr(self) -> str:
         labels, components, _, n, _ = self.deviation.shape
-        dilation, penalty = self.dilation, self.penalty.item()
-        return f"labels={labels}, components={components}, context={n}, {dilation=}, {penalty=:.3g}"
+        dilation, stride, penalty = self.dilation, self.stride, self.penalty.item()
+        return f"labels={labels}, components={components}, context={n}, {dilation=}, {stride=}, {penalty=:.3g}"

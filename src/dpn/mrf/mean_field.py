@@ -20,8 +20,10 @@ class MRF(nn.Module):
         labels: L.
         components: K, patterns mixed for each label (b13, b14).
         window: side of b12's window in pixels.
+        window_stride: pixels between the neighbours in it, see TriplePenalty; 1 takes them all.
         context: side n of b13's neighbourhood.
         context_dilation: pixels between b13's taps.
+        context_stride: the side of the cells that b13 sees, in pixels, see LabelContexts; 1 is exact.
         kernel: "gaussian" or "euclidean", see TriplePenalty.
         iterations: mean-field updates, >= 1; all share the same parameters.
         triple: the factor q_j of Eqn. 7, see TriplePenalty.
@@ -30,8 +32,8 @@ class MRF(nn.Module):
         sigma_color: b12's width in colour, RGB in [0,1].
         sigma_space: b12's width in pixels.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
-        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12 and
-            b13 and are left with a Potts penalty, so that cost follows the labels present; 0 keeps all, as training does.
+        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this go through b12 together,
+            as one label, and have no contexts in b13, so that cost follows the labels present; 0 keeps all, as training does.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -49,8 +51,10 @@ class MRF(nn.Module):
         *,
         components: int = 5,
         window: int = 50,
+        window_stride: int = 1,
         context: int = 9,
         context_dilation: int = 1,
+        context_stride: int = 1,
         kernel: str = "gaussian",
         iterations: int = 1,
         triple: bool = False,
@@ -68,6 +72,7 @@ class MRF(nn.Module):
         self.labels, self.iterations, self.absent_below = labels, iterations, absent_below
         self.triple_penalty = TriplePenalty(
             window=window,
+            window_stride=window_stride,
             kernel=kernel,
             sigma_color=sigma_color,
             sigma_space=sigma_space,
@@ -76,7 +81,12 @@ class MRF(nn.Module):
             include_center=include_center,
         )
         self.label_contexts = LabelContexts(
-            labels, components=components, context=context, context_dilation=context_dilation, penalty=penalty
+            labels,
+            components=components,
+            context=context,
+            context_dilation=context_dilation,
+            context_stride=context_stride,
+            penalty=penalty,
         )
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
@@ -104,7 +114,6 @@ class MRF(nn.Module):
         if self.training or self.absent_below <= 0:
             return self.label_contexts(self.triple_penalty(q, image))
         present = self.present(q)
-        s = self.triple_penalty(q[:, present], image)
-        o14 = (self.label_contexts.penalty * s.sum(dim=1, keepdim=True)).expand_as(q).clone()
-        o14[:, present] = self.label_contexts(s, present)
-        return o14
+        kept = q[:, present]
+        others = q.sum(dim=1, keepdim=True) - kept.sum(dim=1, keepdim=True)
+        return self.label_contexts(self.triple_penalty(torch.cat([kept, others], dim=1), image), present)

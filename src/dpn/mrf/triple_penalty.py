@@ -20,6 +20,7 @@ class TriplePenalty(nn.Module):
 
     Args:
         window: side of N_j in pixels; 50 reaches -25 .. +24.
+        window_stride: pixels between neighbouring z along each side; 2 takes every fourth pixel of the window.
         kernel: "gaussian", k = exp(-d), a similarity; or "euclidean", k = d, the paper's literal reading.
         sigma_color: width in colour, in units of RGB in [0,1], > 0.
         sigma_space: width in space, in pixels, > 0.
@@ -28,7 +29,7 @@ class TriplePenalty(nn.Module):
         include_center: whether z = j takes part.
 
     Raises:
-        InputError: if the window is below 1, the kernel unknown, or a width not positive and finite.
+        InputError: if the window or its stride is below 1, the kernel unknown, or a width not positive and finite.
 
     Example:
         >>> layer = TriplePenalty(window=5)
@@ -40,6 +41,7 @@ class TriplePenalty(nn.Module):
         self,
         *,
         window: int = 50,
+        window_stride: int = 1,
         kernel: str = "gaussian",
         sigma_color: float = 0.03,
         sigma_space: float = 40.0,
@@ -48,14 +50,15 @@ class TriplePenalty(nn.Module):
         include_center: bool = True,
     ) -> None:
         super().__init__()
-        if window < 1:
-            raise InputError(f"window must be at least 1 pixel, got {window}")
+        for name, pixels in (("window", window), ("window_stride", window_stride)):
+            if pixels < 1:
+                raise InputError(f"{name} must be at least 1 pixel, got {pixels}")
         if kernel not in KERNELS:
             raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
         for name, sigma in (("sigma_color", sigma_color), ("sigma_space", sigma_space)):
             if not 0 < sigma < math.inf:
                 raise InputError(f"{name} must be positive and finite, got {sigma}")
-        self.window, self.kernel = window, kernel
+        self.window, self.window_stride, self.kernel = window, window_stride, kernel
         self.triple, self.normalize, self.include_center = triple, normalize, include_center
         self.log_sigma_color = nn.Parameter(torch.tensor(math.log(sigma_color)))
         self.log_sigma_space = nn.Parameter(torch.tensor(math.log(sigma_space)))
@@ -73,6 +76,7 @@ class TriplePenalty(nn.Module):
             window=self.window,
             weights=self.weights,
             kernel=self.kernel,
+            stride=self.window_stride,
             normalize=self.normalize,
             include_center=self.include_center,
         )
@@ -80,4 +84,5 @@ class TriplePenalty(nn.Module):
 
     def extra_repr(self) -> str:
         color, space = self.log_sigma_color.exp().item(), self.log_sigma_space.exp().item()
-        return f"{self.kernel}, window={self.window}, sigma_color={color:.4g}, sigma_space={space:.4g}, triple={self.triple}"
+        size = f"window={self.window}, window_stride={self.window_stride}"
+        return f"{self.kernel}, {size}, sigma_color={color:.4g}, sigma_space={space:.4g}, triple={self.triple}"

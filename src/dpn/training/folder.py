@@ -82,8 +82,8 @@ class RunFolder:
             _write(path / "about.json", json.dumps(about, indent=2))
         stages = path / "stages.json"
         self.outcomes = [Outcome(**row) for row in json.loads(stages.read_text())] if stages.is_file() else []
-        self._events = SummaryWriter(str(path / "tensorboard"))
         self._steps = sum(outcome.steps for outcome in self.outcomes)
+        self._events: SummaryWriter | None = None
 
     def log(self, stage: str, step: int, loss: float | None, lr: float, miou: float | None) -> None:
         """Adds a line to log.csv and to the TensorBoard events; step counts from 0 in each stage."""
@@ -97,21 +97,23 @@ class RunFolder:
                 [stage, step, "" if loss is None else f"{loss:.6f}", f"{lr:.3g}", "" if miou is None else f"{miou:.6f}"]
             )
         for name, value in (("loss", loss), ("lr", lr), ("miou", miou)):
-            if value is not None:
+            if value is not None and self._events:
                 self._events.add_scalar(f"{stage}/{name}", value, self._steps + step)
 
     def checkpoint(self, stage: str, state: dict[str, Any]) -> None:
         """Writes last.ckpt whole."""
         with written_whole(self.path / "last.ckpt") as temporary:
             torch.save(state | {"stage": stage}, temporary)
-        self._events.flush()
+        if self._events:
+            self._events.flush()
 
     def close(self) -> None:
         """Writes out the TensorBoard events."""
-        self._events.close()
+        if self._events:
+            self._events.close()
 
     def resume(self, stage: str) -> dict[str, Any] | None:
-        """The checkpoint, if there is one of this stage; log.csv is cut back to it.
+        """The checkpoint, if there is one of this stage; log.csv and the TensorBoard events are cut back to it.
 
         Raises:
             InputError: if the checkpoint is damaged.
@@ -125,6 +127,9 @@ class RunFolder:
                 raise InputError(f"{path}: not a whole checkpoint ({error}): delete it to begin the stage anew") from error
             state = state if state["stage"] == stage else None
         self._cut_log(stage, state["step"] if state else -1)
+        self.close()
+        done = self._steps + (state["step"] if state else 0)
+        self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=done + 1)
         return state
 
     def ended(self, outcome: Outcome) -> None:

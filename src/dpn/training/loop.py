@@ -7,14 +7,16 @@ import torch
 from lightning_fabric import Fabric
 from rich.progress import Progress
 from torch import Tensor
+from torch.utils.data import Subset
 
+from dpn.data import Sample
 from dpn.errors import InputError
+from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
-from dpn.training.draws import mix
+from dpn.training.draws import Draws, mix
 from dpn.training.folder import Outcome, RunFolder
 from dpn.training.recipe import StageRecipe
 from dpn.training.stages import begin, phase_in, softmax_loss
-from dpn.training.work import Work
 
 
 def run_stage(
@@ -22,7 +24,8 @@ def run_stage(
     model: DPN,
     stage: str,
     recipe: StageRecipe,
-    work: Work,
+    draws: Draws,
+    validation: Subset[Sample],
     *,
     seed: int,
     workers: int,
@@ -31,7 +34,7 @@ def run_stage(
     folder: RunFolder,
     progress: Progress,
 ) -> Outcome:
-    """Trains one stage and leaves in `model` the best of its validations, the function it began as included.
+    """Trains one stage on draws of (image, labels), and leaves in `model` the best of its validations, the function it began as included.
 
     From the second stage on the unary is in evaluation mode, so that a stage begins as exactly the function that the last
     one ended as. Everything that a step depends on is in the checkpoint or a function of the seed and the step, so a stage
@@ -50,12 +53,12 @@ def run_stage(
         optimizer.load_state_dict(resume["optimizer"])
         state = {key: value for key, value in resume.items() if key not in ("model", "optimizer")}
     else:
-        miou = work.validate()
+        miou = _miou(model, validation, progress)
         state |= {"before": miou, "miou": miou, "best_step": 0, "best": _copy(model)}
         folder.log(stage, 0, None, 0.0, miou)
     started = time.monotonic() - state["seconds"]
     bar = progress.add_task(stage, total=recipe.steps, completed=state["step"])
-    loader = iter(work.draws.batches(recipe.batch, state["step"], recipe.steps, workers))
+    loader = iter(draws.batches(recipe.batch, state["step"], recipe.steps, workers))
     for step in range(state["step"], recipe.steps):
         torch.manual_seed(mix(seed, STAGES.index(stage), step))
         factor = _schedule(recipe.schedule, step / recipe.steps)
@@ -65,7 +68,8 @@ def run_stage(
             phase_in(model, penalty, done=(step + 1) / recipe.steps)
         model.train()
         model.unary.train(stage == "unary")
-        loss = softmax_loss(*work.forward(wrapped, [fabric.to_device(part) for part in next(loader)]))
+        image, labels = (fabric.to_device(part) for part in next(loader))
+        loss = softmax_loss(wrapped(image), labels)
         if not loss.isfinite():
             raise InputError(f"stage {stage}, step {step}: the loss is {loss.item()}: lower stages.{stage}.lr")
         fabric.backward(loss)
@@ -78,9 +82,11 @@ def run_stage(
         done = step + 1
         measured = None
         if done % recipe.validate_every == 0 or done == recipe.steps:
-            measured = work.validate()
+            measured = _miou(model, validation, progress)
             if measured > state["miou"]:
                 state |= {"miou": measured, "best_step": done, "best": _copy(model)}
+            best = f"best {100 * state['miou']:.2f} at {state['best_step']}"
+            progress.console.print(f"{stage} {done}/{recipe.steps}: loss {loss.item():.3f}, mIoU {100 * measured:.2f} ({best})")
         folder.log(stage, done, loss.item(), base_lrs[0] * factor, measured)
         progress.update(bar, completed=done, description=f"{stage}  loss {loss.item():.3f}  mIoU {100 * state['miou']:.2f}")
         state |= {"step": done, "seconds": time.monotonic() - started}
@@ -89,6 +95,20 @@ def run_stage(
     model.load_state_dict(state["best"])
     model.requires_grad_(True).eval()
     return Outcome(stage, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
+
+
+@torch.no_grad()
+def _miou(model: DPN, validation: Subset[Sample], progress: Progress) -> float:
+    device = next(model.parameters()).device
+    metric = MeanIoU(model.mrf.labels).to(device)
+    model.eval()
+    task = progress.add_task("validation", total=len(validation))
+    for i in range(len(validation)):
+        sample = validation[i]
+        metric.update(model(sample.image[None].to(device)), sample.labels[None].to(device))
+        progress.advance(task)
+    progress.remove_task(task)
+    return metric.compute().item()
 
 
 def _optimizer(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

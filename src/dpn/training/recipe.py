@@ -33,8 +33,10 @@ class MRFRecipe:
 
     components: int = 5
     window: int = 50
+    window_stride: int = 1
     context: int = 9
     context_dilation: int = 1
+    context_stride: int = 1
     kernel: Literal["gaussian", "euclidean"] = "gaussian"
     iterations: int = 1
     triple: bool = False
@@ -94,8 +96,6 @@ class StageRecipe:
         scale: replaces data.scale in this stage.
         crop: replaces data.crop in this stage.
         colour: replaces data.colour in this stage.
-        lattices: only for label_contexts: what the frozen layers give is computed once an image, and kept on so many of the
-            context_dilation^2 interleaved lattices of pixels that a dilated b13 never mixes; None trains on crops.
     """
 
     steps: int = 0
@@ -111,7 +111,6 @@ class StageRecipe:
     scale: tuple[float, float] | None = None
     crop: int | None = None
     colour: float | None = None
-    lattices: int | None = None
 
 
 def _scenes(steps: int, *, lr: float) -> StageRecipe:
@@ -171,13 +170,11 @@ def check(recipe: Recipe) -> None:
         "data.val_images": (recipe.data.val_images, 1),
     }
     for name, stage in recipe.stages.planned():
-        least |= {f"stages.{name}.{key}": (getattr(stage, key), 1) for key in ("batch", "validate_every", "lattices")}
+        least |= {f"stages.{name}.{key}": (getattr(stage, key), 1) for key in ("batch", "validate_every")}
         least |= {f"stages.{name}.{key}": (getattr(stage, key), 0) for key in ("steps", "lr", "unary_lr", "weight_decay")}
     for name, (value, smallest) in least.items():
         if value is not None and value < smallest:
             raise InputError(f"{name} must be at least {smallest}, got {value}")
-    if recipe.stages.label_contexts.lattices and recipe.mrf.iterations > 1:
-        raise InputError("stages.label_contexts.lattices serves one iteration only: leave it out, or set mrf.iterations to 1")
     if recipe.unary.weights is None and (recipe.unary.layout == "deeplab" or recipe.stages.unary.steps == 0):
         raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
 

@@ -1,25 +1,27 @@
 """A whole training run: from a recipe to a folder that explains itself."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
+from torch import Tensor
 from torch.utils.data import Subset
 
 from dpn import storage
-from dpn.data import Sample, SegmentationData, open_data
+from dpn.data import Augment, Sample, SegmentationData, open_data
 from dpn.errors import InputError
-from dpn.model import DPN
+from dpn.model import DPN, STAGES
 from dpn.mrf import MRF
 from dpn.terminal import progress_bar
+from dpn.training.draws import Draws, mix
 from dpn.training.folder import RunFolder
 from dpn.training.loop import run_stage
-from dpn.training.recipe import Recipe, UnaryRecipe, as_plain, check
+from dpn.training.recipe import Recipe, StageRecipe, UnaryRecipe, as_plain, check
 from dpn.training.stages import begin
-from dpn.training.work import on_crops, on_frozen_lattices
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork
 from dpn.weights import read_weights
 
@@ -87,16 +89,13 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
         if stage in ends:
             continue
         with progress_bar(console) as progress:
-            if stage == "label_contexts" and stage_recipe.lattices:
-                work = on_frozen_lattices(recipe, model, learned, chosen, progress)
-            else:
-                work = on_crops(recipe, stage, model, learned, chosen, progress)
             outcome = run_stage(
                 fabric,
                 model,
                 stage,
                 stage_recipe,
-                work,
+                _draws(recipe, stage, learned),
+                chosen,
                 seed=recipe.seed,
                 workers=recipe.data.workers,
                 penalty=recipe.mrf.penalty,
@@ -112,6 +111,23 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
     models = {stage: storage.load(folder.model, stage=stage) for stage in ends}
     folder.draw([chosen[i] for i in range(min(3, len(chosen)))], models)
     return list(models.values())[-1]
+
+
+def _draws(recipe: Recipe, stage: str, data: Subset[Sample]) -> Draws:
+    """A stage's training images, varied as the recipe says."""
+    of_stage: StageRecipe = getattr(recipe.stages, stage)
+    augment = Augment(
+        crop=of_stage.crop or recipe.data.crop,
+        scale=of_stage.scale or recipe.data.scale,
+        flip=recipe.data.flip,
+        colour=recipe.data.colour if of_stage.colour is None else of_stage.colour,
+    )
+    return Draws(range(len(data)), partial(_augmented, data, augment), mix(recipe.seed, STAGES.index(stage)))
+
+
+def _augmented(data: Subset[Sample], augment: Augment, index: int, seed: int) -> tuple[Tensor, Tensor]:
+    sample: Sample = augment(data[index], seed=seed)
+    return sample.image, sample.labels
 
 
 def _spread(data: SegmentationData, count: int | None) -> Subset[Sample]:
