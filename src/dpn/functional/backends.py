@@ -20,19 +20,25 @@ def serves(backend: str, device: torch.device, dtype: torch.dtype) -> bool:
     return backend == "reference" or (device.type == "cpu" and dtype == torch.float32)
 
 
-def pick(operator: str, backend: str | None, device: torch.device, dtype: torch.dtype) -> ModuleType:
-    """The module that implements an operator ("local_filter", "label_contexts"); `backend` None takes the fastest.
+def pick(backend: str | None, device: torch.device, dtype: torch.dtype) -> str:
+    """The name of the backend to use; None takes the fastest that serves.
 
     Raises:
         InputError: if the backend asked for does not exist or does not serve the device and dtype.
+
+    Example:
+        >>> pick(None, torch.device("cpu"), torch.float32)
+        'halide'
     """
-    require(backend is None or backend in BACKENDS, f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    name = backend or next(name for name in BACKENDS if serves(name, device, dtype))
-    require(serves(name, device, dtype), f"backend {name!r} does not serve {dtype} on {device}: use 'reference' or None")
-    return import_module(f"dpn.functional.{name}_{operator}")
+    if backend is None:
+        return next(name for name in BACKENDS if serves(name, device, dtype))
+    if backend not in BACKENDS:
+        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if not serves(backend, device, dtype):
+        raise InputError(f"backend {backend!r} does not serve {dtype} on {device}: use 'reference' or None")
+    return backend
 
 
-def require(condition: bool, message: str) -> None:
-    """Raises InputError(message) unless the condition holds."""
-    if not condition:
-        raise InputError(message)
+def module(operator: str, backend: str) -> ModuleType:
+    """The module that implements an operator ("local_filter", "label_contexts"); imported when first asked for."""
+    return import_module(f"dpn.functional.{backend}_{operator}")

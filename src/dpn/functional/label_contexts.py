@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from dpn.errors import InputError
 from dpn.functional import backends
 
 
@@ -36,29 +36,55 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         >>> label_contexts(torch.tensor([0.7, 0.2, 0.1]).view(1, 3, 1, 1), potts).flatten()
         tensor([0.3000, 0.8000, 0.9000])
     """
-    backends.require(s.ndim == 4 and s.is_floating_point(), f"s must be float (N,L,H,W), got {s.dtype} {tuple(s.shape)}")
+    if s.ndim != 4 or not s.is_floating_point():
+        raise InputError(f"s must be float (N,L,H,W), got {s.dtype} {tuple(s.shape)}")
     labels, n = s.shape[1], mu.shape[-1]
-    fits = mu.ndim == 5 and mu.shape[0] == mu.shape[2] == labels and mu.shape[-2] == n and 1 <= mu.shape[1] <= 255
-    backends.require(fits, f"mu must be (L,K,L,n,n) with L = {labels} as in s and K <= 255, got {tuple(mu.shape)}")
-    backends.require(dilation >= 1, f"dilation must be at least 1 pixel, got {dilation}")
+    if mu.ndim != 5 or mu.shape != (labels, mu.shape[1], labels, n, n) or not 1 <= mu.shape[1] <= 255:
+        raise InputError(f"mu must be (L,K,L,n,n) with L = {labels} as in s and K <= 255, got {tuple(mu.shape)}")
+    if dilation < 1:
+        raise InputError(f"dilation must be at least 1 pixel, got {dilation}")
     wide = torch.promote_types(s.dtype, torch.float32)
-    chosen = backends.pick("label_contexts", backend, s.device, wide)
-    return _LabelContexts.apply(s.to(wide), mu.to(wide), dilation, chosen).to(s.dtype)
+    return _contexts(s.to(wide), mu.to(wide), dilation, backends.pick(backend, s.device, wide))[0].to(s.dtype)
 
 
-class _LabelContexts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, s: Tensor, mu: Tensor, dilation: int, chosen: Any) -> Tensor:
-        smallest, component = chosen.contexts(s, mu, dilation=dilation)
-        ctx.save_for_backward(s, mu, component)
-        ctx.arguments = dilation, chosen
-        return smallest
+@torch.library.custom_op("dpn::label_contexts", mutates_args=())
+def _contexts(s: Tensor, mu: Tensor, dilation: int, backend: str) -> tuple[Tensor, Tensor]:
+    """o14 and the component chosen. An operator of torch's own registry, so that compilers and autocast see through it."""
+    return backends.module("label_contexts", backend).contexts(s, mu, dilation=dilation)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        s, mu, component = ctx.saved_tensors
-        dilation, chosen = ctx.arguments
-        need_s, need_mu = ctx.needs_input_grad[:2]
-        gradients = chosen.contexts_gradients(g, component, s, mu, dilation=dilation, need_s=need_s, need_mu=need_mu)
-        return *gradients, None, None
+
+@torch.library.custom_op("dpn::label_contexts_gradients", mutates_args=())
+def _gradients(
+    g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, backend: str
+) -> tuple[Tensor, Tensor]:
+    """The gradients to s and mu; empty where not needed."""
+    contexts_gradients = backends.module("label_contexts", backend).contexts_gradients
+    ds, dmu = contexts_gradients(g, component, s, mu, dilation=dilation, need_s=need_s, need_mu=need_mu)
+    return s.new_empty(0) if ds is None else ds, mu.new_empty(0) if dmu is None else dmu
+
+
+@_contexts.register_fake
+def _(s: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    return s.new_empty(s.shape), s.new_empty(s.shape, dtype=torch.uint8)
+
+
+@_gradients.register_fake
+def _(g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, *others: Any) -> Any:
+    return s.new_empty(s.shape if need_s else 0), mu.new_empty(mu.shape if need_mu else 0)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    s, mu, *ctx.options = inputs
+    ctx.save_for_backward(s, mu, output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(ctx: Any, g: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    s, mu, component = ctx.saved_tensors
+    dilation, backend = ctx.options
+    need_s, need_mu = ctx.needs_input_grad[:2]
+    ds, dmu = _gradients(g, component, s, mu, dilation, need_s, need_mu, backend)
+    return ds if need_s else None, dmu if need_mu else None, None, None
+
+
+_contexts.register_autograd(_backward, setup_context=_keep)

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from dpn.errors import InputError
 from dpn.functional import backends
 
 KERNELS = ("gaussian", "euclidean")
@@ -53,24 +53,28 @@ def local_filter(
         >>> local_filter(p, image, window=9, weights=(5.0, 0.02), kernel="gaussian", normalize=True).shape
         torch.Size([1, 21, 32, 48])
     """
-    backends.require(p.ndim == 4 and p.is_floating_point(), f"p must be float (N,L,H,W), got {p.dtype} {tuple(p.shape)}")
-    expected = (p.shape[0], 3, *p.shape[2:])
-    backends.require(image.shape == expected, f"image must be {expected} to fit p, got {tuple(image.shape)}")
-    backends.require(window >= 1, f"window must be at least 1 pixel, got {window}")
-    backends.require(stride >= 1, f"stride must be at least 1 pixel, got {stride}")
-    backends.require(kernel in KERNELS, f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
+    if p.ndim != 4 or not p.is_floating_point():
+        raise InputError(f"p must be float (N,L,H,W), got {p.dtype} {tuple(p.shape)}")
+    if image.shape != (p.shape[0], 3, *p.shape[2:]):
+        raise InputError(f"image must be {(p.shape[0], 3, *p.shape[2:])} to fit p, got {tuple(image.shape)}")
+    if window < 1:
+        raise InputError(f"window must be at least 1 pixel, got {window}")
+    if stride < 1:
+        raise InputError(f"stride must be at least 1 pixel, got {stride}")
+    if kernel not in KERNELS:
+        raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
     wide = torch.promote_types(p.dtype, torch.float32)
-    chosen = backends.pick("local_filter", backend, p.device, wide)
+    backend = backends.pick(backend, p.device, wide)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
     q, image = p.to(wide), image.to(wide)
     if normalize:
         q = torch.cat([q, q.new_ones(len(q), 1, *q.shape[2:])], dim=1)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if stride == 1:
-        o = _LocalFilter.apply(q, image, w, kernel, before, after, include_center, chosen)
+        o = _filter_window(q, image, w, kernel, before, after, include_center, backend)
     else:  # no window mixes the interleaved lattices (y0 + stride i, x0 + stride j): each is filtered as an image of its own
         lattices = _apart(q, stride), _apart(image, stride), w * w.new_tensor([1, stride**2])
-        o = _together(_LocalFilter.apply(*lattices, kernel, before, after, include_center, chosen), stride, q.shape)
+        o = _together(_filter_window(*lattices, kernel, before, after, include_center, backend), stride, q.shape)
     if normalize:
         o = o[:, :-1] / o[:, -1:].clamp_min(SMALLEST_SUM)
     return o.to(p.dtype)
@@ -89,25 +93,48 @@ def _together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
     return values[..., : shape[2], : shape[3]]
 
 
-class _LocalFilter(torch.autograd.Function):
+@torch.library.custom_op("dpn::filter_window", mutates_args=())
+def _filter_window(
+    p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, include_center: bool, backend: str
+) -> Tensor:
+    """o = K p. An operator of torch's own registry, so that compilers and autocast see through it."""
+    filter_window = backends.module("local_filter", backend).filter_window
+    return filter_window(p, image, w, kernel=kernel, before=before, after=after, include_center=include_center)
+
+
+@torch.library.custom_op("dpn::filter_window_weight_gradients", mutates_args=())
+def _weight_gradients(
+    p: Tensor, g: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, include_center: bool, backend: str
+) -> Tensor:
+    weight_gradients = backends.module("local_filter", backend).weight_gradients
+    return weight_gradients(p, g, image, w, kernel=kernel, before=before, after=after, include_center=include_center)
+
+
+@_filter_window.register_fake
+def _(p: Tensor, *others: Any) -> Tensor:
+    return p.new_empty(p.shape)
+
+
+@_weight_gradients.register_fake
+def _(p: Tensor, g: Tensor, image: Tensor, w: Tensor, *others: Any) -> Tensor:
+    return torch.empty_like(w)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    p, image, w, *ctx.options = inputs
+    ctx.save_for_backward(p, image, w)
+
+
+def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     """o = K p, so dp = K' g: the same filter with the window mirrored; the weights' gradient is the backend's."""
+    p, image, w = ctx.saved_tensors
+    kernel, before, after, include_center, backend = ctx.options
+    grad_p = grad_w = None
+    if ctx.needs_input_grad[0]:
+        grad_p = _filter_window(g, image, w, kernel, after, before, include_center, backend)
+    if ctx.needs_input_grad[2]:
+        grad_w = _weight_gradients(p, g, image, w, kernel, before, after, include_center, backend)
+    return grad_p, None, grad_w, None, None, None, None, None
 
-    @staticmethod
-    def forward(
-        ctx: Any, p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, center: bool, chosen: Any
-    ) -> Tensor:
-        ctx.save_for_backward(p, image, w)
-        ctx.arguments = kernel, before, after, center, chosen
-        return chosen.filter_window(p, image, w, kernel=kernel, before=before, after=after, include_center=center)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        p, image, w = ctx.saved_tensors
-        kernel, before, after, center, chosen = ctx.arguments
-        grad_p = grad_w = None
-        if ctx.needs_input_grad[0]:
-            grad_p = chosen.filter_window(g, image, w, kernel=kernel, before=after, after=before, include_center=center)
-        if ctx.needs_input_grad[2]:
-            grad_w = chosen.weight_gradients(p, g, image, w, kernel=kernel, before=before, after=after, include_center=center)
-        return grad_p, None, grad_w, None, None, None, None, None
+_filter_window.register_autograd(_backward, setup_context=_keep)

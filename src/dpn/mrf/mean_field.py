@@ -34,6 +34,7 @@ class MRF(nn.Module):
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
         absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this go through b12 together,
             as one label, and have no contexts in b13, so that cost follows the labels present; 0 keeps all, as training does.
+            Other devices than the CPU and compiled networks keep all, since they would have to wait for the answer.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -111,7 +112,7 @@ class MRF(nn.Module):
 
     def _penalty(self, q: Tensor, image: Tensor) -> Tensor:
         """o14, b12 to b14: (N,L,H,W)."""
-        if self.training or self.absent_below <= 0:
+        if self.training or self.absent_below <= 0 or q.device.type != "cpu" or torch.compiler.is_compiling():
             return self.label_contexts(self.triple_penalty(q, image))
         present = self.present(q)
         kept = q[:, present]
