@@ -18,7 +18,7 @@ from dpn.unary import MobileNetV2, Wrap
 PUBLIC = {
     "DPN": "unary mrf * labels=None stage='joint'",
     "MRF": "labels=21 * components=5 window=50 window_stride=1 context=9 context_dilation=1 context_stride=1 kernel='gaussian' iterations=1 triple=False "
-    "normalize=True include_center=True sigma_color=0.03 sigma_space=40.0 penalty=4.0 absent_below=0.0001",
+    "normalize=True include_center=True sigma_color=0.03 sigma_space=40.0 penalty=4.0 absent_below=0.001",
     "InputError": None,
     "Segmentation": "image probabilities names",
     "data": None,

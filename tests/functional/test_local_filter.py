@@ -44,6 +44,21 @@ def test_equals_its_definition(kernel, window, size, normalize, include_center):
             torch.testing.assert_close(o.double(), truth, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("backend", ["reference", "halide"])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("window", [5, 6, 50])
+def test_the_lookup_table_is_the_euclidean_kernel_of_an_8_bit_image(backend, normalize, window):
+    p, image, g = torch.rand(2, 5, 11, 19), torch.rand(2, 3, 11, 19), torch.randn(2, 5, 11, 19)
+    rounded = (255 * image).round() / 255
+    results = []
+    for kernel, seen in (("euclidean", rounded), ("euclidean_table", image)):
+        q, w = p.clone().requires_grad_(), torch.tensor([5.0, 0.03], requires_grad=True)
+        o = local_filter(q, seen, window=window, weights=w, kernel=kernel, normalize=normalize, backend=backend)
+        results.append((o, *torch.autograd.grad(o, (q, w), g)))
+    for by_moments, by_table in zip(*results, strict=True):
+        torch.testing.assert_close(by_table, by_moments, rtol=2e-4, atol=2e-4 * by_moments.abs().max().item())
+
+
 @pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
 @pytest.mark.parametrize("window", [1, 6, 7])
 @pytest.mark.parametrize("stride", [2, 3, 9])
@@ -128,7 +143,7 @@ def test_half_precision_is_summed_in_float32():
     [
         ({"window": 0}, "window must be at least 1"),
         ({"stride": 0}, "stride must be at least 1"),
-        ({"kernel": "laplacian"}, "kernel must be one of gaussian, euclidean"),
+        ({"kernel": "laplacian"}, "kernel must be one of gaussian, euclidean, euclidean_table"),
         ({"backend": "cuda"}, "backend must be one of"),
         ({"image": torch.rand(1, 3, 8, 9)}, "image must be"),
         ({"p": torch.rand(3, 8, 8)}, "p must be float"),

@@ -1,9 +1,9 @@
 """The local filter of b12 on the CPU, compiled in memory by Halide: for every pixel j and channel c
 
     o_j^c = sum_{z in N_j} k(j,z) p_z^c,     N_j = j + [-before..after]^2 inside the image,
-    d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2,     k = d ("euclidean") or k = exp(-d) ("gaussian").
+    d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2,     k = d ("euclidean", "euclidean_table") or k = exp(-d) ("gaussian").
 
-gaussian: exact, offset by offset. A vector of neighbouring pixels keeps the sums of a block of channels in registers,
+gaussian and euclidean_table: exact, offset by offset; the table holds the squared differences of any two of 256 intensities. A vector of neighbouring pixels keeps the sums of a block of channels in registers,
 so that each exponential serves the whole block; the channels are cut into equal blocks of at most 24.
 
 euclidean: exact, at a cost that hardly grows with the window. Seen from j, the sum of d p_z expands into sums of six
@@ -46,7 +46,7 @@ def filter_window(
         p: (N,C,H,W) float32 on the CPU, any number of channels.
         image: (N,3,H,W) float32.
         weights: (2,), w1 of the squared colour difference and w2 of the squared distance in pixels.
-        kernel: "gaussian" or "euclidean".
+        kernel: "gaussian", "euclidean" or "euclidean_table".
         before: How many pixels the window reaches to the left and up.
         after: How many pixels it reaches to the right and down.
         include_center: Whether z = j takes part (in the euclidean kernel d(j,j) = 0, so that it makes no difference).
@@ -64,7 +64,8 @@ def filter_window(
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     before, after = _clip(p, before, after)
     with _compiling:
-        pipeline = _gaussian(_block(p)) if kernel == "gaussian" else _euclidean((before + after + 1).bit_length())
+        few = kernel == "euclidean"
+        pipeline = _euclidean((before + after + 1).bit_length()) if few else _offset_by_offset(_block(p), kernel)
     if kernel == "euclidean":
         image = image - image.mean((2, 3), keepdim=True)  # large equal numbers would cancel in float32
     for i in range(len(p)):
@@ -77,7 +78,7 @@ def weight_gradients(
 ) -> Tensor:
     """The gradient of ``sum_j sum_c g_j^c o_j^c`` to the two weights, where o is what :func:`filter_window` gives.
 
-    With d = w1 d_1 + w2 d_2 it is ``sum_jz d_t <g_j, p_z>`` (euclidean) or ``-sum_jz k d_t <g_j, p_z>`` (gaussian).
+    With d = w1 d_1 + w2 d_2 it is ``sum_jz d_t <g_j, p_z>`` (euclidean, with or without a table) or ``-sum_jz k d_t <g_j, p_z>`` (gaussian).
 
     Args:
         p: As for :func:`filter_window`, as are the others.
@@ -92,7 +93,7 @@ def weight_gradients(
         >>> weight_gradients(p, p, image, torch.ones(2), **window)  # four ordered pairs at distance 1, of one colour
         tensor([0., 4.])
     """
-    if kernel == "euclidean":
+    if kernel != "gaussian":
         terms = [
             filter_window(p, image, unit, kernel=kernel, before=before, after=after, include_center=include_center)
             for unit in torch.eye(2)
@@ -161,6 +162,19 @@ def _gaussian_kernel(a: SimpleNamespace) -> tuple[Any, Any, tuple[Any, Any]]:
     return k, hl.RDom([(-a.before, a.width), (-a.before, a.width)]), (d1, d2)
 
 
+def _table_kernel(a: SimpleNamespace) -> tuple[Any, Any]:
+    """d(j, j + (dx,dy)) with the colours' part from a 256 x 256 table (Appendix A), and the offsets of the window."""
+    level, table, k = hl.Func("level"), hl.Func("table"), hl.Func("k")
+    level[x, y, c] = hl.cast(hl.UInt(8), hl.clamp(hl.round(255 * a.I[x, y, c]), 0, 255))
+    table[x, y] = _real(x - y) * _real(x - y) / (255.0 * 255.0)
+    at = [(level[x, y, i], level[x + dx, y + dy, i]) for i in range(3)]
+    colour = _sum(table[hl.cast(hl.Int(32), j), hl.cast(hl.Int(32), z)] for j, z in at)
+    k[x, y, dx, dy] = a.w1 * colour + a.w2 * _real(dx * dx + dy * dy)
+    level.reorder_storage(x, c, y).compute_root().vectorize(x, _lanes).parallel(y)
+    table.compute_root()
+    return k, hl.RDom([(-a.before, a.width), (-a.before, a.width)])
+
+
 def _tile(out: Any, rows: int) -> Any:
     """Vectors of pixels, for images of any width, in tiles of so many rows."""
     out.split(x, xo, xi, _lanes, hl.TailStrategy.PredicateStores).vectorize(xi)
@@ -174,9 +188,9 @@ def _hold_one_vector(sums: Any) -> None:
 
 
 @functools.cache
-def _gaussian(block: int) -> Any:
+def _offset_by_offset(block: int, kernel: str) -> Any:
     a = _operands()
-    k, z, _ = _gaussian_kernel(a)
+    k, z = _gaussian_kernel(a)[:2] if kernel == "gaussian" else _table_kernel(a)
     o, out = hl.Func("o"), hl.Func("out")
     o[x, y, c] = hl.f32(0)
     o[x, y, c] += k[x, y, z.x, z.y] * a.P[x + z.x, y + z.y, c]

@@ -2,7 +2,8 @@
 
     o_j^v = sum_{z in N_j} k(j,z) p_z^v       d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2
 
-`gaussian`, k = exp(-d), adds one offset of the window at a time. `euclidean`, k = d, expands the squares into window sums of
+`gaussian`, k = exp(-d), adds one offset of the window at a time; so does `euclidean_table`, k = d, which takes the squares of
+differences from a table of 256 x 256 intensities. `euclidean`, k = d, expands the squares into window sums of
 p, I p, x p and (w1 |I|^2 + w2 |x|^2) p, each a difference of cumulative sums, so its cost does not depend on the window.
 """
 
@@ -20,9 +21,9 @@ def filter_window(
     if kernel == "euclidean":
         return _euclidean(p, image, weights, before, after)
     o = torch.zeros_like(p)
-    for j, z, colour, space in _offsets(image, before, after, include_center):
-        k = torch.exp(-(weights[0] * colour + weights[1] * space))
-        o[j] += k * p[z]
+    for j, z, colour, space in _offsets(image, before, after, include_center, kernel):
+        d = weights[0] * colour + weights[1] * space
+        o[j] += (torch.exp(-d) if kernel == "gaussian" else d) * p[z]
     return o
 
 
@@ -30,26 +31,32 @@ def weight_gradients(
     p: Tensor, g: Tensor, image: Tensor, weights: Tensor, *, kernel: str, before: int, after: int, include_center: bool
 ) -> Tensor:
     """The gradient of sum_j <g_j, o_j> to (w1, w2): shape (2,)."""
-    if kernel == "euclidean":
+    if kernel != "gaussian":
+        options = {"kernel": kernel, "before": before, "after": after, "include_center": include_center}
         units = torch.eye(2, dtype=weights.dtype, device=weights.device)
-        return torch.stack([(g * _euclidean(p, image, unit, before, after)).sum() for unit in units])
+        return torch.stack([(g * filter_window(p, image, unit, **options)).sum() for unit in units])
     gradient = torch.zeros_like(weights)
-    for j, z, colour, space in _offsets(image, before, after, include_center):
+    for j, z, colour, space in _offsets(image, before, after, include_center, kernel):
         k = torch.exp(-(weights[0] * colour + weights[1] * space)) * (g[j] * p[z]).sum(1, keepdim=True)
         gradient -= torch.stack([(k * colour).sum(), k.sum() * space])
     return gradient
 
 
-def _offsets(image: Tensor, before: int, after: int, include_center: bool) -> Iterator[tuple[tuple, tuple, Tensor, int]]:
+def _offsets(
+    image: Tensor, before: int, after: int, include_center: bool, kernel: str
+) -> Iterator[tuple[tuple, tuple, Tensor, int]]:
     """For each offset: the slices of all j whose z = j + offset lies inside, those z, |I_j - I_z|^2, |x_j - x_z|^2."""
     height, width = image.shape[-2:]
+    intensities = torch.arange(256, dtype=image.dtype, device=image.device) / 255
+    table, level = (intensities[:, None] - intensities).square(), (255 * image).round().clamp(0, 255).int()
     for dy in range(max(-before, 1 - height), min(after, height - 1) + 1):
         for dx in range(max(-before, 1 - width), min(after, width - 1) + 1):
             if dy == 0 and dx == 0 and not include_center:
                 continue
             j = (..., slice(max(-dy, 0), height - max(dy, 0)), slice(max(-dx, 0), width - max(dx, 0)))
             z = (..., slice(max(dy, 0), height - max(-dy, 0)), slice(max(dx, 0), width - max(-dx, 0)))
-            yield j, z, (image[j] - image[z]).square().sum(1, keepdim=True), dx * dx + dy * dy
+            squares = (image[j] - image[z]).square() if kernel == "gaussian" else table[level[j], level[z]]
+            yield j, z, squares.sum(1, keepdim=True), dx * dx + dy * dy
 
 
 def _euclidean(p: Tensor, image: Tensor, weights: Tensor, before: int, after: int) -> Tensor:

@@ -24,7 +24,7 @@ class MRF(nn.Module):
         context: side n of b13's neighbourhood.
         context_dilation: pixels between b13's taps.
         context_stride: the side of the cells that b13 sees, in pixels, see LabelContexts; 1 is exact.
-        kernel: "gaussian" or "euclidean", see TriplePenalty.
+        kernel: "gaussian", "euclidean" or "euclidean_table", see TriplePenalty.
         iterations: mean-field updates, >= 1; all share the same parameters.
         triple: the factor q_j of Eqn. 7, see TriplePenalty.
         normalize: divide b12 by the sum of its weights.
@@ -64,7 +64,7 @@ class MRF(nn.Module):
         sigma_color: float = 0.03,
         sigma_space: float = 40.0,
         penalty: float = 4.0,
-        absent_below: float = 1e-4,
+        absent_below: float = 1e-3,
     ) -> None:
         self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()

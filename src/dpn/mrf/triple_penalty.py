@@ -21,7 +21,8 @@ class TriplePenalty(nn.Module):
     Args:
         window: side of N_j in pixels; 50 reaches -25 .. +24.
         window_stride: pixels between neighbouring z along each side; 2 takes every fourth pixel of the window.
-        kernel: "gaussian", k = exp(-d), a similarity; or "euclidean", k = d, the paper's literal reading.
+        kernel: "gaussian", k = exp(-d), a similarity; or "euclidean", k = d, the paper's literal reading; or "euclidean_table",
+            the same with Appendix A's lookup table, on an image of 8 bits.
         sigma_color: width in colour, in units of RGB in [0,1], > 0.
         sigma_space: width in space, in pixels, > 0.
         triple: multiply by q_j^v, as Eqn. 7 prints it and Table 1 does not.

@@ -37,7 +37,7 @@ class MRFRecipe:
     context: int = 9
     context_dilation: int = 1
     context_stride: int = 1
-    kernel: Literal["gaussian", "euclidean"] = "gaussian"
+    kernel: Literal["gaussian", "euclidean", "euclidean_table"] = "gaussian"
     iterations: int = 1
     triple: bool = False
     normalize: bool = True

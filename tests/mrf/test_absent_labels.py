@@ -1,0 +1,77 @@
+"""Leaving absent labels out: exact where it claims to be, and within the bound of docs/equations.md elsewhere."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpn import MRF
+
+
+def scene(labels: int, absent: list[int], largest: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """log p of a batch of two in which some labels are nowhere above `largest`, and images."""
+    p = torch.randn(2, labels, 12, 15).mul(3).softmax(1)
+    rare = largest * torch.rand(2, len(absent), 12, 15) / 1.001
+    p[:, absent] = 0
+    p = p / p.sum(1, keepdim=True) * (1 - rare.sum(1, keepdim=True))
+    p[:, absent] = rare
+    return p.log(), torch.rand(2, 3, 12, 15)
+
+
+def both(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """q of the full step and of the one without the absent labels."""
+    results = []
+    for mrf.absent_below in (0.0, threshold):
+        with torch.no_grad():
+            results.append(mrf.eval()(log_p, image).exp())
+    return results[0], results[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    components=st.integers(1, 3),
+    context_stride=st.sampled_from([1, 2]),
+    window_stride=st.sampled_from([1, 2]),
+    threshold=st.sampled_from([1e-1, 1e-2, 1e-3]),
+    strength=st.sampled_from([0.1, 1.0]),
+    seed=st.integers(0, 100),
+)
+def test_no_probability_moves_by_more_than_the_bound(components, context_stride, window_stride, threshold, strength, seed):
+    torch.manual_seed(seed)
+    labels, absent = 6, [1, 4]
+    mrf = MRF(
+        labels, components=components, window=7, window_stride=window_stride, context=3, context_dilation=2,
+        context_stride=context_stride, sigma_color=0.4,
+    )  # fmt: skip
+    deviation = mrf.label_contexts.deviation
+    with torch.no_grad():
+        deviation.normal_().mul_(strength)
+    log_p, image = scene(labels, absent, threshold)
+    full, short = both(mrf, log_p, image, threshold)
+    kept = [u for u in range(labels) if u not in absent]
+    with torch.no_grad():
+        largest = mrf.triple_penalty(log_p.exp(), image).amax((0, 2, 3))[absent]
+        lost = (deviation[kept][:, :, absent].abs().sum((3, 4)) * largest).sum(2).max()
+    bound = lost / 2 + torch.maximum(full[:, absent].sum(1), short[:, absent].sum(1))[:, None]
+    assert ((full - short).abs() <= bound + 1e-5).all()
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_without_contexts_the_labels_kept_keep_their_proportions(kernel, normalize):
+    log_p, image = scene(6, [1, 4], 1e-2)
+    mrf = MRF(6, components=1, window=7, context=1, kernel=kernel, normalize=normalize, sigma_color=0.4, sigma_space=5.0)
+    full, short = (q[:, [0, 2, 3, 5]] for q in both(mrf, log_p, image, 1e-2))
+    torch.testing.assert_close(short / short.sum(1, keepdim=True), full / full.sum(1, keepdim=True), rtol=1e-4, atol=1e-5)
+
+
+def test_150_labels_of_which_six_are_present_are_the_same_six():
+    few, image = scene(6, [], 0.0)
+    nowhere = torch.full((2, 144, 12, 15), -40.0)
+    small, large = (MRF(n, components=2, window=7, context=3, sigma_color=0.4).eval() for n in (6, 150))
+    with torch.no_grad():
+        small.label_contexts.deviation.normal_()
+        large.label_contexts.deviation[:6, :, :6] = small.label_contexts.deviation
+        q = large(torch.cat([few, nowhere], 1), image).exp()
+        torch.testing.assert_close(q[:, :6], small(few, image).exp(), rtol=1e-4, atol=1e-5)
+        assert q[:, 6:].max() < 1e-6
