@@ -17,10 +17,12 @@ from dpn.unary import MobileNetV2, Wrap
 
 PUBLIC = {
     "DPN": "unary mrf * labels=None stage='joint'",
-    "MRF": "labels=21 * components=5 window=50 window_stride=1 context=9 context_dilation=1 context_stride=1 kernel='gaussian' iterations=1 triple=False "
+    "MRF": "labels=21 * components=5 window=50 window_stride=1 context=9 context_dilation=1 context_stride=1 "
+    "context_rank=None kernel='gaussian' iterations=1 triple=False "
     "normalize=True include_center=True sigma_color=0.03 sigma_space=40.0 penalty=4.0 absent_below=0.001",
     "InputError": None,
-    "Segmentation": "image probabilities names",
+    "Segmentation": "image seen names",
+    "compress": "mrf * rank=None error=None",
     "data": None,
     "functional": None,
     "load": "source='voc' * stage=None device='cpu'",
@@ -30,7 +32,7 @@ PUBLIC = {
     "unary": None,
 }
 OPERATORS = {
-    "local_filter": "p image * window weights kernel normalize=False include_center=True backend=None",
+    "local_filter": "p image * window weights kernel stride=1 normalize=False include_center=True backend=None",
     "label_contexts": "s mu * dilation=1 backend=None",
 }
 

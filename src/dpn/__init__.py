@@ -7,7 +7,7 @@ from dpn import data, functional, unary
 from dpn.errors import InputError
 from dpn.inference import Segmentation, segment
 from dpn.model import DPN
-from dpn.mrf import MRF
+from dpn.mrf import MRF, compress
 from dpn.storage import load, save
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __all__ = [
     "MRF",
     "InputError",
     "Segmentation",
+    "compress",
     "data",
     "functional",
     "load",

@@ -41,8 +41,8 @@ def save(
         dtype: floating-point tensors are stored so (torch.float16 halves the file); None keeps them.
 
     Raises:
-        InputError: if the unary cannot be rebuilt, the stages are out of order, a value is beyond `dtype`, or the file cannot be
-            written.
+        InputError: if the unary cannot be rebuilt, the stages are out of order, a value is beyond `dtype`, or the file cannot
+            be written.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -192,7 +192,8 @@ def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stag
 
 def _used(key: str, stage: str) -> bool:
     """Whether a stage's function depends on a tensor: b12 begins with the second stage, the deviations with the third."""
-    first = 0 if key.startswith("unary.") else 2 if key.endswith("deviation") else 1
+    patterns = key.endswith((".deviation", ".mixing", ".basis"))
+    first = 0 if key.startswith("unary.") else 2 if patterns else 1
     return STAGES.index(stage) >= first
 
 

@@ -20,7 +20,11 @@ def learned(**arguments) -> MRF:
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"kernel": "euclidean", "triple": True}, {"window_stride": 2, "context_dilation": 2, "context_stride": 2, "iterations": 2}],
+    [
+        {},
+        {"kernel": "euclidean", "triple": True},
+        {"window_stride": 2, "context_dilation": 2, "context_stride": 2, "iterations": 2},
+    ],
 )
 def test_it_is_one_graph_with_the_same_values_and_gradients(arguments, training):
     torch._dynamo.reset()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpn.errors import InputError
@@ -17,12 +17,14 @@ def learned(labels: int = 3, **arguments) -> LabelContexts:
     return layer
 
 
+@settings(deadline=None, max_examples=40)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), dilation=st.integers(1, 3))
 def test_it_is_the_operator_of_mu(height, width, dilation):
     layer, s = learned(context_dilation=dilation), torch.rand(2, 3, height, width, dtype=torch.float64)
     torch.testing.assert_close(layer(s), label_contexts(s, layer.mu, dilation=dilation))
 
 
+@settings(deadline=None, max_examples=40)
 @given(height=st.integers(1, 13), width=st.integers(1, 13), stride=st.integers(1, 4), times=st.integers(1, 2))
 def test_a_stride_shows_cell_means_to_the_deviations_and_interpolates_what_they_give(height, width, stride, times):
     layer = learned(context_dilation=stride * times, context_stride=stride, penalty=0.0)

@@ -1,13 +1,15 @@
-"""Which implementation of an operator serves a device and dtype: the fastest that does, or the one asked for."""
+"""Which implementation of an operator serves a device and dtype: the first that does, or the one asked for."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 import torch
 
 from dpn.errors import InputError
 
-BACKENDS = ("halide", "reference")  # the fastest first
+BACKENDS = ("halide", "reference", "triton")
+"""In the order of choice. Triton's comes last, to be asked for by name, until benchmarks/gpu_check.py has passed on a GPU."""
 
 
 def serves(backend: str, device: torch.device, dtype: torch.dtype) -> bool:
@@ -17,11 +19,13 @@ def serves(backend: str, device: torch.device, dtype: torch.dtype) -> bool:
         >>> serves("halide", torch.device("cpu"), torch.float64)
         False
     """
+    if backend == "triton":
+        return device.type == "cuda" and dtype == torch.float32 and find_spec("triton") is not None
     return backend == "reference" or (device.type == "cpu" and dtype == torch.float32)
 
 
 def pick(backend: str | None, device: torch.device, dtype: torch.dtype) -> str:
-    """The name of the backend to use; None takes the fastest that serves.
+    """The name of the backend to use; None takes the first that serves.
 
     Raises:
         InputError: if the backend asked for does not exist or does not serve the device and dtype.

@@ -3,8 +3,9 @@
     o_j^c = sum_{z in N_j} k(j,z) p_z^c,     N_j = j + [-before..after]^2 inside the image,
     d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2,     k = d ("euclidean", "euclidean_table") or k = exp(-d) ("gaussian").
 
-gaussian and euclidean_table: exact, offset by offset; the table holds the squared differences of any two of 256 intensities. A vector of neighbouring pixels keeps the sums of a block of channels in registers,
-so that each exponential serves the whole block; the channels are cut into equal blocks of at most 24.
+gaussian and euclidean_table: exact, offset by offset; the table holds the squared differences of any two of 256 intensities.
+A vector of neighbouring pixels keeps the sums of a block of channels in registers, so that each weight serves the whole block;
+the channels are cut into equal blocks of at most 24.
 
 euclidean: exact, at a cost that hardly grows with the window. Seen from j, the sum of d p_z expands into sums of six
 moments of p: p, I p (three), x p and (w1 |I|^2 + w2 x^2) p. Down a strip of at most 64 rows these sums run (add the row
@@ -78,7 +79,8 @@ def weight_gradients(
 ) -> Tensor:
     """The gradient of ``sum_j sum_c g_j^c o_j^c`` to the two weights, where o is what :func:`filter_window` gives.
 
-    With d = w1 d_1 + w2 d_2 it is ``sum_jz d_t <g_j, p_z>`` (euclidean, with or without a table) or ``-sum_jz k d_t <g_j, p_z>`` (gaussian).
+    With d = w1 d_1 + w2 d_2 it is ``sum_jz d_t <g_j, p_z>`` (euclidean, table or not) or
+    ``-sum_jz k d_t <g_j, p_z>`` (gaussian).
 
     Args:
         p: As for :func:`filter_window`, as are the others.

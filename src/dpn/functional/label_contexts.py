@@ -22,7 +22,7 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         mu: (L,K,L,n,n), same dtype and device: penalty of label u (first axis), under component k (second), for label v (third)
             at each offset -(n//2) .. n-1-n//2, times the dilation.
         dilation: pixels between neighbouring taps of mu, >= 1.
-        backend: "reference" or "halide"; None takes the fastest one that serves s's device and dtype.
+        backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves s's device and dtype.
 
     Returns:
         (N,L,H,W), of s's dtype. Differentiable once, to s and to mu; the gradient flows through the component chosen, the

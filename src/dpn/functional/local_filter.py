@@ -30,8 +30,8 @@ def local_filter(
         o_j^v = sum_{z in N_j} k(j,z) p_z^v
         d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2        k = d ("euclidean") or exp(-d) ("gaussian")
 
-    "euclidean_table" is Appendix A's way to the same d: the squared differences of intensities come from a table of 256 x 256. It
-    sees the image in 8 bits and pays for every pixel of the window, where "euclidean" does not.
+    "euclidean_table" is Appendix A's way to the same d: the squared differences of intensities come from a table of 256 x 256.
+    It sees the image in 8 bits and pays for every pixel of the window, where "euclidean" does not.
 
     Args:
         p: (N,L,H,W), float; probabilities as a rule, though any finite values serve.
@@ -39,11 +39,11 @@ def local_filter(
         window: side of N_j in pixels, >= 1; offsets are -(window//2) .. window-1-window//2. Pixels outside are absent.
         weights: (w1, w2) >= 0, floats or 0-dim tensors, of squared colour distance and squared pixels; w = 1 / (2 sigma^2).
         kernel: "gaussian", "euclidean" or "euclidean_table".
-        stride: pixels between neighbouring z along each side, >= 1: the offsets are its multiples within the window, and the cost
-            falls with its square.
+        stride: pixels between neighbouring z along each side, >= 1: the offsets are its multiples within the window, and the
+            cost falls with its square.
         normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
         include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
-        backend: "reference" or "halide"; None takes the fastest one that serves p's device and dtype.
+        backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves p's device and dtype.
 
     Returns:
         (N,L,H,W) of p's dtype. float16 and bfloat16 are summed in float32. Differentiable once, to p and to the weights.

@@ -8,6 +8,7 @@ p, I p, x p and (w1 |I|^2 + w2 |x|^2) p, each a difference of cumulative sums, s
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ def weight_gradients(
 ) -> Tensor:
     """The gradient of sum_j <g_j, o_j> to (w1, w2): shape (2,)."""
     if kernel != "gaussian":
-        options = {"kernel": kernel, "before": before, "after": after, "include_center": include_center}
+        options: dict[str, Any] = {"kernel": kernel, "before": before, "after": after, "include_center": include_center}
         units = torch.eye(2, dtype=weights.dtype, device=weights.device)
         return torch.stack([(g * filter_window(p, image, unit, **options)).sum() for unit in units])
     gradient = torch.zeros_like(weights)

@@ -1,7 +1,8 @@
 """b12 to b15: from what each pixel looks like to what it can be among its neighbours."""
 
 from dpn.mrf.label_contexts import LabelContexts
+from dpn.mrf.low_rank import LowRankContexts, compress
 from dpn.mrf.mean_field import MRF
 from dpn.mrf.triple_penalty import TriplePenalty
 
-__all__ = ["MRF", "LabelContexts", "TriplePenalty"]
+__all__ = ["MRF", "LabelContexts", "LowRankContexts", "TriplePenalty", "compress"]

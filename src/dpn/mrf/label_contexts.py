@@ -57,20 +57,27 @@ class LabelContexts(nn.Module):
                 raise InputError(f"{name} must be at least 1, got {size}")
         if context_dilation % context_stride:
             raise InputError(f"context_stride must divide context_dilation ({context_dilation}), got {context_stride}")
-        self.dilation, self.stride = context_dilation, context_stride
+        self.labels, self.dilation, self.stride = labels, context_dilation, context_stride
         self.potts_only = False
         self.penalty = nn.Parameter(torch.tensor(float(penalty)))
-        self.deviation = nn.Parameter(torch.zeros(labels, components, labels, context, context))
-        with torch.no_grad():
-            self.deviation[:, 1:].uniform_(0, noise)
+        self._begin(labels, components, context, noise)
 
     @property
     def mu(self) -> Tensor:
         """(L,K,L,n,n): the compatibilities, Potts and deviation together."""
-        labels, components, _, n, _ = self.deviation.shape
-        potts = self.deviation.new_zeros(labels, components, labels, n, n)
-        potts[..., n // 2, n // 2] = (1 - torch.eye(labels).to(potts))[:, None]
-        return self.penalty * potts + self.deviation
+        deviation = self.deviations()
+        potts, n = torch.zeros_like(deviation), deviation.shape[-1]
+        potts[..., n // 2, n // 2] = (1 - torch.eye(self.labels).to(potts))[:, None]
+        return self.penalty * potts + deviation
+
+    def deviations(self) -> Tensor:
+        """(L,K,L,n,n): mu without the Potts model."""
+        return self.deviation
+
+    @property
+    def patterns(self) -> list[nn.Parameter]:
+        """What stage 3 learns."""
+        return [self.deviation]
 
     def forward(self, s: Tensor, present: Tensor | None = None) -> Tensor:
         """s (N,L,H,W) -> o14 (N,L,H,W); with `potts_only` the deviations take no part.
@@ -80,23 +87,31 @@ class LabelContexts(nn.Module):
         """
         everywhere = self.penalty * s.sum(dim=1, keepdim=True)
         if present is None:
-            return self._of_present(s, everywhere, self.deviation)
-        o14 = everywhere.expand(-1, len(self.deviation), -1, -1).clone()
-        o14[:, present] = self._of_present(s[:, :-1], everywhere, self.deviation[present][:, :, present])
+            return self._of_present(s, everywhere, None)
+        o14 = everywhere.expand(-1, self.labels, -1, -1).clone()
+        o14[:, present] = self._of_present(s[:, :-1], everywhere, present)
         return o14
 
-    def _of_present(self, s: Tensor, everywhere: Tensor, deviation: Tensor) -> Tensor:
+    def _of_present(self, s: Tensor, everywhere: Tensor, present: Tensor | None) -> Tensor:
         potts = everywhere - self.penalty * s
-        return potts if self.potts_only else potts + self._deviating(s, deviation.to(s.dtype))
-
-    def _deviating(self, s: Tensor, deviation: Tensor) -> Tensor:
+        if self.potts_only:
+            return potts
         if self.stride == 1:
-            return label_contexts(s, deviation, dilation=self.dilation)
+            return potts + self._deviating(s, self.dilation, present)
         cells = F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
-        o = label_contexts(cells, deviation, dilation=self.dilation // self.stride)
-        return F.interpolate(o, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
+        o = self._deviating(cells, self.dilation // self.stride, present)
+        return potts + F.interpolate(o, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
+
+    def _begin(self, labels: int, components: int, context: int, noise: float) -> None:
+        self.deviation = nn.Parameter(torch.zeros(labels, components, labels, context, context))
+        with torch.no_grad():
+            self.deviation[:, 1:].uniform_(0, noise)
+
+    def _deviating(self, s: Tensor, dilation: int, present: Tensor | None) -> Tensor:
+        deviation = self.deviation if present is None else self.deviation[present][:, :, present]
+        return label_contexts(s, deviation.to(s.dtype), dilation=dilation)
 
     def extra_repr(self) -> str:
-        labels, components, _, n, _ = self.deviation.shape
+        labels, components, _, n, _ = self.deviations().shape
         dilation, stride, penalty = self.dilation, self.stride, self.penalty.item()
         return f"labels={labels}, components={components}, context={n}, {dilation=}, {stride=}, {penalty=:.3g}"

@@ -1,10 +1,13 @@
 """b15 and the mean-field step itself: (log p, image) -> log q."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from dpn.errors import InputError
 from dpn.mrf.label_contexts import LabelContexts
+from dpn.mrf.low_rank import LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
 
@@ -24,6 +27,7 @@ class MRF(nn.Module):
         context: side n of b13's neighbourhood.
         context_dilation: pixels between b13's taps.
         context_stride: the side of the cells that b13 sees, in pixels, see LabelContexts; 1 is exact.
+        context_rank: of b13's filters, see dpn.compress; None is the full rank.
         kernel: "gaussian", "euclidean" or "euclidean_table", see TriplePenalty.
         iterations: mean-field updates, >= 1; all share the same parameters.
         triple: the factor q_j of Eqn. 7, see TriplePenalty.
@@ -56,6 +60,7 @@ class MRF(nn.Module):
         context: int = 9,
         context_dilation: int = 1,
         context_stride: int = 1,
+        context_rank: int | None = None,
         kernel: str = "gaussian",
         iterations: int = 1,
         triple: bool = False,
@@ -81,13 +86,10 @@ class MRF(nn.Module):
             normalize=normalize,
             include_center=include_center,
         )
-        self.label_contexts = LabelContexts(
-            labels,
-            components=components,
-            context=context,
-            context_dilation=context_dilation,
-            context_stride=context_stride,
-            penalty=penalty,
+        contexts: dict[str, Any] = {"components": components, "context": context, "penalty": penalty}
+        contexts |= {"context_dilation": context_dilation, "context_stride": context_stride}
+        self.label_contexts: LabelContexts = (
+            LowRankContexts(labels, rank=context_rank, **contexts) if context_rank else LabelContexts(labels, **contexts)
         )
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:

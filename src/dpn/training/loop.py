@@ -34,7 +34,9 @@ def run_stage(
     folder: RunFolder,
     progress: Progress,
 ) -> Outcome:
-    """Trains one stage on draws of (image, labels), and leaves in `model` the best of its validations, the function it began as included.
+    """Trains one stage on draws of (image, labels).
+
+    It leaves in `model` the best of its validations, the function that it began as included.
 
     From the second stage on the unary is in evaluation mode, so that a stage begins as exactly the function that the last
     one ended as. Everything that a step depends on is in the checkpoint or a function of the seed and the step, so a stage

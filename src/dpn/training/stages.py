@@ -40,8 +40,8 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
     learned = {
         "unary": ([], []),
         "triple_penalty": (widths, []),
-        "label_contexts": ([], [b13.deviation]),
-        "joint": ([*widths, b13.penalty], [b13.deviation]),
+        "label_contexts": ([], b13.patterns),
+        "joint": ([*widths, b13.penalty], b13.patterns),
     }
     of_mrf, of_mu = learned[stage]
     of_unary = _from(model.unary, recipe.train_from) if stage in ("unary", "joint") else []

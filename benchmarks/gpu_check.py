@@ -1,0 +1,183 @@
+"""The GPU part whole, on a machine with CUDA: are the Triton kernels right, are they free of races, how fast are they?
+
+    pip install -c constraints.txt -e '.[gpu]'
+    python benchmarks/gpu_check.py --out results/gpu
+
+Values and gradients against the reference backend in float64, on small, odd-sized and whole images; one input twenty times,
+to equal bits; then medians of CUDA events for a batch of ten 512x512 images and 21 labels, beside the goals for an H200 and
+the paper's times. b12 has a window of 50; b13 has 9x9 taps, b14 five components. float32 is multiplied as
+`torch.set_float32_matmul_precision` says: "highest" splits every number in two, "high" is tf32. The table is also written to
+OUT/gpu_check.csv. Exit code 0: all right; 1: a check failed; 2: no CUDA.
+"""
+
+import csv
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from dpn import MRF
+from dpn.files import written_whole
+from dpn.functional import backends, label_contexts, local_filter
+
+Row = tuple[str, str, float, str, float | None, float | None]  # what, case, measured, unit, goal, the paper's
+TYPICAL = (5.0, 1 / 800)
+SHAPES = [(2, 3, 1, 1), (1, 3, 1, 7), (2, 5, 37, 53), (1, 65, 40, 33), (1, 21, 130, 97)]
+GOALS = {  # ms: forward on an H200, and the paper's; backward twice the goal
+    "b12 euclidean": (0.3, 30),
+    "b12 gaussian": (3, 30),
+    "b13 + b14": (2, None),
+    "MRF euclidean": (3, 75),
+    "MRF gaussian": (5, 75),
+}
+
+
+def filtered(backend: str, dtype: torch.dtype, p: Tensor, image: Tensor, g: Tensor, **options) -> tuple[Tensor, ...]:
+    """o and the gradients to p and the weights."""
+    p, w = p.to(dtype).requires_grad_(), torch.tensor(TYPICAL, dtype=dtype, device=p.device, requires_grad=True)
+    o = local_filter(p, image.to(dtype), weights=w, backend=backend, **options)
+    return o.detach(), *torch.autograd.grad(o, (p, w), g.to(dtype))
+
+
+def contexts(backend: str, dtype: torch.dtype, s: Tensor, mu: Tensor, g: Tensor, dilation: int) -> tuple[Tensor, ...]:
+    """o14 and the gradients to s and mu, through the components that Triton chose: near ties go either way."""
+    component = backends.module("label_contexts", "triton").contexts(s, mu, dilation=dilation)[1]
+    s, mu, module = s.to(dtype), mu.to(dtype), backends.module("label_contexts", backend)
+    gradients = module.contexts_gradients(g.to(dtype), component, s, mu, dilation=dilation, need_s=True, need_mu=True)
+    return label_contexts(s, mu, dilation=dilation, backend=backend), *gradients
+
+
+def cases() -> Iterator[tuple[str, Callable[[str, torch.dtype], tuple[Tensor, ...]]]]:
+    """Every check by name: what computes it on a backend in a dtype."""
+    for shape in SHAPES:
+        p, noisy, g = torch.rand(shape), torch.rand(shape[0], 3, *shape[2:]), torch.rand(shape)
+        for picture, image in {"noisy": noisy, "bright": torch.ones_like(noisy)}.items():
+            p, image, g = p.cuda(), image.cuda(), g.cuda()
+            for kernel in ("euclidean", "gaussian"):
+                for window in (5, 50):
+                    options = {"kernel": kernel, "window": window}
+
+                    def run(backend, dtype, p=p, image=image, g=g, options=options):
+                        return filtered(backend, dtype, p, image, g, **options)
+
+                    yield f"b12 {kernel} {shape} {picture} window {window}", run
+        for n, components, dilation in ((1, 1, 1), (2, 5, 3), (9, 5, 1), (9, 1, 3)):
+            mu = torch.randn(shape[1], components, shape[1], n, n).cuda()
+
+            def run(backend, dtype, s=p, mu=mu, g=g, dilation=dilation):
+                return contexts(backend, dtype, s, mu, g, dilation)
+
+            yield f"b13 + b14 {shape} n={n} K={components} dilation={dilation}", run
+
+
+def check() -> list[Row]:
+    """The largest error of each case, as a part of the largest value or of 1; and how many of 20 repeats differ in a bit."""
+    rows: list[Row] = []
+    for name, run in cases():
+        found, truth = run("triton", torch.float32), run("reference", torch.float64)
+        errors = [(one - true).abs().max() / true.abs().max().clamp_min(1) for one, true in zip(found, truth, strict=True)]
+        finite = all(one.isfinite().all() for one in found)
+        worst = max(error.item() for error in errors) if finite else float("nan")
+        rows.append(("error", name, worst, "of the largest value, or of 1", 2e-4, None))
+        different = 0
+        for _ in range(20):
+            different += any(
+                not torch.equal(one, again) for one, again in zip(found, run("triton", torch.float32), strict=True)
+            )
+        rows.append(("races", name, different, "of 20 repeats differ", 0, None))
+    return rows
+
+
+def milliseconds(part: Callable[[], object], runs: int) -> float:
+    """The median time of a part on the GPU, after five runs to warm up."""
+    for _ in range(5):
+        part()
+    times = []
+    for _ in range(runs):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        part()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return statistics.median(times)
+
+
+def time(runs: int) -> list[Row]:
+    """Forward and backward, of the layers and of all four, in both precisions."""
+    shape, labels = (10, 21, 512, 512), 21
+    log_p, image, g = torch.randn(shape).cuda().log_softmax(1), torch.rand(10, 3, 512, 512).cuda(), torch.randn(shape).cuda()
+    p, mu = log_p.exp(), 0.1 * torch.randn(labels, 5, labels, 9, 9).cuda()
+    w = torch.tensor(TYPICAL).cuda()
+    mrfs = {kernel: MRF(labels, kernel=kernel, absent_below=0).cuda() for kernel in ("euclidean", "gaussian")}
+    for tensor in (log_p, p, mu, w):
+        tensor.requires_grad_()
+    parts: dict[str, tuple[Callable[[], Tensor], tuple[Tensor, ...]]] = {
+        "b12 euclidean": (lambda: local_filter(p, image, window=50, weights=w, kernel="euclidean"), (p, w)),
+        "b12 gaussian": (lambda: local_filter(p, image, window=50, weights=w, kernel="gaussian"), (p, w)),
+        "b13 + b14": (lambda: label_contexts(p, mu), (p, mu)),
+        "MRF euclidean": (lambda: mrfs["euclidean"](log_p, image), (log_p, *mrfs["euclidean"].parameters())),
+        "MRF gaussian": (lambda: mrfs["gaussian"](log_p, image), (log_p, *mrfs["gaussian"].parameters())),
+    }
+    rows: list[Row] = []
+    before = torch.get_float32_matmul_precision()
+    for precision in ("highest", "high"):
+        torch.set_float32_matmul_precision(precision)
+        for name, (part, inputs) in parts.items():
+            goal, paper = GOALS[name]
+            with torch.no_grad():
+                rows.append(("forward", f"{name}, {precision}", milliseconds(part, runs), "ms", goal, paper))
+            o = part()
+
+            def backward(o=o, inputs=inputs):
+                return torch.autograd.grad(o, inputs, g, retain_graph=True)
+
+            rows.append(("backward", f"{name}, {precision}", milliseconds(backward, runs), "ms", 2 * goal, None))
+    torch.set_float32_matmul_precision(before)
+    return rows
+
+
+def main(out: Path = Path("results/gpu"), runs: int = 20) -> None:
+    """Prints the table and writes it.
+
+    Args:
+        out: folder for gpu_check.csv.
+        runs: how many runs each median is of.
+    """
+    if not torch.cuda.is_available():
+        print("gpu_check: no CUDA device here: run this on a machine with one", file=sys.stderr)
+        sys.exit(2)
+    if not backends.serves("triton", torch.device("cuda"), torch.float32):
+        print("gpu_check: triton is not installed: pip install -c constraints.txt -e '.[gpu]'", file=sys.stderr)
+        sys.exit(2)
+    backends.BACKENDS = ("triton", *backends.BACKENDS)  # so that dpn.MRF takes it too
+    torch.manual_seed(0)
+    checks, times = check(), time(max(20, runs))
+    failed = [row for row in checks if not row[2] <= row[4]]  # NaN is not <=
+    console = Console()
+    console.print(
+        f"{len(checks) - len(failed)} of {len(checks)} checks hold; largest error {max(row[2] for row in checks[::2]):.1e}"
+    )
+    for what, case, measured, unit, *_ in failed:
+        console.print(f"[red]{what}[/red] {case}: {measured:.2g} {unit}")
+    table = Table("", "part", "ms", "goal (H200)", "paper", title=f"{torch.cuda.get_device_name()}, ten 512x512, 21 labels")
+    for what, case, measured, _, goal, paper in times:
+        table.add_row(what, case, f"{measured:.2f}", f"{goal:g}", "" if paper is None else f"{paper:g}")
+    console.print(table)
+    out.mkdir(parents=True, exist_ok=True)
+    with written_whole(out / "gpu_check.csv") as path, path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["what", "case", "measured", "unit", "goal", "paper", "device"])
+        writer.writerows((*row, torch.cuda.get_device_name()) for row in checks + times)
+    console.print(f"{out / 'gpu_check.csv'}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    auto_cli(main)
