@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo bench test lint clean
 
 install: $(STAMP)
 
@@ -15,6 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## segment three photographs with the shipped network
 	$(BIN)/dpn demo --out results/demo
+
+bench: $(STAMP)  ## speed and memory, by layer and beside peers; BENCH='--quick --crfrnn FOLDER ...' adds options
+	$(BIN)/dpn bench --out results/bench $(BENCH)
 
 test: $(STAMP)  ## all tests; DPN_DATA=<folder of VOCdevkit/, CamVid/, weights/> adds those on real data
 	$(BIN)/python -m pytest -q

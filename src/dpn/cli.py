@@ -4,7 +4,7 @@ import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from inspect import getdoc
 from pathlib import Path
@@ -31,7 +31,8 @@ examples:
   dpn demo                                           a cat, an astronaut, a motorbike; with the shipped network
   dpn segment photo.jpg holiday/ --out results       a photograph, and a folder of them
   dpn train                                          the four stages on made-up scenes; needs no data
-  dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains"""
+  dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains
+  dpn bench --quick                                  what the layers cost, beside a dense CRF"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,6 +198,33 @@ def demo(options: Namespace) -> int:
     return segment(Namespace(images=[folder], out=options.out, model=DEFAULT_MODEL, stages=True, size=SIZE))
 
 
+def bench(options: Namespace) -> int:
+    """Measure what the layers cost, and how that compares with a dense CRF, a CRF-RNN and ConvCRF.
+
+    On the CPU, on scikit-image's photographs. Each layer and the whole, forwards and backwards: time, CPU time and memory over
+    windows, numbers of labels, sizes and batches; and one step beside its peers, in turns, as ratios with their goals. Peers
+    that are not there are named. pydensecrf2 is the extra `peers`. It writes
+      table.md       the machine, the ratios, the costs
+      bench.csv      the same, a line a quantity
+      scaling.png    how cost grows with the window, the labels and the pixels
+
+    examples:
+      dpn bench --quick                            about two minutes; the whole takes ten or more
+      dpn bench --crfrnn crfasrnn_pytorch --convcrf ConvCRF --out results/bench
+      dpn bench --sizes 512 1024 --windows 50 --labels 21
+    """
+    from dpn.bench import Plan
+    from dpn.bench import bench as run_bench
+
+    given = {field.name: options.get(field.name) for field in fields(Plan)}
+    plan = Plan.quick() if options.quick else Plan()
+    plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
+    report = run_bench(options.out, plan, model=options.model, crfrnn=options.crfrnn, convcrf=options.convcrf)
+    report.print()
+    print(f"{options.out}: table.md, bench.csv, scaling.png")
+    return 0
+
+
 MODEL = "a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id"
 
 
@@ -236,11 +264,34 @@ def _demo_options(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/demo"), help="where to write")
 
 
+def _bench_options(parser: ArgumentParser) -> None:
+    parser.usage = "dpn bench [--quick] [--out FOLDER] [--crfrnn FOLDER] [--convcrf FOLDER] [--OPTION VALUE ...]"
+    parser.add_argument("--quick", action="store_true", help="about two minutes: fewer settings, photographs and runs")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/bench"), help="where to write")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL)
+    crfrnn = "the source of a CRF-RNN: sadeepj/crfasrnn_pytorch, with its extension built there as it says"
+    parser.add_argument("--crfrnn", metavar="FOLDER", type=Path, help=crfrnn)
+    parser.add_argument("--convcrf", metavar="FOLDER", type=Path, help="the source of ConvCRF: MarvinTeichmann/ConvCRF")
+    size = "side of the photographs in the comparisons, and where something else varies (default: 512)"
+    parser.add_argument("--size", metavar="PIXELS", type=int, help=size)
+    parser.add_argument("--windows", metavar="PIXELS", nargs="+", type=int, help="sides of b12's window")
+    parser.add_argument("--labels", metavar="COUNT", nargs="+", type=int, help="numbers of labels; the same are present")
+    parser.add_argument("--sizes", metavar="PIXELS", nargs="+", type=int, help="sides of the photographs")
+    parser.add_argument("--batches", metavar="COUNT", nargs="+", type=int, help="numbers of photographs at once")
+    names = "those that the comparisons pool: astronaut, cat, motorcycle"
+    parser.add_argument("--photographs", metavar="NAME", nargs="+", help=names)
+    parser.add_argument("--rounds", metavar="COUNT", type=int, help="pairs of runs of each comparison on each photograph")
+    parser.add_argument("--runs", metavar="COUNT", type=int, help="runs of which each cost is the median")
+    longest = "parts that would take more are not run, which the table says"
+    parser.add_argument("--longest", metavar="SECONDS", type=float, help=longest)
+
+
 COMMANDS: dict[str, tuple[Callable[[Namespace], int], Callable[[ArgumentParser], None]]] = {
     "segment": (segment, _segment_options),
     "train": (train, _train_options),
     "evaluate": (evaluate, _evaluate_options),
     "demo": (demo, _demo_options),
+    "bench": (bench, _bench_options),
 }
 
 

@@ -1,0 +1,197 @@
+"""How time and memory are taken: medians with quartiles, CPU time beside wall time, ratios side by side in one run."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from ctypes import CDLL
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from dpn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something to measure.
+
+    Attributes:
+        run: what is measured; what it returns is its output.
+        prepare: what is done before each run, and not measured; `run` is given what it returns.
+
+    Example:
+        >>> Part(lambda: 1 + 1)(), Part(lambda words: words.append("c"), prepare=lambda: ["a", "b"])()
+        (2, None)
+    """
+
+    run: Callable[..., Any]
+    prepare: Callable[[], Any] | None = None
+
+    def __call__(self) -> Any:
+        """Runs it once, prepared; returns its output."""
+        return self.run(self.prepare()) if self.prepare else self.run()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of several values and their quartiles, in the values' unit.
+
+    Example:
+        >>> Spread.of([4.0, 1.0, 3.0, 2.0, 5.0])
+        Spread(median=3.0, low=2.0, high=4.0, count=5)
+    """
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """Of at least one value.
+
+        Raises:
+            InputError: if there is none.
+        """
+        numbers = np.array(list(values), np.float64)
+        if not numbers.size:
+            raise InputError("no value to take the median of")
+        low, median, high = np.quantile(numbers, [0.25, 0.5, 0.75]).tolist()
+        return cls(median, low, high, numbers.size)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part costs.
+
+    Attributes:
+        wall: seconds on the clock.
+        cpu: seconds of CPU time, of all threads together.
+        peak: bytes, see `peak_memory`; NaN where the system does not say.
+    """
+
+    wall: Spread
+    cpu: Spread
+    peak: float = math.nan
+
+
+def seconds(part: Part) -> tuple[float, float]:
+    """Runs a part once: seconds on the clock and of CPU time, without its preparation.
+
+    Example:
+        >>> wall, cpu = seconds(Part(lambda: sum(range(1000))))
+        >>> wall > 0 and cpu >= 0
+        True
+    """
+    given = [part.prepare()] if part.prepare else []
+    wall, cpu = perf_counter(), process_time()
+    part.run(*given)
+    return perf_counter() - wall, process_time() - cpu
+
+
+def cost(part: Part, *, runs: int = 7, budget: float = math.inf) -> Cost:
+    """The cost of a part: memory in a first run, then medians over `runs` runs, or as many as fit the budget.
+
+    The first run's time counts only where no other run fits: it begins with memory that the system has to hand out anew.
+
+    Args:
+        part: what to measure; compiled already.
+        runs: how many runs to take the medians of; 0 takes the first.
+        budget: seconds after which no further run begins.
+
+    Example:
+        >>> cost(Part(lambda: None), runs=3).wall.count
+        3
+    """
+    began = perf_counter()
+    *first, peak = _watched(part)
+    taken: list[Sequence[float]] = []
+    while len(taken) < runs and perf_counter() - began < budget:
+        taken.append(seconds(part))
+    wall, cpu = zip(*(taken or [first]), strict=True)
+    return Cost(Spread.of(wall), Spread.of(cpu), peak)
+
+
+def ratios(a: Part, b: Part, *, rounds: int = 5, begin: int = 0) -> tuple[list[float], list[float]]:
+    """a's time over b's, measured side by side: A B, B A, A B, ...; both have run before.
+
+    What else the machine does then bears on both alike, and neither always comes first.
+
+    Args:
+        a: the numerator.
+        b: the denominator.
+        rounds: pairs of runs, at least 1.
+        begin: rounds that were taken already: after an odd number B comes first.
+
+    Returns:
+        For each round the ratio of seconds on the clock; and for each that of CPU time.
+
+    Example:
+        >>> wall, cpu = ratios(Part(lambda: sum(range(1000))), Part(lambda: sum(range(1000))), rounds=2)
+        >>> len(wall), len(cpu)
+        (2, 2)
+    """
+    wall, cpu = [], []
+    for i in range(begin, begin + rounds):
+        if i % 2 == 0:
+            of_a, of_b = seconds(a), seconds(b)
+        else:
+            of_b, of_a = seconds(b), seconds(a)
+        wall.append(of_a[0] / of_b[0])
+        cpu.append(of_a[1] / of_b[1])
+    return wall, cpu
+
+
+def peak_memory(part: Part) -> float:
+    """The most memory in bytes that one run of a part holds beyond what there was before it and beyond its output.
+
+    It is Linux's own high-water mark of resident memory, which misses nothing, however short; NaN on other systems. Memory that
+    was freed before is given back first, or the part would reuse it unseen. What the part leaves behind (a cache that it fills)
+    counts.
+
+    Example:
+        >>> import torch
+        >>> peak = peak_memory(Part(lambda: torch.ones(5_000_000).sum()))  # 20 MB
+        >>> math.isnan(peak) or peak > 19e6
+        True
+    """
+    return _watched(part)[2]
+
+
+def held(output: object) -> int:
+    """The bytes of an output: of a tensor, an array, or a list or tuple of such; what else it holds is not counted.
+
+    Example:
+        >>> held([np.zeros(3), (np.zeros(2, np.uint8), None)])
+        26
+    """
+    if isinstance(output, Tensor | np.ndarray):
+        return output.nbytes
+    return sum(map(held, output)) if isinstance(output, list | tuple) else 0
+
+
+def _watched(part: Part) -> tuple[float, float, float]:
+    """Runs a part once: seconds on the clock and of CPU time, and its peak of memory."""
+    given = [part.prepare()] if part.prepare else []
+    with suppress(OSError, AttributeError, TypeError):  # a C library without it
+        CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
+    before = _resident("VmRSS")
+    wall, cpu = perf_counter(), process_time()
+    output = part.run(*given)
+    wall, cpu = perf_counter() - wall, process_time() - cpu
+    return wall, cpu, _resident("VmHWM") - before - held(output)
+
+
+def _resident(name: str) -> float:
+    """This process's resident memory in bytes: "VmRSS" now, "VmHWM" at most; NaN where the system does not say."""
+    try:
+        return int(re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
+    except (OSError, IndexError):
+        return math.nan
