@@ -1,4 +1,4 @@
-"""One step against what people would use instead: the ratios that have goals, and the peers' own costs."""
+"""One step beside what people would use instead: ratios with their goals, and the peers' own costs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,0 +1,71 @@
+"""What the economies of a network's MRF cost in accuracy: strides, and labels left out.
+
+    python benchmarks/approximations.py voc --data_root DIR --every 6
+
+Each row is the network with one economy changed, on the same images: its mIoU, the share of the pixels whose label differs
+from the network with none of them (strides of 1, all labels), and the largest change of any probability.
+"""
+
+from pathlib import Path
+
+import torch
+from jsonargparse import auto_cli
+from rich.console import Console
+from rich.table import Table
+
+from dpn import DPN, MRF, load
+from dpn.data import open_data
+from dpn.metrics import MeanIoU
+from dpn.terminal import progress_bar
+
+NONE = {"window_stride": 1, "context_stride": 1, "absent_below": 0.0}
+
+
+def with_economies(network: DPN, **economies: float) -> MRF:
+    """The network's MRF with other strides or another threshold."""
+    mrf = MRF(**network.mrf.arguments | economies)
+    mrf.load_state_dict(network.mrf.state_dict())
+    return mrf.eval()
+
+
+def main(model: str, data_root: Path | None = None, data: str = "voc", split: str = "val", every: int = 6) -> None:
+    """Prints the table.
+
+    Args:
+        model: a shipped name, a run's folder or a safetensors file.
+        data_root: where the data lies.
+        data: voc, camvid or folder.
+        split: which part of it.
+        every: takes every so manieth image.
+    """
+    network = load(model)
+    shipped = {name: network.mrf.arguments[name] for name in NONE}
+    variants = [NONE, *(NONE | {name: value} for name, value in shipped.items()), shipped]
+    variants += [shipped | {"window_stride": 4}, shipped | {"absent_below": 0.01}]
+    mrfs = [with_economies(network, **economies) for economies in variants]
+    images = open_data(data, root=data_root, split=split)
+    metrics = [MeanIoU(network.mrf.labels) for _ in variants]
+    differing, largest, pixels, present = torch.zeros(len(variants)), torch.zeros(len(variants)), 0, 0
+    chosen = range(0, len(images), every)
+    with progress_bar() as progress, torch.inference_mode():
+        for i in progress.track(chosen, description="approximations"):
+            image, labels, _ = images[i]
+            log_p = network.unary(image[None])
+            exact = mrfs[0](log_p, image[None]).exp()
+            pixels += labels.numel()
+            present += len(network.mrf.present(log_p.exp()))
+            for row, (mrf, metric) in enumerate(zip(mrfs, metrics, strict=True)):
+                q = mrf(log_p, image[None]).exp()
+                metric.update(q, labels[None])
+                differing[row] += (q.argmax(1) != exact.argmax(1)).sum()
+                largest[row] = max(largest[row], (q - exact).abs().max())
+    title = f"{len(chosen)} images; {present / len(chosen):.1f} of {network.mrf.labels} labels present, on average"
+    table = Table(*(name.replace("_", " ") for name in NONE), "mIoU %", "other label, %", "largest change of q", title=title)
+    for row, economies in enumerate(variants):
+        figures = f"{100 * metrics[row].compute():.2f}", f"{100 * differing[row] / pixels:.4f}", f"{largest[row]:.4f}"
+        table.add_row(*(f"{value:g}" for value in economies.values()), *figures)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    auto_cli(main)
