@@ -4,8 +4,7 @@
     python benchmarks/dense_crf.py voc --data-root DIR --out results/dense_crf
 
 Writes a file of scores for each set, which `dpn evaluate voc --data voc --beside results/dense_crf/*.npz` puts beside the
-network's own stages. Labels whose probability is nowhere above 1e-4 take no part, as in dpn.MRF: pydensecrf's cost too follows
-the labels.
+network's own stages. Labels whose probability is nowhere above 1e-4 take no part: pydensecrf's cost too follows the labels.
 """
 
 from pathlib import Path
@@ -20,6 +19,7 @@ from dpn.data import open_data
 from dpn.metrics import Evaluation
 from dpn.terminal import progress_bar
 
+ABSENT_BELOW = 1e-4
 # spatial: width in pixels, weight; bilateral: width in pixels, width in colour (0-255), weight
 SETS = {
     "dense_crf_readme": ((3, 3), (80, 13, 10)),  # the example in pydensecrf's README
@@ -65,7 +65,7 @@ def main(
             sample = images[i]
             log_p = network(sample.image[None])[0].numpy()
             pixels = (sample.image * 255).round().byte().permute(1, 2, 0).numpy()
-            present = np.flatnonzero(np.exp(log_p).max((1, 2)) > network.mrf.absent_below)
+            present = np.flatnonzero(np.exp(log_p).max((1, 2)) > ABSENT_BELOW)
             for name, (spatial, bilateral) in SETS.items():
                 labels = present[refine(log_p[present], pixels, spatial, bilateral, iterations)]
                 evaluation.add(name, labels, sample.labels, sample.name)
