@@ -88,9 +88,10 @@ class MRF(nn.Module):
         )
         contexts: dict[str, Any] = {"components": components, "context": context, "penalty": penalty}
         contexts |= {"context_dilation": context_dilation, "context_stride": context_stride}
-        self.label_contexts: LabelContexts = (
-            LowRankContexts(labels, rank=context_rank, **contexts) if context_rank else LabelContexts(labels, **contexts)
-        )
+        if context_rank is None:
+            self.label_contexts = LabelContexts(labels, **contexts)
+        else:
+            self.label_contexts = LowRankContexts(labels, rank=context_rank, **contexts)
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
         """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype.
