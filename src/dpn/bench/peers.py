@@ -128,10 +128,10 @@ class DenseCRF:
     def iterations(self, count: int) -> Part:
         """So many updates and the start, without the setup."""
 
-        def run(crf: object) -> object:
-            state = crf.startInference()  # type: ignore[attr-defined]
+        def run(crf: Any) -> Any:
+            state = crf.startInference()
             for _ in range(count):
-                crf.stepInference(*state)  # type: ignore[attr-defined]
+                crf.stepInference(*state)
             return state
 
         return Part(run, self._built)
@@ -140,7 +140,7 @@ class DenseCRF:
         """Setup and so many updates: its output is q, (L, H W)."""
         return Part(lambda: np.array(self._built().inference(count)))
 
-    def _built(self):  # type: ignore[no-untyped-def] # a class of the peer's
+    def _built(self) -> Any:
         labels, height, width = self.log_p.shape
         (spatial, weight), (reach, colour, strength) = self.parameters
         crf = self.module.DenseCRF2D(width, height, labels)

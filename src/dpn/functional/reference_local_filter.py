@@ -48,8 +48,9 @@ def _offsets(
 ) -> Iterator[tuple[tuple, tuple, Tensor, int]]:
     """For each offset: the slices of all j whose z = j + offset lies inside, those z, |I_j - I_z|^2, |x_j - x_z|^2."""
     height, width = image.shape[-2:]
-    intensities = torch.arange(256, dtype=image.dtype, device=image.device) / 255
-    table, level = (intensities[:, None] - intensities).square(), (255 * image).round().clamp(0, 255).int()
+    if kernel == "euclidean_table":
+        intensities = torch.arange(256, dtype=image.dtype, device=image.device) / 255
+        table, level = (intensities[:, None] - intensities).square(), (255 * image).round().clamp(0, 255).int()
     for dy in range(max(-before, 1 - height), min(after, height - 1) + 1):
         for dx in range(max(-before, 1 - width), min(after, width - 1) + 1):
             if dy == 0 and dx == 0 and not include_center:
