@@ -53,7 +53,7 @@ def main(model: str, data_root: Path | None = None, data: str = "voc", split: st
             log_p = network.unary(image[None])
             exact = mrfs[0](log_p, image[None]).exp()
             pixels += labels.numel()
-            present += len(network.mrf.present(log_p.exp()))
+            present += len(network.mrf.present(log_p))
             for row, (mrf, metric) in enumerate(zip(mrfs, metrics, strict=True)):
                 q = mrf(log_p, image[None]).exp()
                 metric.update(q, labels[None])

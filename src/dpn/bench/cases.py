@@ -17,6 +17,7 @@ from dpn.errors import InputError
 from dpn.inference.segmentation import segment
 from dpn.model import DPN
 from dpn.mrf import MRF
+from dpn.mrf.mean_field import normalized
 
 PHOTOGRAPHS = ("astronaut", "cat", "motorcycle")
 ABSENT = 1e-6
@@ -234,9 +235,9 @@ def trained(layer: nn.Module, *inputs: Any) -> Part:
 def case(model: DPN, setting: Setting, names: Iterable[str] = PHOTOGRAPHS) -> Case:
     """The layers and the whole, each in both directions.
 
-    In inference the layers get what `dpn.MRF` gives them: the labels present, and all others together as one. In training all
-    labels take part. "b12-b15" has the model's strides, "b12-b15, strides 1" is there where these are not 1 already. The unary
-    network and `dpn.segment` are there for as many labels as the model has; `dpn.segment` for one photograph.
+    In inference the layers get what `dpn.MRF` gives them: the labels present. In training all labels take part. "b12-b15" has
+    the model's strides, "b12-b15, strides 1" is there where these are not 1 already. The unary network and `dpn.segment` are
+    there for as many labels as the model has; `dpn.segment` for one photograph.
 
     Args:
         model: in evaluation mode.
@@ -266,7 +267,7 @@ def case(model: DPN, setting: Setting, names: Iterable[str] = PHOTOGRAPHS) -> Ca
     if setting.labels == model.mrf.labels and setting.batch == 1:
         pixels = at_size(photograph(names[0]), setting.size)
         parts["dpn.segment", INFERENCE] = Part(lambda: segment(pixels, model, size=setting.size).seen)
-    return Case(len(mrf.present(log_p.exp())), parts, built(image[:1, :, :CORNER, :CORNER], corner(log_p)))
+    return Case(len(mrf.present(log_p)), parts, built(image[:1, :, :CORNER, :CORNER], corner(log_p)))
 
 
 def corner(log_p: Tensor) -> Tensor:
@@ -301,8 +302,8 @@ def _layer_parts(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[tuple[str, str]
         parts[f"b12 {kernel}", TRAINING] = trained(layer, p, image)
     parts["b13 + b14", INFERENCE] = inferred(mrf.label_contexts, *given["b13"])
     parts["b13 + b14", TRAINING] = trained(mrf.label_contexts, p)
-    parts["b15", INFERENCE] = inferred(_Normalize(), given["b15"], log_p)
-    parts["b15", TRAINING] = trained(_Normalize(), given["b15"], log_p)
+    parts["b15", INFERENCE] = inferred(normalized, *given["b15"])
+    parts["b15", TRAINING] = trained(_Normalize(), p, log_p)
     return parts
 
 
@@ -329,11 +330,12 @@ def log_probabilities(model: DPN, image: Tensor) -> Tensor:
 
 
 def _inputs(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[str, Any]:
-    """What the MRF gives its layers in inference: the arguments of b12 and of b13, and b15's penalty."""
+    """What the MRF gives its layers in inference: the arguments of b12, of b13 and of b15."""
     given: dict[str, Any] = {}
     hooks = [
         mrf.triple_penalty.register_forward_pre_hook(lambda _, inputs: given.update(b12=inputs)),
-        mrf.label_contexts.register_forward_hook(lambda _, inputs, output: given.update(b13=inputs, b15=output)),
+        mrf.label_contexts.register_forward_pre_hook(lambda _, inputs: given.update(b13=inputs)),
+        mrf.label_contexts.register_forward_hook(lambda _, inputs, o14: given.update(b15=(log_p, o14, inputs[1]))),
     ]
     with torch.no_grad():
         mrf.eval()(log_p, image)
@@ -343,7 +345,7 @@ def _inputs(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[str, Any]:
 
 
 class _Normalize(nn.Module):
-    """b15: o14 and log p -> log q."""
+    """b15 as a layer: o14 and log p -> log q."""
 
-    def forward(self, penalty: Tensor, log_p: Tensor) -> Tensor:
-        return torch.log_softmax(log_p - penalty, 1)
+    def forward(self, o14: Tensor, log_p: Tensor) -> Tensor:
+        return normalized(log_p, o14)

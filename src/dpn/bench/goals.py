@@ -72,7 +72,7 @@ def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
     narrow, wide = (_b12(model, q, image, kernel="euclidean", window=window) for window in (NARROW, WIDE))
     unary = inferred(model.unary, image)
     many = inferred(changed(model.mrf, labels=MANY), with_labels(log_p, MANY), image)
-    present = model.mrf.present(q).tolist()
+    present = model.mrf.present(log_p).tolist()
     absent = [u for u in range(labels) if u not in present]
     fewer = with_labels(log_p[:, present + absent], min(labels, len(present) + 1))  # the absent as one
     found = []

@@ -5,7 +5,7 @@
 
 gaussian and euclidean_table: exact, offset by offset; the table holds the squared differences of any two of 256 intensities.
 A vector of neighbouring pixels keeps the sums of a block of channels in registers, so that each weight serves the whole block;
-the channels are cut into equal blocks of at most 24.
+the channels are cut into equal blocks of at most 22.
 
 euclidean: exact, at a cost that hardly grows with the window. Seen from j, the sum of d p_z expands into sums of six
 moments of p: p, I p (three), x p and (w1 |I|^2 + w2 x^2) p. Down a strip of at most 64 rows these sums run (add the row
@@ -16,6 +16,7 @@ Images are filtered one by one. Halide's axes run from the fastest, (x, y, c); H
 """
 
 import functools
+import math
 import operator
 import threading
 from collections.abc import Iterable
@@ -26,8 +27,9 @@ import halide as hl
 import torch
 from torch import Tensor
 
-MOST_CHANNELS = 24
+MOST_CHANNELS = 22  # 21 labels and the sum of the weights
 FAR = 200.0  # exp(-FAR) is 0 in float32
+EXP2 = (1.0, 0.693147, 0.24022242, 0.055507336, 0.009671513, 0.0013264727)  # of t^0 .. t^5: 2^t for |t| <= 1/2
 
 _compiling = threading.Lock()
 _target = hl.get_host_target()
@@ -123,7 +125,7 @@ def _block(p: Tensor) -> int:
     """
     blocks = -(-p.shape[1] // MOST_CHANNELS)
     size = -(-p.shape[1] // blocks)
-    return size if size <= 2 else -(-size // 4) * 4
+    return size if size <= 2 else min(MOST_CHANNELS, -(-size // 4) * 4)
 
 
 def _buffer(tensor: Tensor) -> hl.Buffer:
@@ -153,6 +155,16 @@ def _sum(terms: Iterable[Any]) -> Any:
     return functools.reduce(operator.add, terms)
 
 
+def _exp_of_minus(d: Any) -> Any:
+    """exp(-d) for d >= 0, to 1e-7 of it, 0 from 2^-127 down: 2^n 2^t, n whole, |t| <= 1/2; n joins the exponent's bits."""
+    bits = hl.max(d * hl.f32(-1 / math.log(2)), hl.f32(-127))
+    n = hl.round(bits)
+    t, power = bits - n, hl.f32(EXP2[-1])
+    for coefficient in EXP2[-2::-1]:
+        power = power * t + hl.f32(coefficient)
+    return hl.reinterpret(hl.Float(32), hl.reinterpret(hl.Int(32), power) + (hl.cast(hl.Int(32), n) << 23))
+
+
 def _gaussian_kernel(a: SimpleNamespace) -> tuple[Any, Any, tuple[Any, Any]]:
     """k(j, j + (dx,dy)), the offsets of the window, and the two distances |I_j - I_z|^2 and |x_j - x_z|^2."""
     differences = [a.I[x, y, i] - a.I[x + dx, y + dy, i] for i in range(3)]
@@ -160,7 +172,7 @@ def _gaussian_kernel(a: SimpleNamespace) -> tuple[Any, Any, tuple[Any, Any]]:
     left_out = (dx == 0) & (dy == 0) & ~a.include_center
     d = a.w1 * d1 + hl.select(left_out, hl.f32(FAR), a.w2 * d2)
     k = hl.Func("k")
-    k[x, y, dx, dy] = hl.fast_exp(-hl.min(d, hl.f32(FAR)))
+    k[x, y, dx, dy] = _exp_of_minus(d)
     return k, hl.RDom([(-a.before, a.width), (-a.before, a.width)]), (d1, d2)
 
 
@@ -274,6 +286,7 @@ def _euclidean(levels: int) -> Any:
 
     out.output_buffer().dim(1).set_min(0)  # each task is one strip
     _tile(out, height).reorder(xi, xo, yi, yo, c).fuse(yo, c, task).parallel(task)
+    P.compute_at(out, task)
     V.compute_at(out, task).vectorize(x, _lanes)
     V.update(0).reorder(x, first.x).vectorize(x, _lanes)
     V.update(1).reorder(x, rest.x).vectorize(x, _lanes)

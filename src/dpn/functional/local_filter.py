@@ -79,7 +79,8 @@ def local_filter(
         lattices = _apart(q, stride), _apart(image, stride), w * w.new_tensor([1, stride**2])
         o = _together(_filter_window(*lattices, kernel, before, after, include_center, backend), stride, q.shape)
     if normalize:
-        o = o[:, :-1] / o[:, -1:].clamp_min(SMALLEST_SUM)
+        o, sums = o[:, :-1], o[:, -1:].clamp_min(SMALLEST_SUM)
+        o = o / sums if o.requires_grad else o.div_(sums)
     return o.to(p.dtype)
 
 

@@ -82,25 +82,20 @@ class LabelContexts(nn.Module):
     def forward(self, s: Tensor, present: Tensor | None = None) -> Tensor:
         """s (N,L,H,W) -> o14 (N,L,H,W); with `potts_only` the deviations take no part.
 
-        With `present` (M,), s is (N,M+1,H,W): of those labels, then of all others together. The others have no contexts of
-        their own, and are penalised as labels that stand nowhere: penalty * sum_v s_i^v.
+        With `present` (M,), s is (N,M,H,W), of those labels, and so is the result: what they are penalised more, or less, than
+        a label that stands nowhere and has no contexts. b15 sees no difference: it cancels what all labels have in common.
         """
-        everywhere = self.penalty * s.sum(dim=1, keepdim=True)
-        if present is None:
-            return self._of_present(s, everywhere, None)
-        o14 = everywhere.expand(-1, self.labels, -1, -1).clone()
-        o14[:, present] = self._of_present(s[:, :-1], everywhere, present)
-        return o14
+        o14 = -self.penalty * s
+        if not self.potts_only:
+            o14 += self._smoothly_deviating(s, present)
+        return o14 + self.penalty * s.sum(dim=1, keepdim=True) if present is None else o14
 
-    def _of_present(self, s: Tensor, everywhere: Tensor, present: Tensor | None) -> Tensor:
-        potts = everywhere - self.penalty * s
-        if self.potts_only:
-            return potts
+    def _smoothly_deviating(self, s: Tensor, present: Tensor | None) -> Tensor:
         if self.stride == 1:
-            return potts + self._deviating(s, self.dilation, present)
+            return self._deviating(s, self.dilation, present)
         cells = F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
         o = self._deviating(cells, self.dilation // self.stride, present)
-        return potts + F.interpolate(o, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
+        return F.interpolate(o, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
 
     def _begin(self, labels: int, components: int, context: int, noise: float) -> None:
         self.deviation = nn.Parameter(torch.zeros(labels, components, labels, context, context))

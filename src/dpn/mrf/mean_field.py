@@ -36,9 +36,9 @@ class MRF(nn.Module):
         sigma_color: b12's width in colour, RGB in [0,1].
         sigma_space: b12's width in pixels.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
-        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this go through b12 together,
-            as one label, and have no contexts in b13, so that cost follows the labels present; 0 keeps all, as training does.
-            Other devices than the CPU and compiled networks keep all, since they would have to wait for the answer.
+        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12
+            to b14, so that cost follows the labels present; 0 keeps all, as training does. Other devices than the CPU and
+            compiled networks keep all, since they would have to wait for the answer.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -105,19 +105,40 @@ class MRF(nn.Module):
             unary, image = log_p.to(wide), image.to(wide)
             log_q = unary
             for _ in range(self.iterations):
-                log_q = torch.log_softmax(unary - self._penalty(log_q.exp(), image), dim=1)
+                log_q = self._update(unary, log_q, image)
         return log_q.to(log_p.dtype)
 
-    def present(self, q: Tensor) -> Tensor:
-        """The labels, (M,) int64, that take part for q (N,L,H,W): those above `absent_below` somewhere, or the likeliest."""
-        largest = q.amax(dim=(0, 2, 3))
+    def present(self, log_q: Tensor) -> Tensor:
+        """The labels, (M,) int64, that take part for log q (N,L,H,W): those above the threshold somewhere, or the likeliest."""
+        largest = log_q.amax(dim=(0, 2, 3)).exp()
         return (largest >= largest.max().clamp(max=self.absent_below)).nonzero().flatten()
 
-    def _penalty(self, q: Tensor, image: Tensor) -> Tensor:
-        """o14, b12 to b14: (N,L,H,W)."""
-        if self.training or self.absent_below <= 0 or q.device.type != "cpu" or torch.compiler.is_compiling():
-            return self.label_contexts(self.triple_penalty(q, image))
-        present = self.present(q)
-        kept = q[:, present]
-        others = q.sum(dim=1, keepdim=True) - kept.sum(dim=1, keepdim=True)
-        return self.label_contexts(self.triple_penalty(torch.cat([kept, others], dim=1), image), present)
+    def _update(self, unary: Tensor, log_q: Tensor, image: Tensor) -> Tensor:
+        every = self.training or self.absent_below <= 0 or unary.device.type != "cpu" or torch.compiler.is_compiling()
+        present = None if every else self.present(log_q)
+        q = (log_q if present is None else log_q[:, present]).exp()
+        return normalized(unary, self.label_contexts(self.triple_penalty(q, image), present), present)
+
+
+def normalized(unary: Tensor, o14: Tensor, present: Tensor | None = None) -> Tensor:
+    """b15: log q (N,L,H,W) from log p (N,L,H,W) and the penalties.
+
+    Args:
+        unary: log p.
+        o14: (N,L,H,W), of all labels; or (N,M,H,W), of those present, the others being penalised by 0.
+        present: (M,) int64, which labels they are.
+
+    Example:
+        >>> log_p, o14 = torch.rand(1, 4, 2, 3).log_softmax(1), torch.tensor([1.0, 0.0, 2.0, 0.0]).view(1, 4, 1, 1)
+        >>> some = normalized(log_p, o14[:, [0, 2]].expand(1, 2, 2, 3), torch.tensor([0, 2]))
+        >>> torch.allclose(some, normalized(log_p, o14))
+        True
+    """
+    if present is None:
+        return torch.log_softmax(unary - o14, dim=1)
+    kept = unary[:, present] - o14
+    absent = torch.zeros_like(unary[:, :1])
+    for u in set(range(unary.shape[1])).difference(present.tolist()):
+        absent += unary[:, u : u + 1].exp()  # one by one, so that no sum over many labels is held in memory
+    log_z = torch.logaddexp(kept.logsumexp(dim=1, keepdim=True), absent.clamp_min(torch.finfo(absent.dtype).tiny).log())
+    return (unary - log_z).index_copy_(1, present, kept - log_z)
