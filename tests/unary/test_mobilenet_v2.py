@@ -149,3 +149,17 @@ def test_the_published_classifier_loads(shared_data: Path):
     network = MobileNetV2(5)
     network.load_imagenet(read_weights(shared_data / "weights" / "mobilenet_v2_imagenet.safetensors"))
     assert network.freeze_batchnorm and network.features[0][0].weight.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_at_stride_8_every_second_score_is_that_of_stride_16():
+    coarse = lively()
+    fine = MobileNetV2(3, stride=8).eval()
+    fine.load_state_dict(coarse.state_dict())
+    x = torch.rand(1, 3, 65, 97)
+    assert fine.features(x).shape == (1, 320, 9, 13)
+    torch.testing.assert_close(fine.features(x)[..., ::2, ::2], coarse.features(x), rtol=1e-4, atol=1e-4)
+    assert fine(x).shape == (1, 3, 65, 97)
+    assert MobileNetV2(**fine.arguments).stride == 8
+    with pytest.raises(InputError, match="stride must be 8 or 16, got 4"):
+        MobileNetV2(stride=4)

@@ -16,14 +16,16 @@ class UnaryRecipe:
         network: which network.
         weights: file or URL to begin from; None begins at random.
         layout: what the weights are: a classifier trained on ImageNet, or (mobilenet_v2) a whole DeepLabv3.
-        width: channels of VGG16's b9 and b10; 4096 is the paper's, 1024 the reduced form.
+        stride: pixels between the scores of mobilenet_v2.
+        width: channels of the VGG16s' b9 and b10 (fc6 and fc7); None is as published.
         activation: b11's nonlinearity.
     """
 
-    network: Literal["mobilenet_v2", "vgg16"] = "mobilenet_v2"
+    network: Literal["mobilenet_v2", "vgg16", "fcn", "deeplab_large_fov"] = "mobilenet_v2"
     weights: str | None = None
     layout: Literal["imagenet", "deeplab"] = "imagenet"
-    width: int = 4096
+    stride: Literal[8, 16] = 16
+    width: int | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
 
 

@@ -44,7 +44,9 @@ def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
 
 def _unary(recipe: UnaryRecipe, labels: int) -> UnaryNetwork:
     arguments: dict[str, Any] = {"activation": recipe.activation}
-    if recipe.network == "vgg16":
+    if recipe.network == "mobilenet_v2":
+        arguments["stride"] = recipe.stride
+    elif recipe.width is not None:
         arguments["width"] = recipe.width
     unary = UNARY_NETWORKS[recipe.network](labels, **arguments)
     if recipe.weights:

@@ -54,7 +54,11 @@ class UnaryNetwork(nn.Module, ABC):
     def forward(self, image: Tensor) -> Tensor:
         """Image (N,3,H,W), RGB in [0,1] -> log p (N,L,H,W)."""
         height, width = image.shape[-2:]
-        scores = self.upsample(self.scores(image), (height, width))
+        return self.finish(self.scores(image), (height, width))
+
+    def finish(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """The scores (N,L,h,w) of an image of `size` (H,W) -> log p (N,L,H,W): what b11 does after its convolution."""
+        scores = self.upsample(scores, size)
         return F.log_softmax(scores, dim=1) if self.activation == "softmax" else F.logsigmoid(scores)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""A light unary network: MobileNetV2 under DeepLabv3's head, with scores every 16 pixels."""
+"""A light unary network: MobileNetV2 under DeepLabv3's head, with scores every 16 or every 8 pixels."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dpn.errors import InputError
 from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize, load_exactly
 
-# (expansion, channels, stride, dilation) of each inverted residual: features.1 to features.17.
+# (expansion, channels, stride, dilation) of each inverted residual at output stride 16: features.1 to features.17.
 BLOCKS = [
     (1, 16, 1, 1),
     *[(6, 24, 2, 1), (6, 24, 1, 1)],
@@ -22,14 +23,16 @@ BLOCKS = [
 
 
 class MobileNetV2(UnaryNetwork):
-    """MobileNetV2 to 320 channels at output stride 16, image pooling beside a 1x1 convolution, and a score layer.
+    """MobileNetV2 to 320 channels at output stride 16 or 8, image pooling beside a 1x1 convolution, and a score layer.
 
     2.1 million parameters. The image is filled up with the mean colour, below and to the right, until its sides are
-    16 k + 1 pixels; score (i, j) then lies exactly on pixel (16 i, 16 j), and `upsample` interpolates between these.
-    The layers are called as in torchvision's `mobilenet_v2`.
+    16 k + 1 pixels; at stride 16 score (i, j) then lies exactly on pixel (16 i, 16 j), and `upsample` interpolates between
+    these. The layers are called as in torchvision's `mobilenet_v2`.
 
     Args:
         labels: L.
+        stride: 16, or 8: the last stride of 2 then gives way to dilation. The same weights serve both; the scores are
+            four times as many, and the network takes about twice as long.
         activation: b11's nonlinearity, see UnaryNetwork.
 
     Attributes:
@@ -44,15 +47,20 @@ class MobileNetV2(UnaryNetwork):
         (torch.Size([1, 4, 4, 5]), torch.Size([1, 4, 40, 50]))
     """
 
-    def __init__(self, labels: int = 21, *, activation: Activation = "softmax") -> None:
-        super().__init__(labels, stride=16, activation=activation)
+    def __init__(self, labels: int = 21, *, stride: int = 16, activation: Activation = "softmax") -> None:
+        if stride not in (8, 16):
+            raise InputError(f"stride must be 8 or 16, got {stride}")
+        super().__init__(labels, stride=stride, activation=activation)
+        self.arguments["stride"] = stride
         self.freeze_batchnorm = False
         self.normalize = Normalize()
         blocks: list[nn.Module] = [_conv(3, 32, 3, nn.ReLU6(), stride=2)]
-        inputs = 32
-        for expansion, channels, stride, dilation in BLOCKS:
-            blocks.append(InvertedResidual(inputs, channels, expansion=expansion, stride=stride, dilation=dilation))
-            inputs = channels
+        inputs, reached, wider = 32, 2, 1
+        for expansion, channels, step, dilation in BLOCKS:
+            taken = step if reached * step <= stride else 1
+            block = InvertedResidual(inputs, channels, expansion=expansion, stride=taken, dilation=dilation * wider)
+            blocks.append(block)
+            inputs, reached, wider = channels, reached * taken, wider * step // taken
         self.features = nn.Sequential(*blocks)
         self.image_pooling = _conv(320, 256, 1, nn.ReLU())
         self.aspp = _conv(320, 256, 1, nn.ReLU())
@@ -62,7 +70,7 @@ class MobileNetV2(UnaryNetwork):
         nn.init.normal_(self.score.weight, std=0.01)
 
     def scores(self, image: Tensor) -> Tensor:
-        """Image (N,3,H,W), RGB in [0,1] -> raw scores (N,L,h,w), h = ceil((H - 1) / 16) + 1, w likewise."""
+        """Image (N,3,H,W), RGB in [0,1] -> raw scores (N,L,h,w); at stride 16 h = ceil((H - 1) / 16) + 1, w likewise."""
         height, width = image.shape[-2:]
         x = F.pad(self.normalize(image), (0, (1 - width) % 16, 0, (1 - height) % 16))
         x = self.features(x)  # (N,320,h,w)
@@ -72,7 +80,7 @@ class MobileNetV2(UnaryNetwork):
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
         height, width = size
-        filled = [16 * (cells - 1) + 1 for cells in scores.shape[-2:]]
+        filled = [self.stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
         return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
 
     def load_deeplab(self, tensors: Mapping[str, Tensor]) -> None:
