@@ -3,6 +3,7 @@
 from dpn.mrf.label_contexts import LabelContexts
 from dpn.mrf.low_rank import LowRankContexts, compress
 from dpn.mrf.mean_field import MRF
+from dpn.mrf.special_cases import crf_rnn, deeplab, dense_crf, dsn
 from dpn.mrf.triple_penalty import TriplePenalty
 
-__all__ = ["MRF", "LabelContexts", "LowRankContexts", "TriplePenalty", "compress"]
+__all__ = ["MRF", "LabelContexts", "LowRankContexts", "TriplePenalty", "compress", "crf_rnn", "deeplab", "dense_crf", "dsn"]

@@ -25,7 +25,7 @@ class Model:
         window: side of N_j.
         stride: pixels between the neighbours in N_j, along each side.
         kernel: "gaussian", k = exp(-d), or "euclidean", k = d.
-        normalize, include_center, triple, dilation: as dpn.MRF's.
+        normalize, include_center, triple, dilation, smoothness, sigma_smooth: as dpn.MRF's.
     """
 
     log_p: Tensor
@@ -41,6 +41,8 @@ class Model:
     triple: bool = False
     stride: int = 1
     dilation: int = 1
+    smoothness: float = 0.0
+    sigma_smooth: float = 3.0
     position: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,16 +60,26 @@ def neighbours(model: Model) -> Tensor:
 def distance(model: Model) -> Tensor:
     """d(j,z) = w1 |I_j - I_z|^2 + w2 |[x_j y_j] - [x_z y_z]|^2, (P,P)."""
     colour = (model.image[:, None] - model.image[None]).double().square().sum(-1)
-    space = (model.position[:, None] - model.position[None]).double().square().sum(-1)
-    return model.w1 * colour + model.w2 * space
+    return model.w1 * colour + model.w2 * square_distance_in_pixels(model)
+
+
+def square_distance_in_pixels(model: Model) -> Tensor:
+    """|[x_j y_j] - [x_z y_z]|^2, (P,P)."""
+    return (model.position[:, None] - model.position[None]).double().square().sum(-1)
 
 
 def kernel(model: Model) -> Tensor:
-    """k(j,z) over N_j, 0 elsewhere, (P,P); rows divided by their sum (at least 1e-6) where `normalize` is set."""
+    """k(j,z) over N_j, 0 elsewhere, (P,P), and the second kernel added to it, `smoothness` times.
+
+    Each is divided by the sums of its rows (at least 1e-6) where `normalize` is set.
+    """
     d = distance(model)
+    near = torch.exp(-square_distance_in_pixels(model) / (2 * model.sigma_smooth**2))
     inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | model.include_center)
-    k = (d if model.kernel == "euclidean" else torch.exp(-d)) * inside
-    return k / k.sum(1, keepdim=True).clamp_min(SMALLEST_SUM) if model.normalize else k
+    k, near = (d if model.kernel == "euclidean" else torch.exp(-d)) * inside, near * inside
+    if model.normalize:
+        k, near = (each / each.sum(1, keepdim=True).clamp_min(SMALLEST_SUM) for each in (k, near))
+    return k + model.smoothness * near
 
 
 def compatibility(model: Model) -> Tensor:

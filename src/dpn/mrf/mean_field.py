@@ -17,7 +17,7 @@ class MRF(nn.Module):
         log q_i^u = log p_i^u - o14_i^u - log Z_i       o14 = LabelContexts(TriplePenalty(q, image))       (9)
 
     It refines the output of any network. A new one needs no training: it is then a window-limited dense CRF step with a Potts
-    model. K = 1 and context = 1 make it the update of the dense CRF, DeepLab and CRF-RNN (Eqn. 10).
+    model. K = 1 and context = 1 make it the update of the dense CRF, DeepLab and CRF-RNN, see dpn.mrf.special_cases.
 
     Args:
         labels: L.
@@ -35,6 +35,7 @@ class MRF(nn.Module):
         include_center: whether a pixel is its own neighbour in b12.
         sigma_color: b12's width in colour, RGB in [0,1].
         sigma_space: b12's width in pixels.
+        smoothness, sigma_smooth: weight and width of b12's second kernel, see TriplePenalty; 0 is none.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
         absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12
             to b14, so that cost follows the labels present; 0 keeps all, as training does. Other devices than the CPU and
@@ -68,6 +69,8 @@ class MRF(nn.Module):
         include_center: bool = True,
         sigma_color: float = 0.03,
         sigma_space: float = 40.0,
+        smoothness: float = 0.0,
+        sigma_smooth: float = 3.0,
         penalty: float = 4.0,
         absent_below: float = 1e-3,
     ) -> None:
@@ -85,6 +88,8 @@ class MRF(nn.Module):
             triple=triple,
             normalize=normalize,
             include_center=include_center,
+            smoothness=smoothness,
+            sigma_smooth=sigma_smooth,
         )
         contexts: dict[str, Any] = {"components": components, "context": context, "penalty": penalty}
         contexts |= {"context_dilation": context_dilation, "context_stride": context_stride}

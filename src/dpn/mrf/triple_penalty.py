@@ -1,6 +1,7 @@
 """b12, the triple penalty: how strongly each label is present among the neighbours that look alike."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from dpn.errors import InputError
 from dpn.functional import local_filter
 from dpn.functional.local_filter import KERNELS
+from dpn.mrf.smoothness import Smoothness
 
 
 class TriplePenalty(nn.Module):
@@ -16,7 +18,8 @@ class TriplePenalty(nn.Module):
         s_j^v = sum_{z in N_j} k(j,z) q_z^v        times q_j^v where `triple` is set
         d(j,z) = |I_j - I_z|^2 / (2 sigma_color^2) + |x_j - x_z|^2 / (2 sigma_space^2)
 
-    Two scalars are learned, as the logarithms of the widths, so that both stay positive.
+    Two scalars are learned, as the logarithms of the widths, so that both stay positive; four, where the dense CRF's second
+    kernel is added.
 
     Args:
         window: side of N_j in pixels; 50 reaches -25 .. +24.
@@ -28,9 +31,12 @@ class TriplePenalty(nn.Module):
         triple: multiply by q_j^v, as Eqn. 7 prints it and Table 1 does not.
         normalize: divide by sum_z k(j,z).
         include_center: whether z = j takes part.
+        smoothness: weight of a second kernel, of distance alone, that is added to k, see Smoothness; 0 is none.
+        sigma_smooth: its width in pixels, > 0.
 
     Raises:
-        InputError: if the window or its stride is below 1, the kernel unknown, or a width not positive and finite.
+        InputError: if the window or its stride is below 1, the kernel unknown, a width not positive and finite, or smoothness
+            negative.
 
     Example:
         >>> layer = TriplePenalty(window=5)
@@ -49,6 +55,8 @@ class TriplePenalty(nn.Module):
         triple: bool = False,
         normalize: bool = True,
         include_center: bool = True,
+        smoothness: float = 0.0,
+        sigma_smooth: float = 3.0,
     ) -> None:
         super().__init__()
         for name, pixels in (("window", window), ("window_stride", window_stride)):
@@ -63,6 +71,9 @@ class TriplePenalty(nn.Module):
         self.triple, self.normalize, self.include_center = triple, normalize, include_center
         self.log_sigma_color = nn.Parameter(torch.tensor(math.log(sigma_color)))
         self.log_sigma_space = nn.Parameter(torch.tensor(math.log(sigma_space)))
+        neighbours: dict[str, Any] = {"window": window, "window_stride": window_stride}
+        neighbours |= {"normalize": normalize, "include_center": include_center}
+        self.smoothness = Smoothness(smoothness, sigma_smooth, **neighbours) if smoothness else None
 
     @property
     def weights(self) -> tuple[Tensor, Tensor]:
@@ -81,6 +92,8 @@ class TriplePenalty(nn.Module):
             normalize=self.normalize,
             include_center=self.include_center,
         )
+        if self.smoothness is not None:
+            s = s + self.smoothness(q)
         return q * s if self.triple else s
 
     def extra_repr(self) -> str:

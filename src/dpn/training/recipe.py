@@ -46,6 +46,8 @@ class MRFRecipe:
     include_center: bool = True
     sigma_color: float = 0.03
     sigma_space: float = 40.0
+    smoothness: float = 0.0
+    sigma_smooth: float = 3.0
     penalty: float = 4.0
 
 

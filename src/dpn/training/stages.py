@@ -16,7 +16,7 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
     """Makes `model` the function of a stage and leaves exactly that stage's parameters trainable.
 
         unary            b1 - b11
-        triple_penalty   w1 and w2, two scalars; the Potts strength is phased in from 0, so that b12 changes nothing at first
+        triple_penalty   b12's scalars, w1 and w2; the Potts strength is phased in from 0, so that b12 changes nothing at first
         label_contexts   mu, whose first component begins as the Potts model just learned and is the minimum everywhere
         joint            everything (the unary from `train_from` on)
 
@@ -36,12 +36,11 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
     """
     model.stage = stage
     b12, b13 = model.mrf.triple_penalty, model.mrf.label_contexts
-    widths: list[nn.Parameter] = [b12.log_sigma_color, b12.log_sigma_space]
     learned = {
         "unary": ([], []),
-        "triple_penalty": (widths, []),
+        "triple_penalty": ([*b12.parameters()], []),
         "label_contexts": ([], b13.patterns),
-        "joint": ([*widths, b13.penalty], b13.patterns),
+        "joint": ([*b12.parameters(), b13.penalty], b13.patterns),
     }
     of_mrf, of_mu = learned[stage]
     of_unary = _from(model.unary, recipe.train_from) if stage in ("unary", "joint") else []
