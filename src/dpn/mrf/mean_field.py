@@ -10,6 +10,8 @@ from dpn.mrf.label_contexts import LabelContexts
 from dpn.mrf.low_rank import LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
+LEAST = -60.0  # below it, absent labels that underflow outside the logarithm could matter; only log-sigmoids reach it
+
 
 class MRF(nn.Module):
     """The Markov random field of the Deep Parsing Network, solved by one mean-field update in layers b12 to b15 (Eqn. 7).
@@ -142,8 +144,11 @@ def normalized(unary: Tensor, o14: Tensor, present: Tensor | None = None) -> Ten
     if present is None:
         return torch.log_softmax(unary - o14, dim=1)
     kept = unary[:, present] - o14
+    kept_z = kept.logsumexp(dim=1, keepdim=True)
+    if kept_z.amin() < LEAST:
+        return torch.log_softmax(unary.index_copy(1, present, kept), dim=1)
     absent = torch.zeros_like(unary[:, :1])
     for u in set(range(unary.shape[1])).difference(present.tolist()):
         absent += unary[:, u : u + 1].exp()  # one by one, so that no sum over many labels is held in memory
-    log_z = torch.logaddexp(kept.logsumexp(dim=1, keepdim=True), absent.clamp_min(torch.finfo(absent.dtype).tiny).log())
+    log_z = torch.logaddexp(kept_z, absent.clamp_min(torch.finfo(absent.dtype).tiny).log())
     return (unary - log_z).index_copy_(1, present, kept - log_z)
