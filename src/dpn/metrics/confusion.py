@@ -1,4 +1,4 @@
-"""The confusion matrix, from which every region measure here is read."""
+"""The labels that count, and the confusion matrix, from which every IoU of regions here is read."""
 
 import torch
 from torch import Tensor
@@ -6,31 +6,35 @@ from torch import Tensor
 from dpn.errors import InputError
 
 
-def hard_labels(prediction: Tensor, target: Tensor) -> Tensor:
+def hard_labels(prediction: Tensor, target: Tensor, labels: int | None = None) -> Tensor:
     """The label of each pixel: scores (..., L, H, W) by their maximum, labels (..., H, W) as they are.
 
     Args:
         prediction: scores, one dimension more than ``target``, or labels of ``target``'s shape.
         target: labels (H, W) or (N, H, W).
+        labels: how many labels scores must have, L; None takes any number.
 
     Returns:
         Labels of ``target``'s shape.
 
     Raises:
-        InputError: the two do not describe the same pixels.
+        InputError: the two do not describe the same pixels, or scores are not of L labels.
 
     Example:
         >>> scores = torch.tensor([[[0.1, 2.0]], [[0.3, -1.0]]])  # two labels, one row, two columns
         >>> hard_labels(scores, target=torch.zeros(1, 2)).tolist()
         [[1, 0]]
     """
-    labels = prediction.argmax(dim=-3) if prediction.ndim == target.ndim + 1 else prediction
-    if labels.shape != target.shape:
+    scored = prediction.ndim == target.ndim + 1
+    if scored and labels is not None and prediction.shape[-3] != labels:
+        raise InputError(f"prediction {tuple(prediction.shape)} scores {prediction.shape[-3]}, not {labels} labels")
+    best = prediction.argmax(dim=-3) if scored else prediction
+    if best.shape != target.shape:
         raise InputError(
             f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in size: "
             "give labels (N,H,W) or scores (N,L,H,W) of the target's own height and width"
         )
-    return labels
+    return best
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, labels: int, void: int = 255) -> Tensor:
@@ -53,14 +57,36 @@ def confusion_matrix(prediction: Tensor, target: Tensor, labels: int, void: int 
         >>> confusion_matrix(torch.tensor([[0, 1, 1, 1]]), truth, labels=2).tolist()
         [[1, 1], [0, 1]]
     """
+    truth, guess = counted_labels(prediction, target, labels, void)
+    return torch.bincount(truth * labels + guess, minlength=labels**2).reshape(labels, labels)
+
+
+def counted_labels(prediction: Tensor, target: Tensor, labels: int, void: int = 255) -> tuple[Tensor, Tensor]:
+    """The labels of the P pixels whose truth is not void.
+
+    Args:
+        prediction: as for :func:`confusion_matrix`.
+        target: the truth.
+        labels: how many labels there are, L.
+        void: the value of pixels that are not counted.
+
+    Returns:
+        The true labels and the predicted ones, (P,) int64 in 0 .. L-1.
+
+    Raises:
+        InputError: as for :func:`confusion_matrix`.
+
+    Example:
+        >>> counted_labels(torch.tensor([[0, 1, 77]]), torch.tensor([[0, 0, 255]]), labels=2)
+        (tensor([0, 0]), tensor([0, 1]))
+    """
     if prediction.shape != target.shape:
         raise InputError(
             f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in size: resize one of them"
         )
     counted = target != void
     truth = _checked("target", target[counted], labels, f" or {void} for void")
-    guess = _checked("prediction", prediction[counted], labels, "")
-    return torch.bincount(truth * labels + guess, minlength=labels**2).reshape(labels, labels)
+    return truth, _checked("prediction", prediction[counted], labels, "")
 
 
 def _checked(argument: str, values: Tensor, labels: int, or_void: str) -> Tensor:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from dpn.errors import InputError
 from dpn.metrics.confusion import confusion_matrix, hard_labels, iou
 
 
@@ -50,9 +49,7 @@ class MeanIoU(Metric):
         Raises:
             InputError: shapes do not fit, or labels are out of range. Nothing is counted then.
         """
-        if prediction.ndim == target.ndim + 1 and prediction.shape[-3] != self.labels:
-            raise InputError(f"prediction {tuple(prediction.shape)} scores {prediction.shape[-3]}, not {self.labels} labels")
-        self.confusion += confusion_matrix(hard_labels(prediction, target), target, self.labels, self.void)
+        self.confusion += confusion_matrix(hard_labels(prediction, target, self.labels), target, self.labels, self.void)
 
     def compute(self) -> Tensor:
         """The mean IoU, a scalar in [0, 1]; NaN before any pixel was counted."""
