@@ -6,11 +6,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.unary import UNARY_NETWORKS, VGG16, MobileNetV2, UnaryNetwork, Wrap
+from dpn.unary import FCN, UNARY_NETWORKS, VGG16, DeepLabLargeFOV, MobileNetV2, UnaryNetwork, Wrap
 
 MAKE = {
     "mobilenet_v2": lambda **a: MobileNetV2(3, **a),
     "vgg16": lambda **a: VGG16(3, width=8, **a),
+    "fcn": lambda **a: FCN(3, width=8, **a),
+    "deeplab_large_fov": lambda **a: DeepLabLargeFOV(3, width=8, **a),
     "wrap": lambda **a: Wrap(nn.Conv2d(3, 3, 5, stride=4, padding=2), 3, stride=4, **a),
 }
 

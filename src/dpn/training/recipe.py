@@ -16,15 +16,15 @@ class UnaryRecipe:
         network: which network.
         weights: file or URL to begin from; None begins at random.
         layout: what the weights are: a classifier trained on ImageNet, or (mobilenet_v2) a whole DeepLabv3.
-        stride: pixels between the scores of mobilenet_v2.
-        width: channels of the VGG16s' b9 and b10 (fc6 and fc7); None is as published.
+        stride: pixels between the scores, of mobilenet_v2 (8 or 16) and fcn (8, 16 or 32); None is 16 and 8.
+        width: channels of fc6 and fc7, of all but mobilenet_v2; None is as published.
         activation: b11's nonlinearity.
     """
 
     network: Literal["mobilenet_v2", "vgg16", "fcn", "deeplab_large_fov"] = "mobilenet_v2"
     weights: str | None = None
     layout: Literal["imagenet", "deeplab"] = "imagenet"
-    stride: Literal[8, 16] = 16
+    stride: Literal[8, 16, 32] | None = None
     width: int | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
 
 
 def _unary(recipe: UnaryRecipe, labels: int) -> UnaryNetwork:
+    network = UNARY_NETWORKS[recipe.network]
     arguments: dict[str, Any] = {"activation": recipe.activation}
-    if recipe.network == "mobilenet_v2":
-        arguments["stride"] = recipe.stride
-    elif recipe.width is not None:
-        arguments["width"] = recipe.width
-    unary = UNARY_NETWORKS[recipe.network](labels, **arguments)
+    for name in ("stride", "width"):
+        if (value := getattr(recipe, name)) is not None:
+            if name not in signature(network).parameters:
+                raise InputError(f"unary.{name}: {recipe.network} has none to choose; leave it out")
+            arguments[name] = value
+    unary = network(labels, **arguments)
     if recipe.weights:
         loader = getattr(unary, f"load_{recipe.layout}", None)
         if loader is None:

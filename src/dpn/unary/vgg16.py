@@ -51,14 +51,14 @@ class VGG16(UnaryNetwork):
             raise InputError(f"width must be at least 1, got {width}")
         self.width = width
         self.normalize = Normalize()
-        self.b1 = _convolutions(2, 3, 64)
-        self.b2 = _halve()
-        self.b3 = _convolutions(2, 64, 128)
-        self.b4 = _halve()
-        self.b5 = _convolutions(3, 128, 256)
-        self.b6 = _halve()
-        self.b7 = _convolutions(3, 256, 512)
-        self.b8 = _convolutions(3, 512, 512, dilation=2)
+        self.b1 = convolutions(2, 3, 64)
+        self.b2 = halve()
+        self.b3 = convolutions(2, 64, 128)
+        self.b4 = halve()
+        self.b5 = convolutions(3, 128, 256)
+        self.b6 = halve()
+        self.b7 = convolutions(3, 256, 512)
+        self.b8 = convolutions(3, 512, 512, dilation=2)
         self.b9 = nn.Sequential(nn.Conv2d(512, width, 7, padding=12, dilation=4), nn.ReLU(), nn.Dropout())
         self.b10 = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU(), nn.Dropout())
         self.b11 = nn.Conv2d(width, labels, 1)
@@ -88,17 +88,32 @@ class VGG16(UnaryNetwork):
         Raises:
             InputError: if a tensor is missing, unknown or of another shape, or width does not divide 4096.
         """
-        loaded = {f"b11.{name}": tensor for name, tensor in self.b11.state_dict().items()}
-        for name, tensor in tensors.items():
-            layer, _, kind = name.rpartition(".")
-            if layer not in LEFT_OUT:
-                loaded[f"{PUBLISHED.get(layer, layer)}.{kind}"] = tensor
-        if "b9.0.bias" in loaded:
-            loaded |= _as_convolutions(loaded, len(loaded["b9.0.bias"]), self.width)
-        load_exactly(self, loaded)
+        load_exactly(self, as_convolutions(self, tensors, self.width))
 
 
-def _as_convolutions(loaded: Mapping[str, Tensor], published: int, width: int) -> dict[str, Tensor]:
+def as_convolutions(network: UnaryNetwork, tensors: Mapping[str, Tensor], width: int, own: str = "b11.") -> dict[str, Tensor]:
+    """The tensors of a published VGG16 by this package's names, fc6 and fc7 as convolutions of `width` channels.
+
+    Args:
+        network: the one they are for; the tensors whose names begin with `own` are taken from it.
+        tensors: as VGG16.load_imagenet takes them.
+        width: channels of b9 and b10.
+        own: how the names begin of what no classifier has.
+
+    Raises:
+        InputError: if fc6 has no multiple of `width` channels.
+    """
+    loaded = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(own)}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        if layer not in LEFT_OUT:
+            loaded[f"{PUBLISHED.get(layer, layer)}.{kind}"] = tensor
+    if "b9.0.bias" in loaded:
+        loaded |= _fully_connected(loaded, len(loaded["b9.0.bias"]), width)
+    return loaded
+
+
+def _fully_connected(loaded: Mapping[str, Tensor], published: int, width: int) -> dict[str, Tensor]:
     """Those of b9 and b10 that have the size of fc6 and fc7 of `published` channels, as convolutions of `width` channels."""
     step, rest = divmod(published, width)
     if rest or not step:
@@ -118,7 +133,8 @@ def _as_convolutions(loaded: Mapping[str, Tensor], published: int, width: int) -
     return convolutions
 
 
-def _convolutions(count: int, inputs: int, outputs: int, *, dilation: int = 1) -> nn.Sequential:
+def convolutions(count: int, inputs: int, outputs: int, *, dilation: int = 1) -> nn.Sequential:
+    """So many 3x3 convolutions, a ReLU behind each."""
     layers: list[nn.Module] = []
     for i in range(count):
         channels = outputs if i else inputs
@@ -126,5 +142,6 @@ def _convolutions(count: int, inputs: int, outputs: int, *, dilation: int = 1) -
     return nn.Sequential(*layers)
 
 
-def _halve() -> nn.MaxPool2d:
+def halve() -> nn.MaxPool2d:
+    """2x2 pooling, stride 2; a block that the border cuts off counts what is there."""
     return nn.MaxPool2d(2, ceil_mode=True)
