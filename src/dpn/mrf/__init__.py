@@ -1,9 +1,21 @@
 """b12 to b15: from what each pixel looks like to what it can be among its neighbours."""
 
+from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.label_contexts import LabelContexts
 from dpn.mrf.low_rank import LowRankContexts, compress
 from dpn.mrf.mean_field import MRF
 from dpn.mrf.special_cases import crf_rnn, deeplab, dense_crf, dsn
 from dpn.mrf.triple_penalty import TriplePenalty
 
-__all__ = ["MRF", "LabelContexts", "LowRankContexts", "TriplePenalty", "compress", "crf_rnn", "deeplab", "dense_crf", "dsn"]
+__all__ = [
+    "MRF",
+    "AlignedPenalty",
+    "LabelContexts",
+    "LowRankContexts",
+    "TriplePenalty",
+    "compress",
+    "crf_rnn",
+    "deeplab",
+    "dense_crf",
+    "dsn",
+]

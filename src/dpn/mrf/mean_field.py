@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dpn.errors import InputError
+from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.label_contexts import LabelContexts
 from dpn.mrf.low_rank import LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
@@ -38,6 +39,8 @@ class MRF(nn.Module):
         sigma_color: b12's width in colour, RGB in [0,1].
         sigma_space: b12's width in pixels.
         smoothness, sigma_smooth: weight and width of b12's second kernel, see TriplePenalty; 0 is none.
+        aligned: (H,W) of images that lie alike: b12 is then AlignedPenalty, which learns a filter for each position and takes
+            none of TriplePenalty's arguments but the window.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
         absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12
             to b14, so that cost follows the labels present; 0 keeps all, as training does. Other devices than the CPU and
@@ -73,6 +76,7 @@ class MRF(nn.Module):
         sigma_space: float = 40.0,
         smoothness: float = 0.0,
         sigma_smooth: float = 3.0,
+        aligned: tuple[int, int] | None = None,
         penalty: float = 4.0,
         absent_below: float = 1e-3,
     ) -> None:
@@ -81,18 +85,21 @@ class MRF(nn.Module):
         if iterations < 1:
             raise InputError(f"iterations must be at least 1, got {iterations}")
         self.labels, self.iterations, self.absent_below = labels, iterations, absent_below
-        self.triple_penalty = TriplePenalty(
-            window=window,
-            window_stride=window_stride,
-            kernel=kernel,
-            sigma_color=sigma_color,
-            sigma_space=sigma_space,
-            triple=triple,
-            normalize=normalize,
-            include_center=include_center,
-            smoothness=smoothness,
-            sigma_smooth=sigma_smooth,
-        )
+        if aligned is not None:
+            self.triple_penalty: TriplePenalty | AlignedPenalty = AlignedPenalty((aligned[0], aligned[1]), window=window)
+        else:
+            self.triple_penalty = TriplePenalty(
+                window=window,
+                window_stride=window_stride,
+                kernel=kernel,
+                sigma_color=sigma_color,
+                sigma_space=sigma_space,
+                triple=triple,
+                normalize=normalize,
+                include_center=include_center,
+                smoothness=smoothness,
+                sigma_smooth=sigma_smooth,
+            )
         contexts: dict[str, Any] = {"components": components, "context": context, "penalty": penalty}
         contexts |= {"context_dilation": context_dilation, "context_stride": context_stride}
         if context_rank is None:
