@@ -27,7 +27,7 @@ def test_root_given_goes_before_the_environment(camvid_root: Path, monkeypatch: 
     assert len(open_data("camvid", root=camvid_root, split="val")) == 1
 
 
-@pytest.mark.parametrize("name", ["voc", "camvid", "folder"])
+@pytest.mark.parametrize("name", ["voc", "camvid", "coco", "folder"])
 def test_without_a_root_the_line_says_what_to_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DPN_DATA", raising=False)
     with pytest.raises(InputError, match="--data-root"):
@@ -35,8 +35,8 @@ def test_without_a_root_the_line_says_what_to_pass(name: str, monkeypatch: pytes
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InputError, match="no data set is called 'coco'; choose one of voc, camvid, folder, scenes"):
-        open_data("coco", split="val")
+    with pytest.raises(InputError, match="no data set is called 'ade'; choose one of voc, camvid, folder, scenes, coco"):
+        open_data("ade", split="val")
 
 
 def test_scenes_need_nothing() -> None:

@@ -37,3 +37,14 @@ def test_the_stride_reaches_the_network(stride):
 def test_what_a_network_cannot_be_is_refused(unary, message):
     with pytest.raises(InputError, match=message):
         build(Recipe(unary=unary), ["sky", "sea"])
+
+
+def test_training_goes_on_from_another_run_s_unary(tmp_path):
+    """As from COCO's images to VOC's, whose labels are the same."""
+    first = build(Recipe(unary=UnaryRecipe(network="vgg16", width=8)), ["sky", "sea"])
+    first.save_pretrained(tmp_path)
+    recipe = UnaryRecipe(network="vgg16", width=8, weights=str(tmp_path), layout="dpn")
+    second = build(Recipe(unary=recipe, seed=1), ["sky", "sea"])
+    assert all(map(torch.equal, first.unary.state_dict().values(), second.unary.state_dict().values()))
+    with pytest.raises(InputError, match=r"b11\.weight has shape \(2, 8, 1, 1\), the network needs \(3, 8, 1, 1\)"):
+        build(Recipe(unary=recipe), ["sky", "sea", "sand"])

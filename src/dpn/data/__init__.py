@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dpn.data.camvid import camvid
+from dpn.data.coco import coco
 from dpn.data.dataset import Sample, SegmentationData
+from dpn.data.download import get as download
 from dpn.data.folder import folder
 from dpn.data.images import VOID, list_images, read_image, read_mask, rgb, to_tensor
 from dpn.data.lists import unique_stems
@@ -25,6 +27,8 @@ __all__ = [
     "SegmentationData",
     "camvid",
     "camvid_palette",
+    "coco",
+    "download",
     "folder",
     "list_images",
     "open_data",
@@ -49,9 +53,9 @@ def open_data(
     """Opens a data set by its name, as recipes and the command line do.
 
     Args:
-        name: voc, camvid, folder or scenes.
-        root: where it lies, as the function of that name takes it. For voc and camvid, None is the folder that the
-            environment variable ``DPN_DATA`` names; scenes has none.
+        name: voc, camvid, folder, scenes or coco.
+        root: where it lies, as the function of that name takes it. For voc, camvid and coco, None is the folder that
+            the environment variable ``DPN_DATA`` names; scenes has none.
         split: as the function of that name takes it; None only for a folder without splits.
         labels: a folder's label names, or a text file of them; the others know their own.
 
@@ -64,10 +68,11 @@ def open_data(
         'val_00000'
         >>> open_data("cityscapes", split="val")
         Traceback (most recent call last):
-        dpn.errors.InputError: no data set is called 'cityscapes'; choose one of voc, camvid, folder, scenes
+        dpn.errors.InputError: no data set is called 'cityscapes'; choose one of voc, camvid, folder, scenes, coco
     """
-    if name not in ("voc", "camvid", "folder", "scenes"):
-        raise InputError(f"no data set is called {name!r}; choose one of voc, camvid, folder, scenes")
+    readers = {"voc": voc, "camvid": camvid, "coco": coco}
+    if name not in (*readers, "folder", "scenes"):
+        raise InputError(f"no data set is called {name!r}; choose one of voc, camvid, folder, scenes, coco")
     if name == "folder":
         if root is None:
             raise InputError("folder needs the path of a folder or a list file; pass --data-root")
@@ -80,7 +85,7 @@ def open_data(
         root = root or os.environ.get("DPN_DATA")
         if not root:
             raise InputError(f"where is {name}? pass --data-root, or set DPN_DATA to the folder that holds it")
-        data = voc(root, split) if name == "voc" else camvid(root, split)
+        data = readers[name](root, split)
     if labels is not None and (isinstance(labels, str | Path) or tuple(labels) != data.labels):
         raise InputError(f"{name} has its own labels ({', '.join(data.labels)}); give labels only for a folder")
     return data

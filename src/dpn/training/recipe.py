@@ -15,7 +15,8 @@ class UnaryRecipe:
     Attributes:
         network: which network.
         weights: file or URL to begin from; None begins at random.
-        layout: what the weights are: a classifier trained on ImageNet, or (mobilenet_v2) a whole DeepLabv3.
+        layout: what the weights are: a classifier trained on ImageNet; (mobilenet_v2) a whole DeepLabv3; or dpn, the run folder
+            or file of a network trained here, whose unary is gone on with.
         stride: pixels between the scores, of mobilenet_v2 (8 or 16) and fcn (8, 16 or 32); None is 16 and 8.
         width: channels of fc6 and fc7, of all but mobilenet_v2; None is as published.
         activation: b11's nonlinearity.
@@ -23,7 +24,7 @@ class UnaryRecipe:
 
     network: Literal["mobilenet_v2", "vgg16", "fcn", "deeplab_large_fov"] = "mobilenet_v2"
     weights: str | None = None
-    layout: Literal["imagenet", "deeplab"] = "imagenet"
+    layout: Literal["imagenet", "deeplab", "dpn"] = "imagenet"
     stride: Literal[8, 16, 32] | None = None
     width: int | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
@@ -56,7 +57,7 @@ class DataRecipe:
     """Where images come from and how they are varied.
 
     Attributes:
-        name: voc, camvid, folder or scenes (made up; needs no files).
+        name: voc, camvid, coco, folder or scenes (made up; needs no files).
         root: the data's folder; None for scenes, or where DPN_DATA says it.
         train: split to train on.
         val: split to choose on.
@@ -69,7 +70,7 @@ class DataRecipe:
         workers: processes that read and augment.
     """
 
-    name: Literal["scenes", "voc", "camvid", "folder"] = "scenes"
+    name: Literal["scenes", "voc", "camvid", "coco", "folder"] = "scenes"
     root: Path | None = None
     train: str = "train"
     val: str = "val"
@@ -179,7 +180,7 @@ def check(recipe: Recipe) -> None:
     for name, (value, smallest) in least.items():
         if value is not None and value < smallest:
             raise InputError(f"{name} must be at least {smallest}, got {value}")
-    if recipe.unary.weights is None and (recipe.unary.layout == "deeplab" or recipe.stages.unary.steps == 0):
+    if recipe.unary.weights is None and (recipe.unary.layout != "imagenet" or recipe.stages.unary.steps == 0):
         raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
 
 

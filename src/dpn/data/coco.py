@@ -1,0 +1,105 @@
+"""COCO 2014's instances as label maps of PASCAL VOC's 21 labels."""
+
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dpn.data.dataset import Sample, SegmentationData
+from dpn.data.images import VOID
+from dpn.data.palette import VOC_LABELS
+from dpn.errors import InputError
+
+COCO_TO_VOC: dict[str, str] = {
+    "airplane": "aeroplane",
+    "bicycle": "bicycle",
+    "bird": "bird",
+    "boat": "boat",
+    "bottle": "bottle",
+    "bus": "bus",
+    "car": "car",
+    "cat": "cat",
+    "chair": "chair",
+    "cow": "cow",
+    "dining table": "diningtable",
+    "dog": "dog",
+    "horse": "horse",
+    "motorcycle": "motorbike",
+    "person": "person",
+    "potted plant": "pottedplant",
+    "sheep": "sheep",
+    "couch": "sofa",
+    "train": "train",
+    "tv": "tvmonitor",
+}
+"""The 20 of COCO's 80 categories that VOC has too; the other 60 are background."""
+
+SPLITS = ("train", "val")
+
+
+def coco(root: str | Path, split: str) -> SegmentationData:
+    """COCO 2014's images that hold one of VOC's 20 objects, labelled as VOC is: the data to train on before VOC.
+
+    Larger instances are painted first, so that smaller ones lie over them. Crowds are void where no instance is.
+
+    Args:
+        root: the folder that holds ``coco``, or ``coco`` itself: ``<split>2014/`` and
+            ``annotations/instances_<split>2014.json``.
+        split: train or val.
+
+    Raises:
+        InputError: the split is unknown, a file is missing or broken, or pycocotools (the extra `coco`) is not installed.
+
+    Example:
+        >>> coco("data", "test")
+        Traceback (most recent call last):
+        dpn.errors.InputError: coco has no split 'test'; choose one of train, val
+    """
+    if split not in SPLITS:
+        raise InputError(f"coco has no split {split!r}; choose one of {', '.join(SPLITS)}")
+    root = Path(root)
+    home = root / "coco" if (root / "coco").is_dir() else root
+    images, instances = home / f"{split}2014", home / "annotations" / f"instances_{split}2014.json"
+    if not (images.is_dir() and instances.is_file()):
+        raise InputError(f"{root}: no COCO 2014 here; looked for {images}/ and {instances}")
+    return Coco(images, instances)
+
+
+class Coco(SegmentationData):
+    """What `coco` returns."""
+
+    def __init__(self, images: Path, instances: Path) -> None:
+        try:
+            from pycocotools.coco import COCO
+        except ImportError:
+            raise InputError("coco needs pycocotools: pip install -c constraints.txt -e '.[coco]'") from None
+        try:
+            with redirect_stdout(StringIO()):
+                self.coco = COCO(instances)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{instances}: not COCO's instances ({error}); get the file again") from error
+        self.instances = instances
+        names = {number: COCO_TO_VOC.get(category["name"]) for number, category in self.coco.cats.items()}
+        self.label_of = {number: VOC_LABELS.index(name) for number, name in names.items() if name}
+        found = (a for a in self.coco.anns.values() if a["category_id"] in self.label_of and not a["iscrowd"])
+        self.ids = sorted({annotation["image_id"] for annotation in found})
+        super().__init__([(images / self.coco.imgs[number]["file_name"], None) for number in self.ids], VOC_LABELS)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, labels, name = super().__getitem__(index)
+        labels = torch.from_numpy(self._paint(self.ids[index]))
+        if labels.shape != image.shape[1:]:
+            raise InputError(f"{self.pairs[index][0]}: not of the size that {self.instances} gives; get the images again")
+        return Sample(image, labels, name)
+
+    def _paint(self, number: int) -> np.ndarray:
+        """(H, W) int64 labels of one image."""
+        size = self.coco.imgs[number]
+        labels = np.zeros((size["height"], size["width"]), dtype=np.int64)
+        found = [a for a in self.coco.imgToAnns[number] if a["category_id"] in self.label_of]
+        for annotation in sorted(found, key=lambda a: (not a["iscrowd"], -a["area"])):
+            label = VOID if annotation["iscrowd"] else self.label_of[annotation["category_id"]]
+            labels[self.coco.annToMask(annotation) == 1] = label
+        return labels
