@@ -22,6 +22,7 @@ from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE
 from dpn.inference.segmentation import segment as segment_image
+from dpn.model import DPN
 from dpn.storage import DEFAULT_MODEL, load, load_stages
 from dpn.terminal import HelpFormatter, complain, progress_bar
 
@@ -32,6 +33,7 @@ examples:
   dpn segment photo.jpg holiday/ --out results       a photograph, and a folder of them
   dpn train                                          the four stages on made-up scenes; needs no data
   dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains
+  dpn experiment all --quick --report report.html    the paper's tables and figures, on made-up scenes
   dpn bench --quick                                  what the layers cost, beside a dense CRF"""
 
 
@@ -147,21 +149,39 @@ def evaluate(options: Namespace) -> int:
       dpn evaluate voc --data voc --data-root VOCdevkit --out results/voc
       dpn evaluate runs/mine --data folder --data-root my_photographs --split test
       dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf/*.npz
+      dpn evaluate runs/a runs/b --data voc --scales .5 .75 1 1.25 1.5 --flip
+      dpn evaluate voc --data voc --split test --submission mine.tar.gz
+    With several models, --scales or --flip there is one row: the average of what the last stage of each sees. --submission
+    writes the archive that the VOC server takes, and scores nothing.
     """
+    from dpn.inference.average import Average
     from dpn.inference.evaluate import evaluate as evaluate_networks
+    from dpn.inference.evaluate import labelled
+    from dpn.inference.submission import submission
     from dpn.metrics import Scores
     from dpn.metrics import Table as ScoreTable
 
-    model, device = options.model, _device()
-    if options.stages:
-        networks = {stage: load(model, stage=stage, device=device) for stage in options.stages}
+    device = _device()
+    networks: dict[str, DPN | Average] = {}
+    if options.submission or len(options.model) > 1 or options.scales != [1.0] or options.flip:
+        if options.stages and len(options.stages) > 1:
+            raise InputError("--stages: one stage at most is averaged or submitted; leave the others out")
+        stage = options.stages[0] if options.stages else None
+        models = [load(model, stage=stage, device=device) for model in options.model]
+        networks["average"] = Average(models, scales=options.scales, flip=options.flip)
+    elif options.stages:
+        networks |= {stage: load(options.model[0], stage=stage, device=device) for stage in options.stages}
     else:
-        networks = load_stages(model, device=device)
+        networks |= load_stages(options.model[0], device=device)
     labels = None
     if options.data == "folder" and options.data_root:
         home = options.data_root if options.data_root.is_dir() else options.data_root.parent
         labels = None if (home / "labels.txt").is_file() else next(iter(networks.values())).labels
     data = open_data(options.data, root=options.data_root, split=options.split, labels=labels)
+    if options.submission:
+        count = submission(options.submission, labelled(networks["average"], data), split=options.split)
+        print(f"{options.submission}: {count} label maps, as VOC's server takes them")
+        return 0
     beside = {path.stem: Scores.load(path) for path in options.beside}
     if taken := networks.keys() & beside.keys():
         raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
@@ -196,6 +216,64 @@ def demo(options: Namespace) -> int:
         with written_whole(folder / f"{name}.png") as temporary:
             Image.fromarray(pixels).save(temporary)
     return segment(Namespace(images=[folder], out=options.out, model=DEFAULT_MODEL, stages=True, size=SIZE))
+
+
+def experiment(options: Namespace) -> int:
+    """Make the paper's tables and figures, with its figures beside ours.
+
+    NAME is one or more of
+      table2a  the window of b12                    fig6a  incremental and joint learning
+      table2b  the contexts of b13, over seeds      fig6b  mean-field iterations
+      table2c  the gain of the pairwise terms       fig7   mIoU, TA, LA, BA by stage
+      table3   label by label; several scales       fig8   beside FCN and DeepLab
+      fig4     compatibilities and contexts         runtime, operation-counts
+      fig5     images stage by stage                all
+    Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; for real data, name one
+    that was trained on them. What experiments share is kept in the folder, so that a run that was stopped goes on.
+
+    examples:
+      dpn experiment all --quick --report report.html      about 15 minutes on two cores
+      dpn experiment table2a fig6b --data voc --data-root VOCdevkit --model voc --images 100
+      dpn experiment all --data camvid --data-root CamVid --model runs/camvid --out results/camvid --report results/camvid.html
+    """
+    from dpn.experiments import Setting
+    from dpn.experiments import run as run_experiments
+
+    given = {field.name: options.get(field.name) for field in fields(Setting) if field.name not in ("quick", "root")}
+    given = {name: value for name, value in given.items() if value is not None} | {"root": options.data_root}
+    if options.data != "scenes" and "model" not in given and options.data == "voc":
+        given["model"] = DEFAULT_MODEL
+    setting = Setting.fast(**given) if options.quick else Setting(**given)
+    results = run_experiments(options.names, options.out, setting, report=options.report)
+    console = Console(markup=False, highlight=False)
+    for result in results.values():
+        if not isinstance(result, str):
+            table = Table(*result.columns, title=result.title)
+            for column in table.columns[1:]:
+                column.justify = "right"
+            for row in result.cells():
+                table.add_row(*row)
+            console.print(table)
+    console.print(f"{options.out}: NAME.md, NAME.csv, pictures" + (f"; {options.report}" if options.report else ""))
+    return 0
+
+
+def data(options: Namespace) -> int:
+    """Bring a published data set, or VGG16's weights, to this machine.
+
+    NAME is voc2012, sbd (its masks join VOC's as train_aug), coco, camvid or vgg16. Several mirrors are tried in turn, what was
+    cut off goes on where it stopped, and only files with the published checksum are kept. Where the machine has no network,
+    --archive names a file that was brought some other way.
+
+    examples:
+      dpn data get voc2012 --root data
+      dpn data get sbd --root data --archive benchmark.tgz
+    """
+    from dpn.data import download
+
+    where = download(options.name, options.root, archive=options.archive)
+    print(f"{where}: {options.name}")
+    return 0
 
 
 def bench(options: Namespace) -> int:
@@ -248,13 +326,17 @@ def _train_options(parser: ArgumentParser) -> None:
 
 
 def _evaluate_options(parser: ArgumentParser) -> None:
-    parser.usage = "dpn evaluate MODEL --data NAME [--data-root FOLDER] [--split SPLIT] [--out FOLDER] ..."
-    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.usage = "dpn evaluate MODEL... --data NAME [--data-root FOLDER] [--split SPLIT] [--out FOLDER] ..."
+    parser.add_argument("model", metavar="MODEL", nargs="+", help=f"{MODEL}; several are averaged")
     parser.add_argument("--data", metavar="NAME", required=True, help="voc, camvid, folder (your own) or scenes (made up)")
     parser.add_argument("--data-root", metavar="FOLDER", type=Path, help="where the data lie (default: what DPN_DATA names)")
     parser.add_argument("--split", default="val", help="which part of the data")
     parser.add_argument("--stages", metavar="STAGE", nargs="+", help="which rows (default: every stage it was saved with)")
     beside = "scores of other systems, as rows below"
+    scales = "factors of height and width at which images are seen; several are averaged"
+    parser.add_argument("--scales", metavar="FACTOR", nargs="+", type=float, default=[1.0], help=scales)
+    parser.add_argument("--flip", action="store_true", help="also see each image mirrored, and average")
+    parser.add_argument("--submission", metavar="FILE", type=Path, help="write the VOC server's archive (.tar.gz) instead")
     parser.add_argument("--beside", metavar="FILE", nargs="+", type=Path, default=[], help=beside)
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/evaluate"), help="where to write")
 
@@ -262,6 +344,29 @@ def _evaluate_options(parser: ArgumentParser) -> None:
 def _demo_options(parser: ArgumentParser) -> None:
     parser.usage = "dpn demo [--out FOLDER]"
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/demo"), help="where to write")
+
+
+def _experiment_options(parser: ArgumentParser) -> None:
+    parser.usage = "dpn experiment NAME... [--quick] [--data NAME] [--data-root FOLDER] [--model MODEL] [--report FILE] ..."
+    parser.add_argument("names", metavar="NAME", nargs="+", help="which: see above")
+    parser.add_argument("--quick", action="store_true", help="fewer images, steps and seeds")
+    parser.add_argument("--data", metavar="NAME", default="scenes", help="scenes (made up), camvid or voc")
+    parser.add_argument("--data-root", metavar="FOLDER", type=Path, help="where the data lie (default: what DPN_DATA names)")
+    parser.add_argument("--split", help="which part of the data is scored (default: val)")
+    parser.add_argument("--model", help=f"{MODEL}; saved with all four stages (default: for voc, voc)")
+    parser.add_argument("--images", metavar="COUNT", type=int, help="how many images to score, spread evenly (default: all)")
+    parser.add_argument("--train_images", metavar="COUNT", type=int, help="how many images to train MRFs on (default: all)")
+    parser.add_argument("--seeds", metavar="SEED", nargs="+", type=int, help="of the experiments that have a spread")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/experiments"), help="where to write")
+    parser.add_argument("--report", metavar="FILE", type=Path, help="also one HTML page of all tables and pictures")
+
+
+def _data_options(parser: ArgumentParser) -> None:
+    parser.usage = "dpn data get NAME [--root FOLDER] [--archive FILE]"
+    parser.add_argument("action", choices=["get"], help="what to do")
+    parser.add_argument("name", metavar="NAME", help="voc2012, sbd, coco, camvid or vgg16")
+    parser.add_argument("--root", metavar="FOLDER", type=Path, default=Path("data"), help="where to")
+    parser.add_argument("--archive", metavar="FILE", type=Path, help="a local copy of the archive, instead of the network")
 
 
 def _bench_options(parser: ArgumentParser) -> None:
@@ -291,7 +396,9 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], Callable[[ArgumentParser],
     "train": (train, _train_options),
     "evaluate": (evaluate, _evaluate_options),
     "demo": (demo, _demo_options),
+    "experiment": (experiment, _experiment_options),
     "bench": (bench, _bench_options),
+    "data": (data, _data_options),
 }
 
 

@@ -13,7 +13,7 @@ CASES = {
     dense_crf: {"penalty": 10, "smoothness": 3, "sigma_space": 80, "sigma_color": 13 / 255, "sigma_smooth": 3},
     deeplab: {"penalty": 4, "smoothness": 3, "sigma_space": 67, "sigma_color": 3 / 255, "sigma_smooth": 1},
     crf_rnn: {"penalty": 5, "smoothness": 3, "sigma_space": 160, "sigma_color": 3 / 255, "sigma_smooth": 3},
-    dsn: {"penalty": 10, "smoothness": 3, "sigma_space": 80, "sigma_color": 13 / 255, "sigma_smooth": 3},
+    dsn: {"penalty": 4, "smoothness": 3, "sigma_space": 67, "sigma_color": 3 / 255, "sigma_smooth": 1},
 }
 
 

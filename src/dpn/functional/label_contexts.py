@@ -36,6 +36,19 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         >>> label_contexts(torch.tensor([0.7, 0.2, 0.1]).view(1, 3, 1, 1), potts).flatten()
         tensor([0.3000, 0.8000, 0.9000])
     """
+    return label_contexts_and_components(s, mu, dilation=dilation, backend=backend)[0]
+
+
+def label_contexts_and_components(
+    s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """What label_contexts gives, and which component k is the minimum (lambda_k of Eqn. 7), (N,L,H,W) uint8: the first on ties.
+
+    Example:
+        >>> s, mu = torch.ones(1, 1, 2, 3), torch.tensor([2.0, 1.0]).view(1, 2, 1, 1, 1)
+        >>> [each.unique().tolist() for each in label_contexts_and_components(s, mu)]
+        [[1.0], [1]]
+    """
     if s.ndim != 4 or not s.is_floating_point():
         raise InputError(f"s must be float (N,L,H,W), got {s.dtype} {tuple(s.shape)}")
     labels, n = s.shape[1], mu.shape[-1]
@@ -44,7 +57,8 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
     if dilation < 1:
         raise InputError(f"dilation must be at least 1 pixel, got {dilation}")
     wide = torch.promote_types(s.dtype, torch.float32)
-    return _contexts(s.to(wide), mu.to(wide), dilation, backends.pick(backend, s.device, wide))[0].to(s.dtype)
+    o14, component = _contexts(s.to(wide), mu.to(wide), dilation, backends.pick(backend, s.device, wide))
+    return o14.to(s.dtype), component
 
 
 @torch.library.custom_op("dpn::label_contexts", mutates_args=())

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional import label_contexts
+from dpn.functional.label_contexts import label_contexts_and_components
 
 
 class LabelContexts(nn.Module):
@@ -90,11 +91,18 @@ class LabelContexts(nn.Module):
             o14 += self._smoothly_deviating(s, present)
         return o14 + self.penalty * s.sum(dim=1, keepdim=True) if present is None else o14
 
+    def chosen(self, s: Tensor) -> Tensor:
+        """s (N,L,H,W) -> the component that is active for each label, lambda_k of Eqn. 7: (N,L,h,w) uint8, a value a cell."""
+        deviation = self.deviations().to(s.dtype)
+        return label_contexts_and_components(self._cells(s), deviation, dilation=self.dilation // self.stride)[1]
+
+    def _cells(self, s: Tensor) -> Tensor:
+        return s if self.stride == 1 else F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
+
     def _smoothly_deviating(self, s: Tensor, present: Tensor | None) -> Tensor:
+        o = self._deviating(self._cells(s), self.dilation // self.stride, present)
         if self.stride == 1:
-            return self._deviating(s, self.dilation, present)
-        cells = F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
-        o = self._deviating(cells, self.dilation // self.stride, present)
+            return o
         return F.interpolate(o, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
 
     def _begin(self, labels: int, components: int, context: int, noise: float) -> None:

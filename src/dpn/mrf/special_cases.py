@@ -74,12 +74,12 @@ def crf_rnn(labels: int = 21, *, iterations: int = 5, **arguments: Any) -> MRF:
 def dsn(labels: int = 21, *, iterations: int = 5, **arguments: Any) -> MRF:
     """The pairwise term of DSN (Schwing and Urtasun, 2015): fully connected Gaussian kernels, trained with the network.
 
-    It is CRF-RNN's energy with the compatibility held at Potts: what is learned in the second stage, the kernels' weight
-    and widths. They publish no values to begin from, so it begins at pydensecrf's, as :func:`dense_crf` does. Arguments, return
-    value and errors are :func:`dense_crf`'s.
+    It is CRF-RNN's energy with the compatibility held at Potts: what the second stage learns, the widths and the smoothness
+    kernel's weight. They publish no values to begin from, so it begins at DeepLab's. Arguments, return value and errors are
+    :func:`dense_crf`'s.
 
     Example:
         >>> dsn(4).iterations
         5
     """
-    return dense_crf(labels, iterations=iterations, **arguments)
+    return deeplab(labels, iterations=iterations, **arguments)

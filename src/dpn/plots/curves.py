@@ -14,7 +14,9 @@ from dpn.files import written_whole
 
 
 @dataclass
-class _Stage:
+class Logged:
+    """What was logged of one stage: the loss at each of `steps`, mIoU in [0,1] at each of `measured`."""
+
     steps: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     measured: list[float] = field(default_factory=list)
@@ -41,7 +43,7 @@ def training_curves(csv_path: str | Path, out_path: str | Path) -> None:
         ...     Path(folder, "curves.png").exists()
         True
     """
-    stages = _read(Path(csv_path))
+    stages = read_log(Path(csv_path))
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     before = 0.0
@@ -78,7 +80,8 @@ def _draw_loss(axes: Axes, steps: np.ndarray, loss: np.ndarray, colour: str, nam
     axes.plot(steps, (sums[stop] - sums[start]) / (stop - start), color=colour, linewidth=1.8, label=name)
 
 
-def _read(path: Path) -> dict[str, _Stage]:
+def read_log(path: Path) -> dict[str, Logged]:
+    """The stages of a training log, in order; see training_curves for what it holds and what is raised."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -86,10 +89,10 @@ def _read(path: Path) -> dict[str, _Stage]:
         raise InputError(f"{path}: not a readable training log ({error})") from error
     if not rows:
         raise InputError(f"{path}: no step was logged; train first")
-    stages: dict[str, _Stage] = {}
+    stages: dict[str, Logged] = {}
     for line, row in enumerate(rows, start=2):
         try:
-            stage = stages.setdefault(row["stage"], _Stage())
+            stage = stages.setdefault(row["stage"], Logged())
             stage.steps.append(float(row["step"]))
             stage.loss.append(float(row["loss"] or "nan"))
             if row["miou"]:

@@ -1,0 +1,53 @@
+"""Systems on the same images: a table with the paper's figures, gains and their intervals, and a picture of some images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dpn.experiments.result import Cell
+from dpn.experiments.workbench import Predictions, Workbench
+from dpn.metrics import Scores, paired_bootstrap
+from dpn.plots import colourise, strip, tint
+
+COLUMNS = ("system", "paper mIoU %", "mIoU %", "over the unary", "95 % interval", "boundary %")
+
+
+def gain(first: Scores, second: Scores) -> tuple[str, str]:
+    """What the second gains over the first on the same images, in mIoU points, and its 95 % interval, as they are shown."""
+    result = paired_bootstrap(first.confusions, second.confusions)
+    return f"{100 * result.difference:+.2f}", f"[{100 * result.low:+.2f}, {100 * result.high:+.2f}]"
+
+
+def compared(scores: Mapping[str, Scores], paper: Mapping[str, float]) -> list[Sequence[Cell]]:
+    """A row a system, as COLUMNS says; gains over the first are paired bootstraps over images.
+
+    Args:
+        scores: the systems, the unary first.
+        paper: the paper's mIoU in per cent, of those that it has.
+
+    Example:
+        >>> from dpn.metrics import Evaluation
+        >>> evaluation = Evaluation(["sky", "sea"])
+        >>> evaluation.add("unary", [[0, 1]], [[0, 1]], "beach")
+        >>> compared(evaluation.scores, {"unary": 62.4})
+        [('unary', 62.4, 100.0, None, None, 100.0)]
+    """
+    first = next(iter(scores.values()))
+    rows: list[Sequence[Cell]] = []
+    for system, its in scores.items():
+        gained = (None, None) if its is first else gain(first, its)
+        rows.append((system, paper.get(system), 100 * its.miou, *gained, 100 * its.band_accuracy))
+    return rows
+
+
+def pictures(bench: Workbench, predictions: Predictions, count: int) -> dict[str, np.ndarray]:
+    """{image's name: the image, the truth and each system's labels, side by side}, of `count` images spread over the data."""
+    drawn, images = {}, len(bench.validation)
+    count = min(count, images)
+    for i in [n * images // count for n in range(count)]:
+        sample = bench.validation.image(i)
+        pixels = (255 * sample.image).round().byte().permute(1, 2, 0).numpy()
+        panels = [("image", pixels), ("truth", colourise(sample.labels.numpy(), bench.palette))]
+        panels += [(name, tint(pixels, labels[sample.name].numpy(), bench.palette)) for name, labels in predictions.items()]
+        drawn[sample.name] = strip([(title, np.asarray(picture)) for title, picture in panels])
+    return drawn

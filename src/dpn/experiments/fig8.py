@@ -1,0 +1,62 @@
+"""Figs. 8 and 9: results beside FCN and DeepLab."""
+
+from dataclasses import replace
+from typing import Literal
+
+from torch import nn
+
+from dpn.experiments.compare import COLUMNS, compared, pictures
+from dpn.experiments.result import Result
+from dpn.experiments.workbench import Refine, Workbench
+from dpn.inference.stages import TITLES
+from dpn.mrf import deeplab
+from dpn.storage import load
+from dpn.training import train
+from dpn.training.recipe import StageRecipe, UnaryRecipe
+
+IMAGES = 4
+WIDTH = 256  # channels of fc6 and fc7 where they are trained here
+PAPER = {"FCN": 62.2, "DeepLab": 71.6, "DPN": 74.1}
+
+
+def run(bench: Workbench) -> Result:
+    """Puts DPN beside FCN-8s and DeepLab-LargeFOV with its CRF.
+
+    On the scenes both are trained here. On real data their runs are read from the folders `fcn` and `deeplab_large_fov` beside
+    the results, where `dpn train RECIPE --unary.network fcn --out ...` has put them; without those, DeepLab's CRF over our
+    unary stands in for DeepLab, and FCN is left out.
+    """
+    fcn, large_fov = _neighbour(bench, "fcn"), _neighbour(bench, "deeplab_large_fov")
+    crf = deeplab(len(bench.labels), **bench.window()).eval()
+    systems: dict[str, Refine | None] = {"unary of DPN": None}
+    if fcn:
+        systems["FCN"] = lambda log_p, image: fcn(image)
+    if large_fov:
+        systems["DeepLab"] = lambda log_p, image: crf(large_fov(image), image)
+    else:
+        systems["DeepLab's CRF over the unary of DPN"] = crf
+    predictions = bench.predict(systems) | {"DPN": bench.predictions[TITLES["joint"]]}
+    return Result(
+        "Figs. 8 and 9: beside FCN and DeepLab",
+        f"FCN-8s and DeepLab-LargeFOV (fc6 and fc7 of {WIDTH} channels) with DeepLab's CRF; the pictures are of images spread "
+        "over the data.",
+        COLUMNS,
+        compared(bench.score(predictions), PAPER),
+        pictures(bench, predictions, IMAGES),
+        remark="The paper's figures are on VOC12 test, from VGG16's ImageNet weights. Where FCN and DeepLab were trained here, "
+        "they began at random, without batch normalisation, and are far from what they can be.",
+    )
+
+
+def _neighbour(bench: Workbench, network: Literal["fcn", "deeplab_large_fov"]) -> nn.Module | None:
+    folder = bench.out / network
+    if bench.setting.model is None:
+        recipe = bench.recipe
+        steps = recipe.stages.unary.steps
+        alone = StageRecipe(steps, batch=4, optimizer="adam", lr=1e-4, validate_every=steps, crop=96)
+        none = {name: replace(stage, steps=0) for name, stage in vars(recipe.stages).items()}
+        stages = replace(recipe.stages, **none | {"unary": alone})
+        train(replace(recipe, unary=UnaryRecipe(network=network, width=WIDTH), stages=stages), folder, console=bench.console)
+    if not (folder / "model.safetensors").is_file():
+        return None
+    return load(folder, stage="unary").eval()

@@ -1,0 +1,44 @@
+"""Section 3.3's count of operations, by the paper's formulas and by the shapes of the layers."""
+
+from dpn.experiments.result import Result
+from dpn.experiments.workbench import Workbench
+
+
+def run(bench: Workbench) -> Result:
+    """Counts multiply-adds of b12 to b15 for the paper's sizes and for the network's, on 512x512 pixels."""
+    mrf = bench.stages["joint"].mrf
+    b13 = mrf.label_contexts
+    components, n, window, stride = (mrf.arguments[name] for name in ("components", "context", "window", "window_stride"))
+    reach = -(-window // stride)
+    rows = [
+        (layer, f"{theirs:.2e}", f"{ours:.2e}")
+        for (layer, theirs), ours in zip(
+            counts(21, 5, 50, 9).items(), counts(mrf.labels, components, reach, n, b13.stride).values(), strict=True
+        )
+    ]
+    return Result(
+        "Operation counts",
+        "Multiply-adds an image of 512x512: the paper's sizes (21 labels, 5 components, a window of 50, contexts of 9), and "
+        f"this network's ({mrf.labels} labels, {components} components, {reach} neighbours a side in b12, contexts of {n} on "
+        f"cells of {b13.stride}).",
+        ("layer", "paper's sizes", "this network's"),
+        rows,
+        remark="Section 3.3 gives 1.3e11 for b12 and a batch of ten by f N^2 s^2 M, and calls it the costliest layer; its own "
+        "formula for b13 gives 3.4 times more a pixel: each of the 105 filters sees 21 channels.",
+    )
+
+
+def counts(labels: int, components: int, window: int, context: int, stride: int = 1, side: int = 512) -> dict[str, float]:
+    """Multiply-adds of each layer, f N^2 s^2 for b12 and f f' N^2 s^2 for b13 as Section 3.3 has them.
+
+    Example:
+        >>> f"{10 * counts(21, 5, 50, 9)['b12']:.1e}"
+        '1.4e+11'
+    """
+    pixels = side * side
+    return {
+        "b12": float(labels * pixels * window**2),
+        "b13": float(labels * components * labels * pixels * context**2) / stride**2,
+        "b14": float(labels * components * pixels) / stride**2,
+        "b15": float(labels * pixels),
+    }

@@ -1,0 +1,37 @@
+"""Table 2 (b): what b13 has to see. Contexts of 1, 5 and 9 taps, and the mixture of patterns, over several seeds."""
+
+import numpy as np
+
+from dpn.experiments.result import Cell, Result
+from dpn.experiments.workbench import Refine, Workbench
+from dpn.plots.charts import bars
+
+PAPER = {"1 x 1": 64.8, "5 x 5": 66.0, "9 x 9": 66.3, "9 x 9, mixture of 5": 66.5}
+VARIANTS = {"1 x 1": (1, 1), "5 x 5": (5, 1), "9 x 9": (9, 1), "9 x 9, mixture of 5": (9, 5)}  # context, components
+
+
+def run(bench: Workbench) -> Result:
+    """Trains stages 2 and 3 for each context and seed, and scores them label by label."""
+    systems: dict[str, Refine | None] = {"unary": None}
+    systems |= {
+        f"{name}, seed {seed}": bench.fit(bench.mrf(context=context, components=components), seed=seed)
+        for name, (context, components) in VARIANTS.items()
+        for seed in bench.setting.seeds
+    }
+    scores = bench.score(bench.predict(systems))
+    unary = 100 * scores["unary"].miou
+    rows: list[tuple[Cell, ...]] = [("unary", 62.4, unary, None, None)]
+    of_labels = {"unary": 100 * scores["unary"].per_label.numpy()[None]}
+    for name in VARIANTS:
+        seeds = [scores[f"{name}, seed {seed}"] for seed in bench.setting.seeds]
+        mious = [100 * its.miou for its in seeds]
+        spread = f"{min(mious):.2f} to {max(mious):.2f}"
+        rows.append((name, PAPER[name], float(np.mean(mious)), f"{np.mean(mious) - unary:+.2f}", spread))
+        of_labels[name] = np.array([100 * its.per_label.numpy() for its in seeds])
+    return Result(
+        "Table 2 (b): the contexts of b13",
+        f"Stages 2 and 3 over the same unary, {len(bench.setting.seeds)} seeds each; taps lie as far apart as the network's.",
+        ("contexts", "paper mIoU %", "mean mIoU %", "over the unary", "over the seeds"),
+        rows,
+        {"labels": bars(bench.labels, of_labels, "IoU (%)")},
+    )

@@ -1,0 +1,316 @@
+"""What every experiment shares: images, a trained network, its cached unary outputs, and MRFs trained on them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import Subset
+
+from dpn.data import Sample, SegmentationData, camvid_palette, open_data, scenes, voc_palette
+from dpn.errors import InputError
+from dpn.files import written_whole
+from dpn.inference.stages import TITLES
+from dpn.metrics import Scores
+from dpn.metrics.evaluation import Evaluation
+from dpn.model import DPN, STAGES
+from dpn.mrf import MRF
+from dpn.storage import load_stages
+from dpn.terminal import progress_bar
+from dpn.training import Recipe, train
+from dpn.training.draws import mix
+from dpn.training.recipe import DataRecipe, MRFRecipe, StageRecipe, StagesRecipe
+from dpn.training.stages import begin, phase_in, softmax_loss
+
+Refine = Callable[[Tensor, Tensor], Tensor]
+"""(log p (1,L,H,W), image (1,3,H,W)) -> log q (1,L,H,W)."""
+
+Predictions = dict[str, dict[str, Tensor]]
+"""{system: {image's name: labels (H,W) uint8}}."""
+
+BATCH = 4  # images a step where an MRF is trained on cached outputs
+
+
+@dataclass(frozen=True)
+class Setting:
+    """At what scale experiments run.
+
+    Attributes:
+        data: scenes (made up), camvid or voc.
+        root: where the data lies; None for scenes, or where DPN_DATA says it.
+        split: of the images that are scored.
+        model: a network trained on the data, saved with its stages; None trains one on the scenes.
+        images: how many images to score, spread evenly; None is all.
+        train_images: how many images to train MRFs on, likewise.
+        steps: gradient steps of stage 2 and of stage 3 where an experiment trains an MRF.
+        crop: side of the square that each training image is cut to, in pixels.
+        seeds: of the experiments whose figure has a spread.
+        quick: a smaller network of the scenes, trained for fewer steps.
+    """
+
+    data: str = "scenes"
+    root: Path | None = None
+    split: str = "val"
+    model: str | None = None
+    images: int | None = None
+    train_images: int | None = None
+    steps: tuple[int, int] = (40, 200)
+    crop: int = 321
+    seeds: tuple[int, ...] = (0, 1, 2)
+    quick: bool = False
+
+    @classmethod
+    def fast(cls, **given: Any) -> "Setting":
+        """What `--quick` means: every experiment in under 20 minutes altogether on two CPU cores.
+
+        Example:
+            >>> Setting.fast(data="scenes").seeds
+            (0, 1)
+        """
+        return replace(cls(images=40, train_images=120, steps=(12, 60), seeds=(0, 1), quick=True), **given)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Images, read when they are asked for, with the unary network's scores of them, computed once.
+
+    Attributes:
+        images: which.
+        scores: (L,h,w) float32 each, raw, at the unary network's resolution, by the images' names.
+        crop: images are cut to their middle of at most so many pixels a side; None leaves them whole.
+    """
+
+    images: Subset[Sample]
+    scores: dict[str, Tensor]
+    crop: int | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Sample, Tensor]:
+        sample = self.image(index)
+        return sample, self.scores[sample.name]
+
+    def image(self, index: int) -> Sample:
+        """The image alone, cut."""
+        name, side = (sample := self.images[index]).name, self.crop or max(sample.labels.shape)
+        top, left = (max(0, extent - side) // 2 for extent in sample.labels.shape)
+        inside = (..., slice(top, top + side), slice(left, left + side))
+        return Sample(sample.image[inside].contiguous(), sample.labels[inside].contiguous(), name)
+
+
+class Workbench:
+    """Images, a trained network and its cached unary outputs, made when they are first asked for and kept in a folder.
+
+    Args:
+        out: the folder; work that it already holds is not done again.
+        setting: at what scale; one folder holds one setting.
+        console: where to say what is going on.
+
+    Raises:
+        InputError: if the folder holds experiments of another setting, or real data comes without a network.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bench = Workbench(Path(folder), Setting.fast(images=2))
+        ...     bench.labels[0], len(bench.images)
+        ('sky', 2)
+    """
+
+    def __init__(self, out: Path, setting: Setting, *, console: Console | None = None) -> None:
+        self.out, self.setting, self.console = out, setting, console or Console(stderr=True)
+        if setting.data != "scenes" and setting.model is None:
+            raise InputError(f"experiments on {setting.data} need a network trained on it: --model NAME_OR_FOLDER")
+        out.mkdir(parents=True, exist_ok=True)
+        described = json.dumps({name: str(value) for name, value in vars(setting).items()}, indent=2)
+        path = out / "setting.json"
+        if path.is_file() and path.read_text() != described:
+            raise InputError(f"{out}: holds experiments of another setting (see setting.json): choose another --out")
+        with written_whole(path) as temporary:
+            temporary.write_text(described)
+
+    @cached_property
+    def images(self) -> Subset[Sample]:
+        """The images that are scored."""
+        return _spread(self._open(self.setting.split), self.setting.images)
+
+    @cached_property
+    def training_images(self) -> Subset[Sample]:
+        """The images that MRFs are trained on."""
+        split = "train_aug" if self.setting.data == "voc" else "train"
+        return _spread(self._open(split), self.setting.train_images)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels' names."""
+        data: Any = self.images.dataset
+        return data.labels
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the network of the scenes is trained."""
+        quick = self.setting.quick
+        return Recipe(
+            data=DataRecipe(train_images=200 if quick else None, val_images=20 if quick else None, workers=2),
+            mrf=MRFRecipe(window_stride=2 if quick else 1, components=5),
+            stages=StagesRecipe(
+                **{
+                    name: replace(stage, batch=8, validate_every=max(1, stage.steps // 2)) if quick else stage
+                    for name, stage in vars(StagesRecipe()).items()
+                }
+            ),
+        )
+
+    @cached_property
+    def stages(self) -> dict[str, DPN]:
+        """The network as it is after each stage of its training."""
+        if self.setting.model is not None:
+            stages = load_stages(self.setting.model)
+            if missing := [stage for stage in STAGES if stage not in stages]:
+                raise InputError(f"{self.setting.model}: was not saved with the stage {missing[0]}: train all four")
+        else:
+            folder = self.out / "network"
+            if not (folder / "stages.json").is_file() or len(json.loads((folder / "stages.json").read_text())) < len(STAGES):
+                train(self.recipe, folder, console=self.console)
+            stages = load_stages(str(folder))
+        return {name: model.eval() for name, model in stages.items()}
+
+    @property
+    def unary(self) -> DPN:
+        """The network after stage 1, on whose outputs MRFs are trained and compared."""
+        return self.stages["unary"]
+
+    @cached_property
+    def validation(self) -> "Outputs":
+        """The images that are scored, with the unary's scores."""
+        return self._outputs("scored", self.images, None)
+
+    @cached_property
+    def training(self) -> "Outputs":
+        """The images that MRFs are trained on, cut to the crop's size, with the unary's scores."""
+        return self._outputs("trained_on", self.training_images, self.setting.crop)
+
+    def mrf(self, **arguments: Any) -> MRF:
+        """A new MRF for these labels, as the network's, with some of its arguments changed.
+
+        b12's window and strides come from the network, so that variants differ in what the experiment is about.
+        """
+        return MRF(**self.stages["joint"].mrf.arguments | {"penalty": MRFRecipe().penalty} | arguments)
+
+    def fit(self, mrf: MRF, stages: Sequence[str] = ("triple_penalty", "label_contexts"), *, seed: int = 0) -> MRF:
+        """Trains an MRF on the cached outputs of the unary network, which stays as it is: stage 2, or stages 2 and 3.
+
+        Returns:
+            the same MRF, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
+        """
+        described = json.dumps([mrf.arguments, list(stages), seed], sort_keys=True)
+        path = self.out / "fits" / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.pt"
+        if not path.is_file():
+            self._train(mrf, stages, seed)
+            path.parent.mkdir(exist_ok=True)
+            with written_whole(path) as temporary:
+                torch.save(mrf.state_dict(), temporary)
+        mrf.load_state_dict(torch.load(path, weights_only=True))
+        mrf.label_contexts.potts_only = "label_contexts" not in stages
+        return mrf.requires_grad_(True).eval()
+
+    def _train(self, mrf: MRF, stages: Sequence[str], seed: int) -> None:
+        penalty = float(mrf.label_contexts.penalty.detach())
+        model = DPN(self.unary.unary, mrf, labels=self.labels)
+        torch.manual_seed(seed)
+        for stage, steps, lr in zip(("triple_penalty", "label_contexts"), self.setting.steps, (0.1, 3e-3), strict=True):
+            if stage not in stages:
+                continue
+            optimizer = torch.optim.AdamW(begin(model, stage, StageRecipe(lr=lr)))
+            draw = torch.Generator().manual_seed(mix(seed, STAGES.index(stage)))
+            model.train().unary.eval()
+            with progress_bar(self.console) as progress:
+                for step in progress.track(range(steps), description=f"{stage}, seed {seed}"):
+                    for group in optimizer.param_groups:
+                        group["lr"] = lr * (1 - step / steps) ** 0.9
+                    if stage == "triple_penalty":
+                        phase_in(model, penalty, done=(step + 1) / steps)
+                    optimizer.zero_grad()
+                    for i in torch.randint(len(self.training), (BATCH,), generator=draw).tolist():
+                        sample, scores = self.training[i]
+                        log_q = mrf(self._log_p(scores, sample), sample.image[None])
+                        (softmax_loss(log_q, sample.labels[None]) / BATCH).backward()
+                    optimizer.step()
+
+    def predict(self, systems: Mapping[str, Refine | None]) -> Predictions:
+        """What systems that refine the cached unary outputs make of each image that is scored; None is the unary itself."""
+        predictions: Predictions = {name: {} for name in systems}
+        with progress_bar(self.console) as progress, torch.inference_mode():
+            for i in progress.track(range(len(self.validation)), description="segment"):
+                sample, log_p = self.output(i)
+                for name, refine in systems.items():
+                    log_q = log_p if refine is None else refine(log_p, sample.image[None])
+                    predictions[name][sample.name] = log_q[0].argmax(0).byte()
+        return predictions
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """The labels after each stage; the first three stages share the cached unary outputs."""
+        joint = self.stages["joint"]
+        systems: dict[str, Refine | None] = {TITLES[stage]: self.stages[stage].refine for stage in STAGES[:-1]}
+        return self.predict(systems | {TITLES["joint"]: lambda log_p, image: joint(image)})
+
+    def score(self, predictions: Predictions) -> dict[str, Scores]:
+        """Scores label maps, in the order of the systems."""
+        evaluation = Evaluation(self.labels)
+        for i in range(len(self.validation)):
+            sample = self.validation.image(i)
+            for name, labels in predictions.items():
+                evaluation.add(name, labels[sample.name], sample.labels, sample.name)
+        return evaluation.scores
+
+    def output(self, index: int) -> tuple[Sample, Tensor]:
+        """One of the images that are scored, and the unary's log p (1,L,H,W)."""
+        sample, scores = self.validation[index]
+        return sample, self._log_p(scores, sample)
+
+    def window(self) -> dict[str, int]:
+        """The window of the network's b12 and its stride, for systems that are to see as far."""
+        arguments = self.stages["joint"].mrf.arguments
+        return {name: arguments[name] for name in ("window", "window_stride")}
+
+    @property
+    def palette(self) -> np.ndarray:
+        """(256,3) uint8: the colours that the labels are drawn in."""
+        return camvid_palette() if self.setting.data == "camvid" else voc_palette()
+
+    def _log_p(self, scores: Tensor, sample: Sample) -> Tensor:
+        height, width = sample.labels.shape
+        with torch.no_grad():
+            return self.unary.unary.finish(scores[None], (height, width))
+
+    def _open(self, split: str) -> SegmentationData:
+        if self.setting.data == "scenes":
+            return scenes(split=split)
+        return open_data(self.setting.data, root=self.setting.root, split=split)
+
+    def _outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
+        path = self.out / f"scores_{name}.pt"
+        outputs = Outputs(images, torch.load(path, weights_only=True) if path.is_file() else {}, crop)
+        if len(outputs.scores) < len(images):
+            unary = self.unary.unary
+            with progress_bar(self.console) as progress, torch.inference_mode():
+                for i in progress.track(range(len(images)), description=f"unary outputs, {name}"):
+                    sample = outputs.image(i)
+                    outputs.scores[sample.name] = unary.scores(sample.image[None])[0].clone()
+            with written_whole(path) as temporary:
+                torch.save(outputs.scores, temporary)
+        return outputs
+
+
+def _spread(data: SegmentationData, count: int | None) -> Subset[Sample]:
+    count = min(count or len(data), len(data))
+    return Subset(data, [i * len(data) // count for i in range(count)])

@@ -1,0 +1,154 @@
+"""Every experiment runs on a tiny network and says what it should; what was done once is not done again."""
+
+import csv
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+
+from dpn import DPN, MRF
+from dpn.data import SCENE_LABELS
+from dpn.errors import InputError
+from dpn.experiments import EXPERIMENTS, Setting, run
+from dpn.experiments.operation_counts import counts
+from dpn.experiments.report import write_report
+from dpn.experiments.result import Result
+from dpn.experiments.workbench import Workbench
+from dpn.model import STAGES
+from dpn.storage import save
+from dpn.unary import UNARY_NETWORKS, MobileNetV2
+
+LOG = "stage,step,loss,lr,miou\nunary,0,,0,0.1\nunary,1,2.0,0.1,\nunary,2,1.0,0.1,0.3\njoint,0,,0,0.3\njoint,1,0.5,0.1,{}\n"
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A network of the scenes with all four stages, untrained, and small."""
+    torch.manual_seed(0)
+    mrf = MRF(10, components=2, window=7, context=3, context_dilation=2, context_stride=2)
+    model = DPN(MobileNetV2(labels=10), mrf, labels=SCENE_LABELS)
+    with torch.no_grad():
+        for parameter in model.unary.score.parameters():
+            parameter.normal_(0, 3)
+    ends = {}
+    for stage in STAGES[:-1]:
+        ends[stage] = {key: value.clone() for key, value in model.state_dict().items()}
+        with torch.no_grad():
+            model.mrf.label_contexts.deviation.add_(0.1)
+    path = tmp_path_factory.mktemp("network")
+    save(model, path / "model.safetensors", earlier=ends)
+    (path / "log.csv").write_text(LOG.format(0.5))
+    return str(path)
+
+
+def tiny(network):
+    return Setting.fast(model=network, images=2, train_images=3, steps=(2, 2), crop=64, seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, network):
+    out = tmp_path_factory.mktemp("experiments")
+    (out / "network_joint").mkdir()
+    (out / "network_joint" / "log.csv").write_text(LOG.format(0.4))
+    for name in ("fcn", "deeplab_large_fov"):
+        neighbour = DPN(UNARY_NETWORKS[name](10, width=8), MRF(10), labels=SCENE_LABELS, stage="unary")
+        neighbour.save_pretrained(out / name)
+    report = out / "page" / "report.html"
+    return out, run(["all"], out, tiny(network), report=report, console=Console(quiet=True))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_each_writes_its_table_and_pictures(name, folder):
+    out, results = folder
+    result = results[name]
+    with (out / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == list(result.columns)
+    assert len(rows) == len(result.rows) + 1
+    assert {len(row) for row in rows} == {len(result.columns)}
+    assert result.title in (out / f"{name}.md").read_text()
+    for key in result.pictures:
+        with Image.open(out / f"{name}_{key}.png") as picture:
+            assert min(picture.size) > 50
+
+
+def test_curves_lay_stages_end_to_end(folder):
+    _, results = folder
+    assert results["fig6a"].rows == [("incremental", 50.0, 50.0, "3"), ("joint from the start", 40.0, 40.0, "3")]
+
+
+def test_fcn_and_deeplab_stand_beside_dpn_where_they_were_trained(folder, network, tmp_path):
+    _, results = folder
+    assert [row[0] for row in results["fig8"].rows] == ["unary of DPN", "FCN", "DeepLab", "DPN"]
+    alone = run(["fig8"], tmp_path, tiny(network), console=Console(quiet=True))["fig8"]
+    assert [row[0] for row in alone.rows] == ["unary of DPN", "DeepLab's CRF over the unary of DPN", "DPN"]
+    with pytest.raises(InputError, match="network_joint: no training run"):
+        run(["fig6a"], tmp_path, tiny(network), console=Console(quiet=True))
+
+
+def test_the_unary_is_the_same_in_every_table(folder):
+    _, results = folder
+    found = {name: next(row for row in results[name].rows if row[0] == "unary")[2] for name in ("table2a", "table2b")}
+    found["fig6b"] = results["fig6b"].rows[0][2]
+    stages = dict(zip(results["table3"].columns, results["table3"].rows[-1], strict=True))
+    found["table3"] = stages["unary"]
+    assert np.ptp(list(found.values())) < 1e-9
+
+
+def test_what_was_done_once_is_not_done_again(folder, network, monkeypatch):
+    out, results = folder
+    monkeypatch.setattr(Workbench, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(MobileNetV2, "scores", lambda *_: pytest.fail("the unary ran again"))
+    again = run(["table2a"], out, tiny(network), console=Console(quiet=True))
+    assert again["table2a"].rows == results["table2a"].rows
+
+
+def test_a_folder_holds_one_setting(folder, network):
+    out, _ = folder
+    with pytest.raises(InputError, match="another setting"):
+        run(["table2a"], out, Setting(model=network), console=Console(quiet=True))
+
+
+def test_what_cannot_run_is_named(tmp_path, network):
+    with pytest.raises(InputError, match="'table9'"):
+        run(["table9"], tmp_path, Setting())
+    with pytest.raises(InputError, match="need a network trained on it"):
+        run(["fig5"], tmp_path, Setting(data="camvid"))
+
+
+def test_the_papers_own_counts_come_out():
+    """Section 3.3: 1.3e11 operations in b12 for a batch of ten; b13 has 3.4 times more."""
+    of_paper = counts(21, 5, 50, 9)
+    assert 10 * of_paper["b12"] == pytest.approx(1.376e11, rel=1e-3)
+    assert of_paper["b13"] / of_paper["b12"] == pytest.approx(3.402, rel=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium: apt-get install chromium")
+def test_the_page_is_rendered_from_top_to_bottom_in_chromium(folder, tmp_path):
+    out, results = folder
+    picture = tmp_path / "page.png"
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,9000"]
+    page = (out / "page" / "report.html").as_uri()
+    subprocess.run([*command, f"--screenshot={picture}", page], check=True, capture_output=True, timeout=120)
+    pixels = np.asarray(Image.open(picture).convert("L"))
+    assert pixels.shape == (9000, 1100)
+    assert pixels.std() > 10
+    dom = subprocess.run([*command, "--dump-dom", page], check=True, capture_output=True, timeout=120, text=True).stdout
+    assert all(f'id="{name}"' in dom for name in results)
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path):
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    pictures = {"line": figure, "red": np.full((9, 9, 3), (255, 0, 0), np.uint8)}
+    results = {"one": Result("One <two>", "a & b", ["x", "y"], [["<i>", 0.123]], pictures), "none": "no <data>"}
+    write_report(tmp_path / "page.html", results, {"command": "dpn"})
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page
+    assert "One &lt;two&gt;" in page and "&lt;i&gt;" in page and "no &lt;data&gt;" in page and "<i>" not in page
