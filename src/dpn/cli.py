@@ -355,7 +355,7 @@ def _experiment_options(parser: ArgumentParser) -> None:
     parser.add_argument("--split", help="which part of the data is scored (default: val)")
     parser.add_argument("--model", help=f"{MODEL}; saved with all four stages (default: for voc, voc)")
     parser.add_argument("--images", metavar="COUNT", type=int, help="how many images to score, spread evenly (default: all)")
-    parser.add_argument("--train_images", metavar="COUNT", type=int, help="how many images to train MRFs on (default: all)")
+    parser.add_argument("--train-images", metavar="COUNT", type=int, help="how many images to train MRFs on (default: all)")
     parser.add_argument("--seeds", metavar="SEED", nargs="+", type=int, help="of the experiments that have a spread")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=Path("results/experiments"), help="where to write")
     parser.add_argument("--report", metavar="FILE", type=Path, help="also one HTML page of all tables and pictures")

@@ -17,7 +17,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from dpn.data import open_data
-from dpn.data.download import SOURCES, File, get
+from dpn.data.download import get
+from dpn.data.sources import SOURCES, File
 from dpn.errors import InputError
 
 HOME = "VOCdevkit/VOC2012"

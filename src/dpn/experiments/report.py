@@ -17,7 +17,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { font-size: 1.7rem; } h2 { margin-top: 3rem; border-top: 1px solid #ddd; padding-top: 1.5rem; font-size: 1.25rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; display: block; overflow-x: auto; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #999; }
+th:first-child, td:first-child, .facts td { text-align: left; } thead th { border-bottom: 2px solid #999; }
 img { max-width: 100%; margin: .5rem 0; } .remark { color: #555; } nav a { margin-right: 1rem; white-space: nowrap; }
 code { background: #f4f4f4; padding: .1rem .3rem; }
 """
@@ -49,7 +49,7 @@ def write_report(path: Path, results: Mapping[str, Result | str], about: Mapping
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Deep Parsing Network: experiments</title><style>{STYLE}</style></head><body>"
         "<h1>Deep Parsing Network: the paper's tables and figures, and ours</h1>"
-        f"<table>{facts}</table><nav>{' '.join(contents)}</nav>{''.join(sections)}</body></html>"
+        f'<table class="facts">{facts}</table><nav>{" ".join(contents)}</nav>{"".join(sections)}</body></html>'
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary:
