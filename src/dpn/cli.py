@@ -227,7 +227,10 @@ def experiment(options: Namespace) -> int:
       table2c  the gain of the pairwise terms       fig7   mIoU, TA, LA, BA by stage
       table3   label by label; several scales       fig8   beside FCN and DeepLab
       fig4     compatibilities and contexts         runtime, operation-counts
-      fig5     images stage by stage                all
+      fig5     images stage by stage                all: these
+    and, beyond the paper,
+      comparison  a tuned dense CRF, CRF-RNN and DPN on one unary: accuracy, boundaries, time
+      ablation    the MRF with one thing changed at a time
     Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; for real data, name one
     that was trained on them. What experiments share is kept in the folder, so that a run that was stopped goes on.
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from dpn import DPN, MRF
 from dpn.data import SCENE_LABELS
 from dpn.errors import InputError
-from dpn.experiments import EXPERIMENTS, Setting, run
+from dpn.experiments import BEYOND, EXPERIMENTS, Setting, run
 from dpn.experiments.operation_counts import counts
 from dpn.experiments.report import write_report
 from dpn.experiments.result import Result
@@ -59,10 +59,10 @@ def folder(tmp_path_factory, network):
         neighbour = DPN(UNARY_NETWORKS[name](10, width=8), MRF(10), labels=SCENE_LABELS, stage="unary")
         neighbour.save_pretrained(out / name)
     report = out / "page" / "report.html"
-    return out, run(["all"], out, tiny(network), report=report, console=Console(quiet=True))
+    return out, run(["all", *BEYOND], out, tiny(network), report=report, console=Console(quiet=True))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [*EXPERIMENTS, *BEYOND])
 def test_each_writes_its_table_and_pictures(name, folder):
     out, results = folder
     result = results[name]
@@ -89,6 +89,14 @@ def test_fcn_and_deeplab_stand_beside_dpn_where_they_were_trained(folder, networ
     assert [row[0] for row in alone.rows] == ["unary of DPN", "DeepLab's CRF over the unary of DPN", "DPN"]
     with pytest.raises(InputError, match="network_joint: no training run"):
         run(["fig6a"], tmp_path, tiny(network), console=Console(quiet=True))
+
+
+def test_the_comparison_searches_a_dense_crf_and_times_each_head(folder):
+    _, results = folder
+    rows = {row[0]: row for row in results["comparison"].rows}
+    assert list(rows)[0] == "unary" and len(rows) == 6
+    assert rows["unary"][-1] is None and all(row[-1] > 0 for name, row in rows.items() if name != "unary")
+    assert "penalty" in results["comparison"].about
 
 
 def test_the_unary_is_the_same_in_every_table(folder):

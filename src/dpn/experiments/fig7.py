@@ -3,7 +3,7 @@
 import numpy as np
 
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.workbench import Predictions, Workbench
 from dpn.inference.stages import TITLES
 from dpn.metrics import BoundaryAccuracy, BoundaryF, LocalizationAccuracy, MeanIoU, TaggingAccuracy
 from dpn.metrics.object_metric import ObjectMetric
@@ -15,7 +15,9 @@ PAPER = {"unary": 62.4, "triple_penalty": 64.7, "label_contexts": 66.5, "joint":
 def run(bench: Workbench) -> Result:
     """Measures each stage in five ways."""
     values = {
-        stage: {name: 100 * float(metric.compute()) for name, metric in measures(bench, TITLES[stage]).items()}
+        stage: {
+            name: 100 * float(metric.compute()) for name, metric in measures(bench, bench.predictions, TITLES[stage]).items()
+        }
         for stage in PAPER
     }
     names = list(values["unary"])
@@ -31,8 +33,8 @@ def run(bench: Workbench) -> Result:
     )
 
 
-def measures(bench: Workbench, system: str) -> dict[str, MeanIoU | ObjectMetric]:
-    """The measures of one of bench.predictions, over all images, by their names."""
+def measures(bench: Workbench, predictions: Predictions, system: str) -> dict[str, MeanIoU | ObjectMetric]:
+    """The measures of one system over all images, by their names."""
     labels, background = len(bench.labels), 0 if bench.labels[0] == "background" else None
     kinds = {"TA": TaggingAccuracy, "LA": LocalizationAccuracy, "BA": BoundaryAccuracy, "boundary F": BoundaryF}
     metrics: dict[str, MeanIoU | ObjectMetric] = {"mIoU": MeanIoU(labels)}
@@ -40,5 +42,5 @@ def measures(bench: Workbench, system: str) -> dict[str, MeanIoU | ObjectMetric]
     for i in range(len(bench.validation)):
         sample = bench.validation.image(i)
         for metric in metrics.values():
-            metric.update(bench.predictions[system][sample.name].long(), sample.labels)
+            metric.update(predictions[system][sample.name].long(), sample.labels)
     return metrics

@@ -22,6 +22,9 @@ EXPERIMENTS = (
 )
 """The modules of this package that make a table or figure of the paper; on the command line with hyphens."""
 
+BEYOND = ("comparison", "ablation")
+"""Those that go beyond it, which "all" leaves out."""
+
 
 def run(
     names: Sequence[str], out: Path, setting: Setting, *, report: Path | None = None, console: Console | None = None
@@ -32,7 +35,7 @@ def run(
     goes on, and another experiment begins where the last one ended.
 
     Args:
-        names: of EXPERIMENTS, "_" or "-" between words; "all" is all of them.
+        names: of EXPERIMENTS and BEYOND, "_" or "-" between words; "all" is those of the paper.
         out: the folder; it holds one setting.
         setting: the data and the scale.
         report: where to write the page; None writes none.
@@ -50,8 +53,9 @@ def run(
     """
     console = console or Console()
     everything = "all" in names
-    wanted = list(EXPERIMENTS) if everything else [name.replace("-", "_") for name in names]
-    if unknown := [name for name in wanted if name not in EXPERIMENTS]:
+    wanted = list(EXPERIMENTS) if everything else []
+    wanted += [name.replace("-", "_") for name in names if name != "all"]
+    if unknown := [name for name in wanted if name not in (*EXPERIMENTS, *BEYOND)]:
         raise InputError(f"no experiment is called {unknown[0]!r}; choose of table2a, table2b, ..., operation-counts, all")
     bench = Workbench(out, setting)
     results: dict[str, Result | str] = {}

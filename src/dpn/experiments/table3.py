@@ -17,7 +17,7 @@ def run(bench: Workbench) -> Result:
     """Scores every stage and the average over scales, label by label."""
     average = Average([bench.stages["joint"]], scales=SCALES, flip=True)
     scores = bench.score(bench.predictions | bench.predict({"5 scales, flip": lambda log_p, image: average(image)}))
-    metrics = measures(bench, TITLES["joint"])
+    metrics = measures(bench, bench.predictions, TITLES["joint"])
     columns = [*scores, "TA", "LA", "BA"]
     by_label = [100 * its.per_label for its in scores.values()] + [100 * metrics[name].per_label() for name in columns[-3:]]
     means = [100 * its.miou for its in scores.values()] + [100 * float(metrics[name].compute()) for name in columns[-3:]]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -245,11 +245,16 @@ class Workbench:
                         (softmax_loss(log_q, sample.labels[None]) / BATCH).backward()
                     optimizer.step()
 
-    def predict(self, systems: Mapping[str, Refine | None]) -> Predictions:
-        """What systems that refine the cached unary outputs make of each image that is scored; None is the unary itself."""
+    def predict(self, systems: Mapping[str, Refine | None], chosen: Iterable[int] | None = None) -> Predictions:
+        """What systems that refine the cached unary outputs make of the images that are scored; None is the unary itself.
+
+        Args:
+            systems: by name.
+            chosen: which of the images; None is all.
+        """
         predictions: Predictions = {name: {} for name in systems}
         with progress_bar(self.console) as progress, torch.inference_mode():
-            for i in progress.track(range(len(self.validation)), description="segment"):
+            for i in progress.track(self._chosen(chosen), description="segment"):
                 sample, log_p = self.output(i)
                 for name, refine in systems.items():
                     log_q = log_p if refine is None else refine(log_p, sample.image[None])
@@ -263,14 +268,17 @@ class Workbench:
         systems: dict[str, Refine | None] = {TITLES[stage]: self.stages[stage].refine for stage in STAGES[:-1]}
         return self.predict(systems | {TITLES["joint"]: lambda log_p, image: joint(image)})
 
-    def score(self, predictions: Predictions) -> dict[str, Scores]:
-        """Scores label maps, in the order of the systems."""
+    def score(self, predictions: Predictions, chosen: Iterable[int] | None = None) -> dict[str, Scores]:
+        """Scores label maps of all images, or the chosen ones, in the order of the systems."""
         evaluation = Evaluation(self.labels)
-        for i in range(len(self.validation)):
+        for i in self._chosen(chosen):
             sample = self.validation.image(i)
             for name, labels in predictions.items():
                 evaluation.add(name, labels[sample.name], sample.labels, sample.name)
         return evaluation.scores
+
+    def _chosen(self, chosen: Iterable[int] | None) -> list[int]:
+        return list(range(len(self.validation)) if chosen is None else chosen)
 
     def output(self, index: int) -> tuple[Sample, Tensor]:
         """One of the images that are scored, and the unary's log p (1,L,H,W)."""
