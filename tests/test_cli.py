@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,12 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path, kind: str) -> None:
         (["evaluate", "MODEL"], ["data", "evaluate --help"]),
         (["train", "--out", "PHOTO"], ["photo.png", "Not a directory"]),
         (["train", "nowhere.yaml", "--out", "OUT"], ["nowhere.yaml"]),
+        (["evaluate", "MODEL", "--data", "scenes", "--flip", "--scales", "0"], ["scales must be positive", "0.0"]),
+        (["evaluate", "MODEL", "--data", "scenes", "--flip", "--stages", "unary", "joint"], ["one stage at most is averaged"]),
+        (["experiment", "table9", "--out", "OUT"], ["'table9'", "table2a"]),
+        (["experiment", "fig5", "--data", "camvid", "--data-root", "EMPTY", "--out", "OUT"], ["trained on it: --model"]),
+        (["data", "get", "cityscapes", "--root", "EMPTY"], ["'cityscapes'", "voc2012, sbd, coco, camvid, vgg16"]),
+        (["data", "get", "camvid", "--root", "EMPTY", "--archive", "PHOTO"], ["photo.png", "not an archive"]),
         (["paint", "PHOTO"], ["paint", "'segment'"]),
     ],
     ids=" ".join,
@@ -249,6 +256,25 @@ def test_a_wrong_mask_is_named(run: Run, tmp_path: Path, values: np.ndarray, sai
     code, printed, error = run(*words)
     assert (code, printed) == (2, "") and is_one_line(error, "masks/b.png", *said)
     assert files(tmp_path / "out") == []
+
+
+def test_evaluate_averages_models_scales_and_mirrors_into_one_row(run: Run, model: Path, tmp_path: Path) -> None:
+    data(tmp_path / "mine")
+    words = ["evaluate", "MODEL", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT"]
+    assert run(*words, "--scales", "0.5", "1", "--flip")[0] == 0
+    assert files(tmp_path / "out") == ["average.npz", "table.csv", "table.md"]
+    alone = run("evaluate", "MODEL", "--stages", "joint", *words[3:7])[1]
+    twice = run(*words[:7])[1]
+    figure = [next(line for line in text.splitlines() if name in line) for text, name in ((alone, "joint"), (twice, "average"))]
+    assert figure[0].split("joint")[1].split() == figure[1].split("average")[1].split()
+
+
+def test_a_submission_holds_every_label_map(run: Run, tmp_path: Path) -> None:
+    data(tmp_path / "mine")
+    words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--submission", tmp_path / "out.tar.gz"]
+    assert "3 label maps" in run(*words)[1]
+    with tarfile.open(tmp_path / "out.tar.gz") as archive:
+        assert archive.getnames() == [f"results/VOC2012/Segmentation/comp6_val_cls/{name}.png" for name in "abc"]
 
 
 def test_out_of_evaluate_is_tried_before_the_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
