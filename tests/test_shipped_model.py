@@ -1,4 +1,4 @@
-"""The model inside the package: what it is made of, and what it does to real photographs."""
+"""The models inside the package: what they are made of, and what they do to real photographs."""
 
 import pytest
 import torch
@@ -18,11 +18,12 @@ def stages() -> dict[str, dpn.DPN]:
     return load_stages("voc")
 
 
-def test_it_holds_all_four_stages_in_under_8_megabytes_with_a_card(stages):
-    assert tuple(stages) == STAGES
-    assert (SHIPPED / "voc.safetensors").stat().st_size < 8e6
-    card = (SHIPPED / "voc.md").read_text()
-    for word in ("Data", "Licence", "mIoU", "dpn evaluate voc"):
+@pytest.mark.parametrize("name", ["voc", "camvid"])
+def test_each_holds_all_four_stages_in_under_8_megabytes_with_a_card(name):
+    assert tuple(load_stages(name)) == STAGES
+    assert (SHIPPED / f"{name}.safetensors").stat().st_size < 8e6
+    card = (SHIPPED / f"{name}.md").read_text()
+    for word in ("Data", "Licence", "mIoU", f"dpn evaluate {name}"):
         assert word in card
 
 
@@ -67,3 +68,12 @@ def test_each_stage_is_sharper_at_boundaries_than_the_unary_on_real_images(stage
     scores = evaluate(stages, images).scores
     for stage in STAGES[1:]:
         assert scores[stage].band_accuracy > scores["unary"].band_accuracy + 0.01
+
+
+def test_on_camvid_each_stage_finds_more_than_the_one_before(shared_data):
+    images = open_data("camvid", root=shared_data, split="val")
+    images.pairs = images.pairs[::10]
+    scores = evaluate(load_stages("camvid"), images).scores
+    assert scores["joint"].miou > scores["unary"].miou + 0.01
+    bands = [its.band_accuracy for its in scores.values()]
+    assert bands == sorted(bands)
