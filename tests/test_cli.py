@@ -193,7 +193,7 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path, kind: str) -> None:
         (["evaluate", "MODEL", "--data", "scenes", "--flip", "--scales", "0"], ["scales must be positive", "0.0"]),
         (["evaluate", "MODEL", "--data", "scenes", "--flip", "--stages", "unary", "joint"], ["one stage at most is averaged"]),
         (["experiment", "table9", "--out", "OUT"], ["'table9'", "table2a"]),
-        (["experiment", "fig5", "--data", "camvid", "--data-root", "EMPTY", "--out", "OUT"], ["trained on it: --model"]),
+        (["experiment", "fig5", "--data", "coco", "--data-root", "EMPTY", "--out", "OUT"], ["trained on it: --model"]),
         (["data", "get", "cityscapes", "--root", "EMPTY"], ["'cityscapes'", "voc2012, sbd, coco, camvid, vgg16"]),
         (["data", "get", "camvid", "--root", "EMPTY", "--archive", "PHOTO"], ["photo.png", "not an archive"]),
         (["paint", "PHOTO"], ["paint", "'segment'"]),

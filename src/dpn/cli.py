@@ -23,7 +23,7 @@ from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE
 from dpn.inference.segmentation import segment as segment_image
 from dpn.model import DPN
-from dpn.storage import DEFAULT_MODEL, load, load_stages
+from dpn.storage import DEFAULT_MODEL, load, load_stages, shipped_models
 from dpn.terminal import HelpFormatter, complain, progress_bar
 
 DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step.
@@ -231,12 +231,12 @@ def experiment(options: Namespace) -> int:
     and, beyond the paper,
       comparison  a tuned dense CRF, CRF-RNN and DPN on one unary: accuracy, boundaries, time
       ablation    the MRF with one thing changed at a time
-    Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; for real data, name one
-    that was trained on them. What experiments share is kept in the folder, so that a run that was stopped goes on.
+    Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; on real data it is the
+    shipped one, or one that you name. What experiments share is kept in the folder, so that a run that was stopped goes on.
 
     examples:
       dpn experiment all --quick --report report.html      about 15 minutes on two cores
-      dpn experiment table2a fig6b --data voc --data-root VOCdevkit --model voc --images 100
+      dpn experiment table2a fig6b --data voc --data-root VOCdevkit --images 100
       dpn experiment all --data camvid --data-root CamVid --model runs/camvid --out results/camvid --report results/camvid.html
     """
     from dpn.experiments import Setting
@@ -244,8 +244,8 @@ def experiment(options: Namespace) -> int:
 
     given = {field.name: options.get(field.name) for field in fields(Setting) if field.name not in ("quick", "root")}
     given = {name: value for name, value in given.items() if value is not None} | {"root": options.data_root}
-    if options.data != "scenes" and "model" not in given and options.data == "voc":
-        given["model"] = DEFAULT_MODEL
+    if options.data in shipped_models():
+        given = {"model": options.data} | given
     setting = Setting.fast(**given) if options.quick else Setting(**given)
     results = run_experiments(options.names, options.out, setting, report=options.report)
     console = Console(markup=False, highlight=False)
@@ -356,7 +356,7 @@ def _experiment_options(parser: ArgumentParser) -> None:
     parser.add_argument("--data", metavar="NAME", default="scenes", help="scenes (made up), camvid or voc")
     parser.add_argument("--data-root", metavar="FOLDER", type=Path, help="where the data lie (default: what DPN_DATA names)")
     parser.add_argument("--split", help="which part of the data is scored (default: val)")
-    parser.add_argument("--model", help=f"{MODEL}; saved with all four stages (default: for voc, voc)")
+    parser.add_argument("--model", help=f"{MODEL}; saved with all four stages (default: for voc and camvid, the shipped one)")
     parser.add_argument("--images", metavar="COUNT", type=int, help="how many images to score, spread evenly (default: all)")
     parser.add_argument("--train-images", metavar="COUNT", type=int, help="how many images to train MRFs on (default: all)")
     parser.add_argument("--seeds", metavar="SEED", nargs="+", type=int, help="of the experiments that have a spread")
