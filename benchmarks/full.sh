@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in one go: checks and timings of the Triton kernels, the long recipes, their evaluation, the experiments.
+#   benchmarks/full.sh DATA [OUT]       DATA holds VOCdevkit/, CamVid/ and weights/; runs that were stopped go on
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=$1 out=${2:-results/full}
+python benchmarks/gpu_check.py --out "$out/gpu"
+run() { # NAME RECIPE WEIGHTS DATASET [OPTION...]
+    dpn train "configs/$2.yaml" --unary.weights "$3" --data.root "$data" --out "$out/$1" "${@:5}"
+    dpn evaluate "$out/$1" --data "$4" --data-root "$data" --out "$out/$1/evaluated"
+}
+for seed in 0 1 2; do
+    run "voc_$seed" voc_full "$data/weights/deeplabv3_mobilenet_v2_voc.safetensors" voc --seed "$seed"
+    run "camvid_$seed" camvid_full "$data/weights/mobilenet_v2_imagenet.safetensors" camvid --seed "$seed"
+done
+vgg16=$data/weights/vgg16-397923af.pth
+if [ -f "$vgg16" ]; then
+    run voc12 voc12 "$vgg16" voc
+    run camvid_vgg16 camvid_vgg16 "$vgg16" camvid
+fi
+for name in voc camvid; do
+    dpn experiment all comparison ablation --data "$name" --data-root "$data" --model "$out/${name}_0" \
+        --out "$out/experiments_$name" --report "$out/experiments_$name/report.html"
+done
