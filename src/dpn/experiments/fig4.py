@@ -42,6 +42,5 @@ def run(bench: Workbench) -> Result:
             "compatibility": compatibility(mu, labels, chosen + 1e-9),
             "patterns": context_patterns(mu, labels, names, chosen + 1e-9, contexts.dilation),
         },
-        remark=f"Of the {mu.shape[1]} components of a label, b14 chooses the first to the last at {often} of the pixels, "
-        "averaged over the labels.",
+        remark=f"b14 chooses the components of a label, from the first on, at {often} of the pixels, averaged over the labels.",
     )

@@ -292,8 +292,11 @@ class Workbench:
 
     @property
     def palette(self) -> np.ndarray:
-        """(256,3) uint8: the colours that the labels are drawn in."""
-        return camvid_palette() if self.setting.data == "camvid" else voc_palette()
+        """(256,3) uint8: the colours that the labels, and void, are drawn in."""
+        palette = voc_palette()
+        if self.setting.data == "camvid":
+            palette[: len(self.labels)] = camvid_palette()
+        return palette
 
     def _log_p(self, scores: Tensor, sample: Sample) -> Tensor:
         height, width = sample.labels.shape
