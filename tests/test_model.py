@@ -33,7 +33,8 @@ PUBLIC = {
     "unary": None,
 }
 OPERATORS = {
-    "local_filter": "p image * window weights kernel stride=1 normalize=False include_center=True backend=None",
+    "local_filter": "p image * window weights kernel stride=1 normalize=False include_center=True absent_below=0.0 "
+    "backend=None",
     "label_contexts": "s mu * dilation=1 backend=None",
 }
 

@@ -10,12 +10,19 @@ from dpn import MRF
 
 def scene(labels: int, absent: list[int], largest: float) -> tuple[torch.Tensor, torch.Tensor]:
     """log p of a batch of two in which some labels are nowhere above `largest`, and images."""
-    p = torch.randn(2, labels, 12, 15).mul(3).softmax(1)
-    rare = largest * torch.rand(2, len(absent), 12, 15) / 1.001
-    p[:, absent] = 0
-    p = p / p.sum(1, keepdim=True) * (1 - rare.sum(1, keepdim=True))
-    p[:, absent] = rare
-    return p.log(), torch.rand(2, 3, 12, 15)
+    return local_scene(labels, absent, largest, (12, 15), places=1)
+
+
+def local_scene(
+    labels: int, absent: list[int], largest: float, size: tuple[int, int], places: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, where every label but the first keeps to some of so many places along the image's width."""
+    here = (torch.rand(2, labels, 1, places) < 0.4).float()
+    here = torch.nn.functional.interpolate(here, size) > 0 if places > 1 else torch.ones(2, labels, *size, dtype=torch.bool)
+    here[:, 0], here[:, absent] = True, False
+    rare = torch.where(here, 0.0, largest * torch.rand(2, labels, *size) / 1.001)
+    p = torch.randn(2, labels, *size).mul(3).masked_fill(~here, -torch.inf).softmax(1)
+    return (p * (1 - rare.sum(1, keepdim=True)) + rare).log(), torch.rand(2, 3, *size)
 
 
 def both(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,8 +42,11 @@ def both(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor, threshold: float) -
     threshold=st.sampled_from([1e-1, 1e-2, 1e-3]),
     strength=st.sampled_from([0.1, 1.0]),
     seed=st.integers(0, 100),
+    places=st.sampled_from([1, 8]),
 )
-def test_no_probability_moves_by_more_than_the_bound(components, context_stride, window_stride, threshold, strength, seed):
+def test_no_probability_moves_by_more_than_the_bound(
+    components, context_stride, window_stride, threshold, strength, seed, places
+):
     torch.manual_seed(seed)
     labels, absent = 6, [1, 4]
     mrf = MRF(
@@ -46,14 +56,23 @@ def test_no_probability_moves_by_more_than_the_bound(components, context_stride,
     deviation = mrf.label_contexts.deviation
     with torch.no_grad():
         deviation.normal_().mul_(strength)
-    log_p, image = scene(labels, absent, threshold)
+    log_p, image = local_scene(labels, absent, threshold, (20, 18 * places), places)
     full, short = both(mrf, log_p, image, threshold)
     kept = [u for u in range(labels) if u not in absent]
     with torch.no_grad():
-        largest = mrf.triple_penalty(log_p.exp(), image).amax((0, 2, 3))[absent]
-        lost = (deviation[kept][:, :, absent].abs().sum((3, 4)) * largest).sum(2).max()
-    bound = lost / 2 + torch.maximum(full[:, absent].sum(1), short[:, absent].sum(1))[:, None]
+        shortfall = torch.full((labels,), threshold if places > 1 else 0.0)
+        shortfall[absent] = mrf.triple_penalty(log_p.exp(), image).amax((0, 2, 3))[absent]
+        lost = (deviation[kept].abs().sum((3, 4)) * shortfall).sum(2).max()
+    bound = lost / 2 + mrf.label_contexts.penalty.item() * shortfall[kept].max() / 4
+    bound = bound + torch.maximum(full[:, absent].sum(1), short[:, absent].sum(1))[:, None]
     assert ((full - short).abs() <= bound + 1e-5).all()
+
+
+def test_a_label_takes_no_part_where_it_is_not_near():
+    log_p, image = local_scene(6, [], 1e-4, (40, 200), 8)
+    mrf = MRF(6, components=1, window=7, context=1, sigma_color=0.4)
+    full, short = both(mrf, log_p, image, 1e-3)
+    assert 0 < (full - short).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])

@@ -23,6 +23,7 @@ def local_filter(
     stride: int = 1,
     normalize: bool = False,
     include_center: bool = True,
+    absent_below: float = 0.0,
     backend: str | None = None,
 ) -> Tensor:
     """Sums each label's map over a window around each pixel (the inner sum of Eqns. 4 and 7, layer b12).
@@ -43,6 +44,9 @@ def local_filter(
             cost falls with its square.
         normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
         include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
+        absent_below: labels whose p is nowhere above this near a pixel may count as 0 there. Taken up where it saves time: by
+            "halide" for the gaussian kernel, where no gradient is asked for. An element then differs from the exact one by
+            this times the sum of the weights (1 where they are normalised) at most.
         backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves p's device and dtype.
 
     Returns:
@@ -70,9 +74,14 @@ def local_filter(
     backend = backends.pick(backend, p.device, wide)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
     q, image = p.to(wide), image.to(wide)
+    before, after = window // 2 // stride, (window - 1 - window // 2) // stride
+    learns = torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)
+    if backend == "halide" and kernel == "gaussian" and not learns and not torch.compiler.is_compiling():
+        options = {"before": before, "after": after, "stride": stride, "normalize": normalize}
+        options |= {"include_center": include_center, "absent_below": absent_below}
+        return backends.module("tiled_filter", backend).filter_tiles(q, image, w, **options).to(p.dtype)
     if normalize:
         q = torch.cat([q, q.new_ones(len(q), 1, *q.shape[2:])], dim=1)
-    before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if stride == 1:
         o = _filter_window(q, image, w, kernel, before, after, include_center, backend)
     else:  # no window mixes the interleaved lattices (y0 + stride i, x0 + stride j): each is filtered as an image of its own

@@ -43,8 +43,8 @@ class MRF(nn.Module):
             none of TriplePenalty's arguments but the window.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
         absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12
-            to b14, so that cost follows the labels present; 0 keeps all, as training does. Other devices than the CPU and
-            compiled networks keep all, since they would have to wait for the answer.
+            to b14, nor in b12 far from where they are, so that cost follows the labels present; 0 keeps all, as training
+            does. Other devices than the CPU and compiled networks keep all, since they would have to wait for the answer.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -131,7 +131,8 @@ class MRF(nn.Module):
         every = self.training or self.absent_below <= 0 or unary.device.type != "cpu" or torch.compiler.is_compiling()
         present = None if every else self.present(log_q)
         q = (log_q if present is None else log_q[:, present]).exp()
-        return normalized(unary, self.label_contexts(self.triple_penalty(q, image), present), present)
+        s = self.triple_penalty(q, image, 0.0 if every else self.absent_below)
+        return normalized(unary, self.label_contexts(s, present), present)
 
 
 def normalized(unary: Tensor, o14: Tensor, present: Tensor | None = None) -> Tensor:

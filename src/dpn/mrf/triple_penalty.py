@@ -80,8 +80,11 @@ class TriplePenalty(nn.Module):
         """(w1, w2) of the distance: w = 1 / (2 sigma^2)."""
         return 0.5 * torch.exp(-2 * self.log_sigma_color), 0.5 * torch.exp(-2 * self.log_sigma_space)
 
-    def forward(self, q: Tensor, image: Tensor) -> Tensor:
-        """q (N,L,H,W) probabilities, image (N,3,H,W) RGB in [0,1] -> (N,L,H,W)."""
+    def forward(self, q: Tensor, image: Tensor, absent_below: float = 0.0) -> Tensor:
+        """q (N,L,H,W) probabilities, image (N,3,H,W) RGB in [0,1] -> (N,L,H,W).
+
+        Where b12 is normalised, no element is short by more than absent_below, see local_filter.
+        """
         s = local_filter(
             q,
             image,
@@ -91,6 +94,7 @@ class TriplePenalty(nn.Module):
             stride=self.window_stride,
             normalize=self.normalize,
             include_center=self.include_center,
+            absent_below=absent_below if self.normalize else 0.0,
         )
         if self.smoothness is not None:
             s = s + self.smoothness(q)

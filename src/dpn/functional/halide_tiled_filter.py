@@ -1,0 +1,179 @@
+"""The gaussian filter of b12 in inference, on the CPU, by Halide: tile by tile, only the labels that are near
+
+    o_j^v = sum_{z in N_j} k(j,z) p_z^v  [/ max(sum_{z in N_j} k(j,z), 1e-6)],
+    k(j,z) = exp{ -w1 |I_j - I_z|^2 - w2 |x_j - x_z|^2 },   o_j^v = 0 where p^v is nowhere above a threshold around j's tile.
+
+An exponential costs as much as ten labels, and a photograph shows few labels in one place. So the image is cut into tiles of
+8 rows by a vector of pixels; each has a list of the labels that its windows see, and lists of like length are filtered by
+one pipeline, which holds their sums and that of the weights in registers. With a stride, the interleaved lattices
+(stride y + a, stride x + b) are filtered as images of their own. One copy of p takes them apart, puts zeros around them and
+a plane of ones before the first label, whose sum is that of the weights.
+"""
+
+import functools
+import threading
+from math import ceil
+from typing import Any
+
+import halide as hl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpn.functional.halide_local_filter import EXP2_OF_ONE, exp2
+from dpn.functional.local_filter import SMALLEST_SUM
+
+SIZES = (4, 8, 12, 16, 21)
+"""Labels that a pipeline holds; a longer list is cut into several."""
+
+ROWS = 8  # of a tile
+FAR = -200.0  # 2^FAR is 0 in float32
+
+_compiling = threading.Lock()
+_target = hl.get_host_target()
+_lanes = _target.natural_vector_size(hl.Float(32))  # columns of a tile
+x, y, c, dx, dy, slot, task = (hl.Var(name) for name in ("x", "y", "c", "dx", "dy", "slot", "task"))
+
+
+def filter_tiles(
+    p: Tensor,
+    image: Tensor,
+    weights: Tensor,
+    *,
+    before: int,
+    after: int,
+    stride: int,
+    normalize: bool,
+    include_center: bool,
+    absent_below: float,
+) -> Tensor:
+    """The filter; where `absent_below` is 0, only labels that are 0 around a tile are left out, and nothing is lost.
+
+    Args:
+        p: (N,L,H,W) float32 on the CPU.
+        image: (N,3,H,W) float32, RGB in [0,1].
+        weights: (2,), w1 and w2, of squared distance in pixels of the image.
+        before, after: how far the window reaches up and left, and down and right, in multiples of the stride.
+        stride: pixels between neighbours.
+        normalize: divide by the sum of the weights.
+        include_center: whether z = j takes part.
+        absent_below: the threshold: a label whose |p| is nowhere above it in the cells that a tile's windows touch counts as 0.
+
+    Returns:
+        (N,L,H,W) float32, contiguous. An element differs from the exact one by absent_below times the weights' sum (1 where
+        they are normalised) at most, besides rounding.
+
+    Example:
+        >>> p, image = torch.ones(1, 1, 4, 5), torch.zeros(1, 3, 4, 5)
+        >>> options = {"stride": 1, "normalize": False, "include_center": True, "absent_below": 0.0}
+        >>> filter_tiles(p, image, torch.zeros(2), before=1, after=1, **options)[0, 0].int().tolist()  # as many neighbours
+        [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
+    """
+    o = torch.zeros(p.shape, dtype=p.dtype)
+    height, width = p.shape[2:]
+    reach = ceil(max(height, width) / stride) - 1
+    before, after = min(before, reach), min(after, reach)
+    w1, w2 = weights.tolist()
+    for i in range(len(p)):
+        planes, colours = _lattices(p[i], image[i], (w1 * EXP2_OF_ONE) ** 0.5, before, after, stride)
+        lists = _lists(p[i], max(before, after), stride, absent_below)
+        for size, tasks in _tasks(*lists, stride):
+            with _compiling:
+                pipeline = _pipeline(size)
+            arguments = w2 * EXP2_OF_ONE * stride**2, before, after, include_center, normalize, width, height, stride
+            pipeline(*(hl.Buffer(each.numpy()) for each in (planes, colours, tasks)), *arguments, hl.Buffer(o[i].numpy()))
+    return o
+
+
+def _lattices(p: Tensor, image: Tensor, scale: float, before: int, after: int, stride: int) -> tuple[Tensor, Tensor]:
+    """p with its plane of ones, (stride^2, h, 1 + L, w), and the colours times scale, (stride^2, h, 3, w), zero around them."""
+    labels, height, width = p.shape
+    h, w = (step * ceil(side / (stride * step)) + before + after for side, step in ((height, ROWS), (width, _lanes)))
+    planes, colours = torch.zeros(stride**2, h, 1 + labels, w), torch.zeros(stride**2, h, 3, w)
+    for a in range(stride):
+        for b in range(stride):
+            lattice = p[:, a::stride, b::stride].transpose(0, 1)
+            inside = (
+                a * stride + b,
+                slice(before, before + lattice.shape[0]),
+                slice(None),
+                slice(before, before + lattice.shape[2]),
+            )
+            planes[inside][:, 0] = 1
+            planes[inside][:, 1:] = lattice
+            colours[inside] = image[:, a::stride, b::stride].transpose(0, 1) * scale
+    return planes, colours
+
+
+def _lists(p: Tensor, reach: int, stride: int, absent_below: float) -> tuple[Tensor, Tensor]:
+    """For every tile, in reading order: the labels, those that its windows see first, (L, rows, columns), and their number."""
+    cell = ROWS * stride, _lanes * stride
+    height, width = (step * ceil(side / step) for side, step in zip(p.shape[1:], cell, strict=True))
+    padded = F.pad(p.abs(), (0, width - p.shape[2], 0, height - p.shape[1]))
+    largest = padded.unflatten(2, (-1, cell[1])).amax(3).unflatten(1, (-1, cell[0])).amax(2)
+    around = [ceil(reach / side) for side in (ROWS, _lanes)]
+    seen = F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around) if p.shape[0] else largest
+    seen = seen > absent_below
+    return torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0)
+
+
+def _tasks(labels: Tensor, counts: Tensor, stride: int) -> list[tuple[int, Tensor]]:
+    """(pipeline's size, (tasks, 3 + size) int32): a tile's first column and row, its lattice, its labels from 1; 0 is none."""
+    found = []
+    for start in range(0, int(counts.max()) if counts.numel() else 0, SIZES[-1]):
+        left = (counts - start).clamp(0, SIZES[-1])
+        for fewer, size in zip((0, *SIZES), SIZES, strict=False):
+            row, column = ((left > fewer) & (left <= size)).nonzero(as_tuple=True)
+            if not len(row):
+                continue
+            mine = F.pad(labels[start : start + size, row, column] + 1, (0, 0, 0, max(0, start + size - len(labels))))
+            mine = torch.where(torch.arange(size)[:, None] < left[row, column], mine, 0)
+            place = torch.stack([column * _lanes, row * ROWS])
+            of_lattices = [torch.cat([place, torch.full_like(row, n)[None], mine]).T for n in range(stride**2)]
+            found.append((size, torch.cat(of_lattices).int().contiguous()))
+    return found
+
+
+@functools.cache
+def _pipeline(size: int) -> Any:
+    P, I = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Float(32), 4, "I")  # (x, c, y, lattice)  # noqa: E741
+    tasks, w2 = hl.ImageParam(hl.Int(32), 2, "tasks"), hl.Param(hl.Float(32), "w2")
+    before, after, width, height, stride = (hl.Param(hl.Int(32), i) for i in ("before", "after", "width", "height", "stride"))
+    include_center, normalize = hl.Param(hl.Bool(), "include_center"), hl.Param(hl.Bool(), "normalize")
+
+    def told(field: Any, t: Any, largest: Any) -> Any:
+        return hl.unsafe_promise_clamped(tasks[field, t], 0, largest)
+
+    left = told(0, task, P.dim(0).extent() - before - after - _lanes)
+    top = told(1, task, P.dim(2).extent() - before - after - ROWS)
+    lattice, labels = told(2, task, P.dim(3).extent() - 1), P.dim(1).extent() - 1
+    k, o, out = hl.Func("k"), hl.Func("o"), hl.Func("out")
+    I_j = [I[left + before + x, i, top + before + y, lattice] for i in range(3)]
+    I_z = [I[left + x + dx, i, top + y + dy, lattice] for i in range(3)]
+    across, down = dx - before, dy - before
+    space = -w2 * hl.cast(hl.Float(32), across * across + down * down)
+    minus_d = hl.select((across == 0) & (down == 0) & ~include_center, hl.f32(FAR), space)
+    for i in range(3):
+        minus_d -= (I_j[i] - I_z[i]) * (I_j[i] - I_z[i])
+    k[x, y, task, dx, dy] = exp2(minus_d)
+    z = hl.RDom([(0, before + after + 1), (0, before + after + 1)])
+    plane = hl.select(slot == 0, 0, told(2 + slot, task, labels))
+    o[x, y, slot, task] = hl.f32(0)
+    o[x, y, slot, task] += k[x, y, task, z.x, z.y] * P[left + x + z.x, plane, top + y + z.y, lattice]
+
+    r = hl.RDom([(0, _lanes), (0, size), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
+    number, label = tasks[2, r.w], tasks[3 + r.y, r.w]
+    column, row = (tasks[0, r.w] + r.x) * stride + number % stride, (tasks[1, r.w] + r.z) * stride + number // stride
+    r.where((column < width) & (row < height) & (label > 0))
+    at = [(column, width), (row, height), (label - 1, labels)]
+    total = hl.select(normalize, hl.max(o[r.x, r.z, 0, r.w], hl.f32(SMALLEST_SUM)), hl.f32(1))
+    out[x, y, c] = hl.undef(hl.Float(32))
+    out[[hl.unsafe_promise_clamped(i, 0, extent - 1) for i, extent in at]] = o[r.x, r.z, r.y + 1, r.w] / total
+
+    out.update().allow_race_conditions().vectorize(r.x).unroll(r.y).parallel(r.w)  # no two tasks write one pixel of one label
+    o.compute_at(out, r.z).store_in(hl.MemoryType.Register).bound_extent(x, _lanes).bound_extent(y, 1).bound_extent(task, 1)
+    o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, _lanes).unroll(slot)
+    o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, _lanes).unroll(slot)
+    k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
+    arguments = [P, I, tasks, w2, before, after, include_center, normalize, width, height, stride]
+    return out.compile_to_callable(arguments, _target)
