@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from dpn import DPN, MRF
+from dpn.data import Sample
 from dpn.errors import InputError
 from dpn.model import STAGES
 from dpn.training.draws import Draws
 from dpn.training.recipe import StageRecipe
-from dpn.training.stages import begin, phase_in, softmax_loss
+from dpn.training.stages import begin, label_weights, phase_in, softmax_loss
 from dpn.unary import Wrap
 
 
@@ -86,6 +87,17 @@ def test_void_pixels_have_no_part_in_the_loss():
     expected = -log_q.log_softmax(1)[:, :, 2:].gather(1, labels[:, None, 2:]).mean()
     torch.testing.assert_close(softmax_loss(log_q, labels), expected)
     assert softmax_loss(log_q, torch.full((1, 4, 4), 255)) == 0
+
+
+def test_a_balanced_loss_counts_rare_labels_more():
+    samples = [Sample(torch.rand(3, 1, 5), torch.tensor([row]), "dots") for row in ([0, 0, 0, 0, 1], [0, 0, 0, 0, 255])]
+    weights = label_weights(samples, 2, 0.5)
+    torch.testing.assert_close(weights, torch.tensor([1.0, 8**0.5]))
+    log_q, labels = torch.randn(1, 2, 1, 5), samples[0].labels[None]
+    expected = torch.nn.CrossEntropyLoss(weights)(log_q, labels)
+    torch.testing.assert_close(softmax_loss(log_q, labels, weights), expected)
+    assert softmax_loss(log_q, torch.full((1, 1, 5), 255), weights) == 0
+    assert label_weights(samples, 2, 0.0) is None
 
 
 def test_every_epoch_draws_every_image_once_in_an_order_of_its_own():

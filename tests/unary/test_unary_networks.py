@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.unary import FCN, UNARY_NETWORKS, VGG16, DeepLabLargeFOV, MobileNetV2, UnaryNetwork, Wrap
+from dpn.unary import FCN, UNARY_NETWORKS, VGG16, DeepLabLargeFOV, MobileNetV2, MobileNetV2Pyramid, UnaryNetwork, Wrap
 
 MAKE = {
     "mobilenet_v2": lambda **a: MobileNetV2(3, **a),
+    "mobilenet_v2_pyramid": lambda **a: MobileNetV2Pyramid(3, width=8, **a),
     "vgg16": lambda **a: VGG16(3, width=8, **a),
     "fcn": lambda **a: FCN(3, width=8, **a),
     "deeplab_large_fov": lambda **a: DeepLabLargeFOV(3, width=8, **a),

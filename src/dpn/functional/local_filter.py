@@ -77,7 +77,7 @@ def local_filter(
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     learns = torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)
     if backend == "halide" and kernel == "gaussian" and not learns and not torch.compiler.is_compiling():
-        options = {"before": before, "after": after, "stride": stride, "normalize": normalize}
+        options: dict[str, Any] = {"before": before, "after": after, "stride": stride, "normalize": normalize}
         options |= {"include_center": include_center, "absent_below": absent_below}
         return backends.module("tiled_filter", backend).filter_tiles(q, image, w, **options).to(p.dtype)
     if normalize:

@@ -29,6 +29,7 @@ def run_stage(
     *,
     seed: int,
     workers: int,
+    weights: Tensor | None,
     penalty: float,
     checkpoint_every: int,
     folder: RunFolder,
@@ -49,6 +50,7 @@ def run_stage(
     optimizer = _optimizer(recipe.optimizer, groups)
     base_lrs = [group["lr"] for group in groups]
     wrapped, optimizer = fabric.setup(model, optimizer)
+    weights = None if weights is None else fabric.to_device(weights)
     state: dict[str, Any] = {"step": 0, "seconds": 0.0}
     if resume := folder.resume(stage):
         model.load_state_dict(resume["model"])
@@ -71,7 +73,7 @@ def run_stage(
         model.train()
         model.unary.train(stage == "unary")
         image, labels = (fabric.to_device(part) for part in next(loader))
-        loss = softmax_loss(wrapped(image), labels)
+        loss = softmax_loss(wrapped(image), labels, weights)
         if not loss.isfinite():
             raise InputError(f"stage {stage}, step {step}: the loss is {loss.item()}: lower stages.{stage}.lr")
         fabric.backward(loss)

@@ -22,7 +22,7 @@ class UnaryRecipe:
         activation: b11's nonlinearity.
     """
 
-    network: Literal["mobilenet_v2", "vgg16", "fcn", "deeplab_large_fov"] = "mobilenet_v2"
+    network: Literal["mobilenet_v2", "mobilenet_v2_pyramid", "vgg16", "fcn", "deeplab_large_fov"] = "mobilenet_v2"
     weights: str | None = None
     layout: Literal["imagenet", "deeplab", "dpn"] = "imagenet"
     stride: Literal[8, 16, 32] | None = None
@@ -96,6 +96,7 @@ class StageRecipe:
         schedule: poly (1 - t)^.9, or step (a tenth after each third of the steps).
         weight_decay: draws weights to 0, and mu to the Potts model it began as.
         clip: largest norm of the gradient.
+        balance: a pixel counts in the loss as its label's frequency to the power -balance: 0 is plain, 1 all labels alike.
         validate_every: steps between validations; the best model by mIoU is kept, the one that the stage began with included.
         train_from: name of the first part of the unary network that is trained in this stage; None is all of it.
         scale: replaces data.scale in this stage.
@@ -111,6 +112,7 @@ class StageRecipe:
     schedule: Literal["poly", "step"] = "poly"
     weight_decay: float = 0.0
     clip: float = 10.0
+    balance: float = 0.0
     validate_every: int = 500
     train_from: str | None = None
     scale: tuple[float, float] | None = None
@@ -176,7 +178,9 @@ def check(recipe: Recipe) -> None:
     }
     for name, stage in recipe.stages.planned():
         least |= {f"stages.{name}.{key}": (getattr(stage, key), 1) for key in ("batch", "validate_every")}
-        least |= {f"stages.{name}.{key}": (getattr(stage, key), 0) for key in ("steps", "lr", "unary_lr", "weight_decay")}
+        least |= {
+            f"stages.{name}.{key}": (getattr(stage, key), 0) for key in ("steps", "lr", "unary_lr", "weight_decay", "balance")
+        }
     for name, (value, smallest) in least.items():
         if value is not None and value < smallest:
             raise InputError(f"{name} must be at least {smallest}, got {value}")

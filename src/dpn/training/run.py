@@ -22,10 +22,13 @@ from dpn.training.draws import Draws, mix
 from dpn.training.folder import RunFolder
 from dpn.training.loop import run_stage
 from dpn.training.recipe import Recipe, StageRecipe, UnaryRecipe, as_plain, check
-from dpn.training.stages import begin
+from dpn.training.stages import begin, label_weights
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork
 from dpn.unary.base import load_exactly
 from dpn.weights import read_weights
+
+COUNTED = 500
+"""Images, spread over those to train on, that the labels' frequencies are counted on."""
 
 
 def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
@@ -105,6 +108,7 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
                 chosen,
                 seed=recipe.seed,
                 workers=recipe.data.workers,
+                weights=label_weights(_spread(data, COUNTED), len(data.labels), stage_recipe.balance),
                 penalty=recipe.mrf.penalty,
                 checkpoint_every=recipe.checkpoint_every,
                 folder=folder,

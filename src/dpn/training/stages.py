@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
-from dpn.data import VOID
+from dpn.data import VOID, Sample
 from dpn.errors import InputError
 from dpn.model import DPN
 from dpn.training.recipe import StageRecipe
@@ -66,15 +67,43 @@ def phase_in(model: DPN, penalty: float, *, done: float) -> None:
         model.mrf.label_contexts.penalty.fill_(penalty * min(1.0, 2 * done))
 
 
-def softmax_loss(log_q: Tensor, labels: Tensor) -> Tensor:
+def softmax_loss(log_q: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Every stage's loss: -log softmax(log q) at the true label, averaged over the pixels that are not void; 0 if all are.
+
+    Args:
+        log_q: (N,L,H,W).
+        labels: (N,H,W) int64.
+        weights: (L,), how much a pixel of each label counts; None is all alike, as in the paper.
 
     Example:
         >>> softmax_loss(torch.tensor([[[[0.0]], [[0.0]]]]), torch.tensor([[[1]]])).item() == torch.log(torch.tensor(2.0))
         tensor(True)
     """
-    total = F.cross_entropy(log_q.float(), labels, ignore_index=VOID, reduction="sum")
-    return total / (labels != VOID).sum().clamp_min(1)
+    known = labels[labels != VOID]
+    total = F.cross_entropy(log_q.float(), labels, weights, ignore_index=VOID, reduction="sum")
+    return total / (weights[known].sum() if weights is not None and len(known) else max(1, len(known)))
+
+
+def label_weights(data: Dataset[Sample], labels: int, balance: float) -> Tensor | None:
+    """How much a pixel of each label counts in a loss that is balanced: its frequency to the power -balance, (L,).
+
+    Args:
+        data: what frequencies are counted on.
+        labels: L.
+        balance: 0 is the plain loss (None), 1 gives every label the same part of it.
+
+    Example:
+        >>> from dpn.data import scenes
+        >>> label_weights(scenes(), 8, 0.0) is None
+        True
+    """
+    if balance == 0:
+        return None
+    counts = torch.zeros(labels)
+    for i in range(len(data)):  # type: ignore[arg-type]
+        known = data[i].labels
+        counts += known[known != VOID].bincount(minlength=labels)
+    return (counts / counts.max()).clamp_min(1e-4) ** -balance
 
 
 def _from(network: nn.Module, part: str | None) -> list[nn.Parameter]:

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from dpn.errors import InputError
 from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize, load_exactly
 
-# (expansion, channels, stride, dilation) of each inverted residual at output stride 16: features.1 to features.17.
+# (expansion, channels, stride) of each inverted residual of the classifier: features.1 to features.17.
 BLOCKS = [
-    (1, 16, 1, 1),
-    *[(6, 24, 2, 1), (6, 24, 1, 1)],
-    *[(6, 32, 2, 1), (6, 32, 1, 1), (6, 32, 1, 1)],
-    *[(6, 64, 2, 1), (6, 64, 1, 1), (6, 64, 1, 1), (6, 64, 1, 1)],
-    *[(6, 96, 1, 1), (6, 96, 1, 1), (6, 96, 1, 1)],
-    *[(6, 160, 1, 1), (6, 160, 1, 2), (6, 160, 1, 2)],  # the classifier has stride 2 here: dilation takes its place
-    (6, 320, 1, 2),
+    (1, 16, 1),
+    *[(6, 24, 2), (6, 24, 1)],
+    *[(6, 32, 2), (6, 32, 1), (6, 32, 1)],
+    *[(6, 64, 2), (6, 64, 1), (6, 64, 1), (6, 64, 1)],
+    *[(6, 96, 1), (6, 96, 1), (6, 96, 1)],
+    *[(6, 160, 2), (6, 160, 1), (6, 160, 1)],
+    (6, 320, 1),
 ]
 
 
@@ -54,14 +54,7 @@ class MobileNetV2(UnaryNetwork):
         self.arguments["stride"] = stride
         self.freeze_batchnorm = False
         self.normalize = Normalize()
-        blocks: list[nn.Module] = [_conv(3, 32, 3, nn.ReLU6(), stride=2)]
-        inputs, reached, wider = 32, 2, 1
-        for expansion, channels, step, dilation in BLOCKS:
-            taken = step if reached * step <= stride else 1
-            block = InvertedResidual(inputs, channels, expansion=expansion, stride=taken, dilation=dilation * wider)
-            blocks.append(block)
-            inputs, reached, wider = channels, reached * taken, wider * step // taken
-        self.features = nn.Sequential(*blocks)
+        self.features = features(stride)
         self.image_pooling = _conv(320, 256, 1, nn.ReLU())
         self.aspp = _conv(320, 256, 1, nn.ReLU())
         self.project = _conv(512, 256, 1, nn.ReLU())
@@ -105,9 +98,7 @@ class MobileNetV2(UnaryNetwork):
         Raises:
             InputError: if a tensor is missing, unknown or of another shape.
         """
-        left_out = ("features.18.", "classifier.")
-        kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
-        load_exactly(nn.ModuleDict({"features": self.features}), kept)
+        load_features(self.features, tensors)
         self._freeze_batchnorm()
 
     def train(self, mode: bool = True) -> Self:
@@ -121,6 +112,36 @@ class MobileNetV2(UnaryNetwork):
     def _freeze_batchnorm(self) -> None:
         self.freeze_batchnorm = True
         self.train(self.training)
+
+
+def features(stride: int) -> nn.Sequential:
+    """MobileNetV2 from the image to 320 channels, (N,3,H,W) -> (N,320,h,w); strides beyond `stride` give way to dilation.
+
+    Args:
+        stride: 32, the classifier's, or 16 or 8.
+
+    Example:
+        >>> [features(stride)(torch.rand(1, 3, 65, 33)).shape[2:] for stride in (32, 8)]
+        [torch.Size([3, 2]), torch.Size([9, 5])]
+    """
+    blocks: list[nn.Module] = [_conv(3, 32, 3, nn.ReLU6(), stride=2)]
+    inputs, reached, dilation = 32, 2, 1
+    for expansion, channels, step in BLOCKS:
+        taken = step if reached * step <= stride else 1
+        blocks.append(InvertedResidual(inputs, channels, expansion=expansion, stride=taken, dilation=dilation))
+        inputs, reached, dilation = channels, reached * taken, dilation * step // taken
+    return nn.Sequential(*blocks)
+
+
+def load_features(layers: nn.Sequential, tensors: Mapping[str, Tensor]) -> None:
+    """Loads those of an ImageNet classifier, torchvision's `mobilenet_v2`, without its last convolution and its classifier.
+
+    Raises:
+        InputError: if a tensor is missing, unknown or of another shape.
+    """
+    left_out = ("features.18.", "classifier.")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
+    load_exactly(nn.ModuleDict({"features": layers}), kept)
 
 
 class InvertedResidual(nn.Module):
