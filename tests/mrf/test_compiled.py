@@ -58,10 +58,11 @@ def test_autocast_leaves_the_step_in_float32():
 
 def test_torch_finds_nothing_wrong_with_the_operators():
     from dpn.functional.label_contexts import _contexts
-    from dpn.functional.local_filter import _filter_window
+    from dpn.functional.local_filter import _filter
 
     p, image = torch.rand(1, 2, 6, 7, requires_grad=True), torch.rand(1, 3, 6, 7)
     weights = torch.tensor([3.0, 0.1], requires_grad=True)
     for kernel in ("gaussian", "euclidean"):
-        torch.library.opcheck(_filter_window, (p, image, weights, kernel, 2, 1, True, "halide"))
+        for normalize in (False, True):
+            torch.library.opcheck(_filter, (p, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, "halide"))
     torch.library.opcheck(_contexts, (p, torch.rand(2, 3, 2, 3, 3, requires_grad=True), 1, "halide"))

@@ -3,9 +3,11 @@
     o_j^c = sum_{z in N_j} k(j,z) p_z^c,     N_j = j + [-before..after]^2 inside the image,
     d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2,     k = d ("euclidean", "euclidean_table") or k = exp(-d) ("gaussian").
 
-gaussian and euclidean_table: exact, offset by offset; the table holds the squared differences of any two of 256 intensities.
-A vector of neighbouring pixels keeps the sums of a block of channels in registers, so that each weight serves the whole block;
-the channels are cut into equal blocks of at most 22.
+gaussian: see :mod:`dpn.functional.halide_tiled_filter`; its gradient to the weights is here.
+
+euclidean_table: offset by offset; the table holds the squared differences of any two of 256 intensities. A vector of
+neighbouring pixels keeps the sums of a block of channels in registers, so that each weight serves the whole block; the
+channels are cut into equal blocks of at most 22.
 
 euclidean: exact, at a cost that hardly grows with the window. Seen from j, the sum of d p_z expands into sums of six
 moments of p: p, I p (three), x p and (w1 |I|^2 + w2 x^2) p. Down a strip of at most 64 rows these sums run (add the row
@@ -16,7 +18,6 @@ Images are filtered one by one. Halide's axes run from the fastest, (x, y, c); H
 """
 
 import functools
-import math
 import operator
 import threading
 from collections.abc import Iterable
@@ -27,10 +28,10 @@ import halide as hl
 import torch
 from torch import Tensor
 
+from dpn.functional.halide_tiled_filter import BITS_OF_E, exp2, filter_tiles
+
 MOST_CHANNELS = 22  # 21 labels and the sum of the weights
 FAR = 200.0  # exp(-FAR) is 0 in float32
-EXP2 = (1.0, 0.69312411, 0.24024104, 0.055906877, 0.0095827006)  # of t^0 .. t^4: 2^t for |t| <= 1/2, to 3e-6 of it
-EXP2_OF_ONE = 1 / math.log(2)  # e is 2 to the power of this
 
 _compiling = threading.Lock()
 _target = hl.get_host_target()
@@ -64,13 +65,16 @@ def filter_window(
         >>> o[0, 0].int().tolist()  # the pixels in each window
         [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
     """
+    if kernel == "gaussian":
+        window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
+        return filter_tiles(p, image, weights, **window, stride=1, normalize=False, absent_below=0.0)
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     before, after = _clip(p, before, after)
+    moments = kernel == "euclidean"
     with _compiling:
-        few = kernel == "euclidean"
-        pipeline = _euclidean((before + after + 1).bit_length()) if few else _offset_by_offset(_block(p), kernel)
-    if kernel == "euclidean":
+        pipeline = _euclidean((before + after + 1).bit_length()) if moments else _table(_block(p))
+    if moments:
         image = image - image.mean((2, 3), keepdim=True)  # large equal numbers would cancel in float32
     for i in range(len(p)):
         pipeline(_buffer(p[i]), _buffer(image[i]), *weights.tolist(), before, after, include_center, _buffer(o[i]))
@@ -156,16 +160,6 @@ def _sum(terms: Iterable[Any]) -> Any:
     return functools.reduce(operator.add, terms)
 
 
-def exp2(bits: Any) -> Any:
-    """2^bits for bits <= 0, to 3e-6 of it, 0 from 2^-127 down: 2^n 2^t, n whole, |t| <= 1/2; n joins the exponent's bits."""
-    bits = hl.max(bits, hl.f32(-127))
-    n = hl.round(bits)
-    t, power = bits - n, hl.f32(EXP2[-1])
-    for coefficient in EXP2[-2::-1]:
-        power = power * t + hl.f32(coefficient)
-    return hl.reinterpret(hl.Float(32), hl.reinterpret(hl.Int(32), power) + (hl.cast(hl.Int(32), n) << 23))
-
-
 def _gaussian_kernel(a: SimpleNamespace) -> tuple[Any, Any, tuple[Any, Any]]:
     """k(j, j + (dx,dy)), the offsets of the window, and the two distances |I_j - I_z|^2 and |x_j - x_z|^2."""
     differences = [a.I[x, y, i] - a.I[x + dx, y + dy, i] for i in range(3)]
@@ -173,7 +167,7 @@ def _gaussian_kernel(a: SimpleNamespace) -> tuple[Any, Any, tuple[Any, Any]]:
     left_out = (dx == 0) & (dy == 0) & ~a.include_center
     d = a.w1 * d1 + hl.select(left_out, hl.f32(FAR), a.w2 * d2)
     k = hl.Func("k")
-    k[x, y, dx, dy] = exp2(hl.f32(-EXP2_OF_ONE) * d)
+    k[x, y, dx, dy] = exp2(hl.f32(-BITS_OF_E) * d)
     return k, hl.RDom([(-a.before, a.width), (-a.before, a.width)]), (d1, d2)
 
 
@@ -203,9 +197,9 @@ def _hold_one_vector(sums: Any) -> None:
 
 
 @functools.cache
-def _offset_by_offset(block: int, kernel: str) -> Any:
+def _table(block: int) -> Any:
     a = _operands()
-    k, z = _gaussian_kernel(a)[:2] if kernel == "gaussian" else _table_kernel(a)
+    k, z = _table_kernel(a)
     o, out = hl.Func("o"), hl.Func("out")
     o[x, y, c] = hl.f32(0)
     o[x, y, c] += k[x, y, z.x, z.y] * a.P[x + z.x, y + z.y, c]

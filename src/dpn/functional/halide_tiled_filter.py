@@ -1,4 +1,4 @@
-"""The gaussian filter of b12 in inference, on the CPU, by Halide: tile by tile, only the labels that are near
+"""The gaussian filter of b12 on the CPU, by Halide: tile by tile, only the labels that are near
 
     o_j^v = sum_{z in N_j} k(j,z) p_z^v  [/ max(sum_{z in N_j} k(j,z), 1e-6)],
     k(j,z) = exp{ -w1 |I_j - I_z|^2 - w2 |x_j - x_z|^2 },   o_j^v = 0 where p^v is nowhere above a threshold around j's tile.
@@ -11,8 +11,8 @@ a plane of ones before the first label, whose sum is that of the weights.
 """
 
 import functools
+import math
 import threading
-from math import ceil
 from typing import Any
 
 import halide as hl
@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.halide_local_filter import EXP2_OF_ONE, exp2
 from dpn.functional.local_filter import SMALLEST_SUM
 
 SIZES = (4, 8, 12, 16, 21)
 """Labels that a pipeline holds; a longer list is cut into several."""
 
 ROWS = 8  # of a tile
+EXP2 = (1.0, 0.69312411, 0.24024104, 0.055906877, 0.0095827006)  # of t^0 .. t^4: 2^t for |t| <= 1/2, to 3e-6 of it
+BITS_OF_E = 1 / math.log(2)  # log2 e
+LARGEST = 3e38  # of what float32 holds, about
 FAR = -200.0  # 2^FAR is 0 in float32
 
 _compiling = threading.Lock()
@@ -60,8 +62,8 @@ def filter_tiles(
         absent_below: the threshold: a label whose |p| is nowhere above it in the cells that a tile's windows touch counts as 0.
 
     Returns:
-        (N,L,H,W) float32, contiguous. An element differs from the exact one by absent_below times the weights' sum (1 where
-        they are normalised) at most, besides rounding.
+        (N,L,H,W) float32, contiguous; where normalised (N,1+L,H,W), with the sums of the weights first. An element differs
+        from the exact one by absent_below times the weights' sum (1 where they are normalised) at most, besides rounding.
 
     Example:
         >>> p, image = torch.ones(1, 1, 4, 5), torch.zeros(1, 3, 4, 5)
@@ -69,18 +71,19 @@ def filter_tiles(
         >>> filter_tiles(p, image, torch.zeros(2), before=1, after=1, **options)[0, 0].int().tolist()  # as many neighbours
         [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
     """
-    o = torch.zeros(p.shape, dtype=p.dtype)
     height, width = p.shape[2:]
-    reach = ceil(max(height, width) / stride) - 1
+    o = torch.zeros(len(p), normalize + p.shape[1], height, width, dtype=p.dtype)
+    reach = math.ceil(max(height, width) / stride) - 1
     before, after = min(before, reach), min(after, reach)
     w1, w2 = weights.tolist()
     for i in range(len(p)):
-        planes, colours = _lattices(p[i], image[i], (w1 * EXP2_OF_ONE) ** 0.5, before, after, stride)
+        planes, colours = _lattices(p[i], image[i], (w1 * BITS_OF_E) ** 0.5, before, after, stride)
         lists = _lists(p[i], max(before, after), stride, absent_below)
         for size, tasks in _tasks(*lists, stride):
             with _compiling:
                 pipeline = _pipeline(size)
-            arguments = w2 * EXP2_OF_ONE * stride**2, before, after, include_center, normalize, width, height, stride
+            bits = min(w2 * BITS_OF_E * stride**2, LARGEST)
+            arguments = bits, before, after, include_center, normalize, width, height, stride
             pipeline(*(hl.Buffer(each.numpy()) for each in (planes, colours, tasks)), *arguments, hl.Buffer(o[i].numpy()))
     return o
 
@@ -88,7 +91,7 @@ def filter_tiles(
 def _lattices(p: Tensor, image: Tensor, scale: float, before: int, after: int, stride: int) -> tuple[Tensor, Tensor]:
     """p with its plane of ones, (stride^2, h, 1 + L, w), and the colours times scale, (stride^2, h, 3, w), zero around them."""
     labels, height, width = p.shape
-    h, w = (step * ceil(side / (stride * step)) + before + after for side, step in ((height, ROWS), (width, _lanes)))
+    h, w = (step * math.ceil(side / (stride * step)) + before + after for side, step in ((height, ROWS), (width, _lanes)))
     planes, colours = torch.zeros(stride**2, h, 1 + labels, w), torch.zeros(stride**2, h, 3, w)
     for a in range(stride):
         for b in range(stride):
@@ -106,15 +109,18 @@ def _lattices(p: Tensor, image: Tensor, scale: float, before: int, after: int, s
 
 
 def _lists(p: Tensor, reach: int, stride: int, absent_below: float) -> tuple[Tensor, Tensor]:
-    """For every tile, in reading order: the labels, those that its windows see first, (L, rows, columns), and their number."""
+    """For every tile, in reading order: the labels, those that its windows see first, (L, rows, columns), and their number.
+
+    It is 1 at least, so that every tile gets its sums.
+    """
     cell = ROWS * stride, _lanes * stride
-    height, width = (step * ceil(side / step) for side, step in zip(p.shape[1:], cell, strict=True))
+    height, width = (step * math.ceil(side / step) for side, step in zip(p.shape[1:], cell, strict=True))
     padded = F.pad(p.abs(), (0, width - p.shape[2], 0, height - p.shape[1]))
     largest = padded.unflatten(2, (-1, cell[1])).amax(3).unflatten(1, (-1, cell[0])).amax(2)
-    around = [ceil(reach / side) for side in (ROWS, _lanes)]
+    around = [math.ceil(reach / side) for side in (ROWS, _lanes)]
     seen = F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around) if p.shape[0] else largest
     seen = seen > absent_below
-    return torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0)
+    return torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0).clamp_min(1)
 
 
 def _tasks(labels: Tensor, counts: Tensor, stride: int) -> list[tuple[int, Tensor]]:
@@ -132,6 +138,16 @@ def _tasks(labels: Tensor, counts: Tensor, stride: int) -> list[tuple[int, Tenso
             of_lattices = [torch.cat([place, torch.full_like(row, n)[None], mine]).T for n in range(stride**2)]
             found.append((size, torch.cat(of_lattices).int().contiguous()))
     return found
+
+
+def exp2(bits: Any) -> Any:
+    """2^bits for bits <= 0, to 3e-6 of it, 0 from 2^-127 down: 2^n 2^t, n whole, |t| <= 1/2; n joins the exponent's bits."""
+    bits = hl.max(bits, hl.f32(-127))
+    n = hl.round(bits)
+    t, power = bits - n, hl.f32(EXP2[-1])
+    for coefficient in EXP2[-2::-1]:
+        power = power * t + hl.f32(coefficient)
+    return hl.reinterpret(hl.Float(32), hl.reinterpret(hl.Int(32), power) + (hl.cast(hl.Int(32), n) << 23))
 
 
 @functools.cache
@@ -161,14 +177,17 @@ def _pipeline(size: int) -> Any:
     o[x, y, slot, task] = hl.f32(0)
     o[x, y, slot, task] += k[x, y, task, z.x, z.y] * P[left + x + z.x, plane, top + y + z.y, lattice]
 
-    r = hl.RDom([(0, _lanes), (0, size), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
-    number, label = tasks[2, r.w], tasks[3 + r.y, r.w]
+    r = hl.RDom([(0, _lanes), (0, size + 1), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
+    number = tasks[2, r.w]
     column, row = (tasks[0, r.w] + r.x) * stride + number % stride, (tasks[1, r.w] + r.z) * stride + number // stride
-    r.where((column < width) & (row < height) & (label > 0))
-    at = [(column, width), (row, height), (label - 1, labels)]
-    total = hl.select(normalize, hl.max(o[r.x, r.z, 0, r.w], hl.f32(SMALLEST_SUM)), hl.f32(1))
+    of_plane = hl.select(r.y == 0, normalize, tasks[2 + hl.max(r.y, 1), r.w] > 0)
+    r.where((column < width) & (row < height) & of_plane)
+    out_plane = hl.select(r.y == 0, 0, tasks[2 + hl.max(r.y, 1), r.w] - hl.select(normalize, 0, 1))
+    at = [(column, width), (row, height), (out_plane, labels + hl.select(normalize, 1, 0))]
+    total = hl.max(o[r.x, r.z, 0, r.w], hl.f32(SMALLEST_SUM))
+    averaged = hl.select(normalize, o[r.x, r.z, r.y, r.w] / total, o[r.x, r.z, r.y, r.w])
     out[x, y, c] = hl.undef(hl.Float(32))
-    out[[hl.unsafe_promise_clamped(i, 0, extent - 1) for i, extent in at]] = o[r.x, r.z, r.y + 1, r.w] / total
+    out[[hl.unsafe_promise_clamped(i, 0, extent - 1) for i, extent in at]] = hl.select(r.y == 0, total, averaged)
 
     out.update().allow_race_conditions().vectorize(r.x).unroll(r.y).parallel(r.w)  # no two tasks write one pixel of one label
     o.compute_at(out, r.z).store_in(hl.MemoryType.Register).bound_extent(x, _lanes).bound_extent(y, 1).bound_extent(task, 1)

@@ -75,26 +75,75 @@ def local_filter(
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
     q, image = p.to(wide), image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
-    learns = torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)
-    if backend == "halide" and kernel == "gaussian" and not learns and not torch.compiler.is_compiling():
-        options: dict[str, Any] = {"before": before, "after": after, "stride": stride, "normalize": normalize}
-        options |= {"include_center": include_center, "absent_below": absent_below}
-        return backends.module("tiled_filter", backend).filter_tiles(q, image, w, **options).to(p.dtype)
+    if torch.is_grad_enabled() and (q.requires_grad or w.requires_grad):
+        absent_below = 0.0
+    o = _filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
+    return (o[:, 1:] if normalize else o).to(p.dtype)
+
+
+@torch.library.custom_op("dpn::local_filter", mutates_args=())
+def _filter(
+    p: Tensor,
+    image: Tensor,
+    w: Tensor,
+    kernel: str,
+    before: int,
+    after: int,
+    stride: int,
+    include_center: bool,
+    normalize: bool,
+    absent_below: float,
+    backend: str,
+) -> Tensor:
+    """K p, (N,C,H,W); where normalised, the sums that K's rows were divided by stand before it: (N,1+C,H,W).
+
+    An operator of torch's own registry, so that compilers and autocast see through it.
+    """
+    window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
+    if backend == "halide" and kernel == "gaussian":
+        options: dict[str, Any] = {"stride": stride, "normalize": normalize, "absent_below": absent_below}
+        return backends.module("tiled_filter", backend).filter_tiles(p, image, w, **window, **options)
     if normalize:
-        q = torch.cat([q, q.new_ones(len(q), 1, *q.shape[2:])], dim=1)
-    if stride == 1:
-        o = _filter_window(q, image, w, kernel, before, after, include_center, backend)
-    else:  # no window mixes the interleaved lattices (y0 + stride i, x0 + stride j): each is filtered as an image of its own
-        lattices = _apart(q, stride), _apart(image, stride), w * w.new_tensor([1, stride**2])
-        o = _together(_filter_window(*lattices, kernel, before, after, include_center, backend), stride, q.shape)
+        p = _after_ones(p)
+    lattices = _apart(p, stride), _apart(image, stride), _of_lattices(w, stride)
+    o = _together(backends.module("local_filter", backend).filter_window(*lattices, kernel=kernel, **window), stride, p.shape)
     if normalize:
-        o, sums = o[:, :-1], o[:, -1:].clamp_min(SMALLEST_SUM)
-        o = o / sums if o.requires_grad else o.div_(sums)
-    return o.to(p.dtype)
+        o[:, 1:] /= o[:, :1].clamp_min_(SMALLEST_SUM)
+    return o
+
+
+@torch.library.custom_op("dpn::local_filter_weight_gradients", mutates_args=())
+def _weight_gradients(
+    p: Tensor,
+    g: Tensor,
+    image: Tensor,
+    w: Tensor,
+    kernel: str,
+    before: int,
+    after: int,
+    stride: int,
+    include_center: bool,
+    backend: str,
+) -> Tensor:
+    """The gradient of sum <g, K p> to w, K not normalised."""
+    window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
+    lattices = _apart(p, stride), _apart(g, stride), _apart(image, stride), _of_lattices(w, stride)
+    return _of_lattices(backends.module("local_filter", backend).weight_gradients(*lattices, kernel=kernel, **window), stride)
+
+
+def _after_ones(p: Tensor) -> Tensor:
+    return torch.cat([p.new_ones(len(p), 1, *p.shape[2:]), p], dim=1)
+
+
+def _of_lattices(w: Tensor, stride: int) -> Tensor:
+    """w for steps of a lattice: no window mixes the lattices (y0 + stride i, x0 + stride j), which are filtered as images."""
+    return w * w.new_tensor([1, stride**2])
 
 
 def _apart(values: Tensor, stride: int) -> Tensor:
     """(N,C,H,W) -> (N stride^2, C, ceil(H/stride), ceil(W/stride)), the interleaved lattices, with zeros beyond the image."""
+    if stride == 1:
+        return values
     height, width = values.shape[2:]
     values = F.pad(values, (0, -width % stride, 0, -height % stride))
     return values.unflatten(3, (-1, stride)).unflatten(2, (-1, stride)).permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
@@ -102,30 +151,17 @@ def _apart(values: Tensor, stride: int) -> Tensor:
 
 def _together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
     """The values of that shape (N,C,H,W) whose lattices are these."""
+    if stride == 1:
+        return lattices
     values = lattices.unflatten(0, (-1, stride, stride)).permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
-    return values[..., : shape[2], : shape[3]]
+    return values[..., : shape[2], : shape[3]].contiguous()
 
 
-@torch.library.custom_op("dpn::filter_window", mutates_args=())
-def _filter_window(
-    p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, include_center: bool, backend: str
+@_filter.register_fake
+def _(
+    p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, stride: int, c: bool, normalize: bool, *_: Any
 ) -> Tensor:
-    """o = K p. An operator of torch's own registry, so that compilers and autocast see through it."""
-    filter_window = backends.module("local_filter", backend).filter_window
-    return filter_window(p, image, w, kernel=kernel, before=before, after=after, include_center=include_center)
-
-
-@torch.library.custom_op("dpn::filter_window_weight_gradients", mutates_args=())
-def _weight_gradients(
-    p: Tensor, g: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, include_center: bool, backend: str
-) -> Tensor:
-    weight_gradients = backends.module("local_filter", backend).weight_gradients
-    return weight_gradients(p, g, image, w, kernel=kernel, before=before, after=after, include_center=include_center)
-
-
-@_filter_window.register_fake
-def _(p: Tensor, *others: Any) -> Tensor:
-    return p.new_empty(p.shape)
+    return p.new_empty(p.shape[0], p.shape[1] + normalize, *p.shape[2:])
 
 
 @_weight_gradients.register_fake
@@ -135,19 +171,28 @@ def _(p: Tensor, g: Tensor, image: Tensor, w: Tensor, *others: Any) -> Tensor:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     p, image, w, *ctx.options = inputs
-    ctx.save_for_backward(p, image, w)
+    ctx.save_for_backward(p, image, w, output)
 
 
 def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    """o = K p, so dp = K' g: the same filter with the window mirrored; the weights' gradient is the backend's."""
-    p, image, w = ctx.saved_tensors
-    kernel, before, after, include_center, backend = ctx.options
+    """o = K p, so dp = K' g: the same filter with the window mirrored; the weights' gradient is the backend's.
+
+    Normalised, o = n / s: the gradient to n is g / s and that to s is -sum_v g o / s, 0 where s is held at its least.
+    """
+    p, image, w, o = ctx.saved_tensors
+    kernel, before, after, stride, include_center, normalize, _, backend = ctx.options
     grad_p = grad_w = None
+    if normalize:
+        s, o = o[:, :1], o[:, 1:]
+        g = g[:, 1:] / s
     if ctx.needs_input_grad[0]:
-        grad_p = _filter_window(g, image, w, kernel, after, before, include_center, backend)
+        grad_p = _filter(g, image, w, kernel, after, before, stride, include_center, False, 0.0, backend)
     if ctx.needs_input_grad[2]:
-        grad_w = _weight_gradients(p, g, image, w, kernel, before, after, include_center, backend)
-    return grad_p, None, grad_w, None, None, None, None, None
+        if normalize:
+            of_sums = -(g * o).sum(1, keepdim=True).masked_fill(s <= SMALLEST_SUM, 0)
+            p, g = _after_ones(p), torch.cat([of_sums, g], dim=1)
+        grad_w = _weight_gradients(p, g, image, w, kernel, before, after, stride, include_center, backend)
+    return grad_p, None, grad_w, *[None] * 8
 
 
-_filter_window.register_autograd(_backward, setup_context=_keep)
+_filter.register_autograd(_backward, setup_context=_keep)
