@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from dpn.bench.measure import Part
 from dpn.data import to_tensor
 from dpn.errors import InputError
+from dpn.functional import backends
 from dpn.inference.segmentation import segment
 from dpn.model import DPN
 from dpn.mrf import MRF
-from dpn.mrf.mean_field import normalized
 
 PHOTOGRAPHS = ("astronaut", "cat", "motorcycle")
 ABSENT = 1e-6
@@ -300,9 +300,9 @@ def _layer_parts(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[tuple[str, str]
         layer = changed(mrf, kernel=kernel).triple_penalty
         parts[f"b12 {kernel}", INFERENCE] = inferred(layer, *given["b12"])
         parts[f"b12 {kernel}", TRAINING] = trained(layer, p, image)
-    parts["b13 + b14", INFERENCE] = inferred(mrf.label_contexts, *given["b13"])
+    parts["b13 + b14", INFERENCE] = inferred(mrf.label_contexts.deviating, *given["b13"])
     parts["b13 + b14", TRAINING] = trained(mrf.label_contexts, p)
-    parts["b15", INFERENCE] = inferred(normalized, *given["b15"])
+    parts["b15", INFERENCE] = inferred(partial(backends.module("mean_field", "halide").update, **given["potts"]), *given["b15"])
     parts["b15", TRAINING] = trained(_Normalize(), p, log_p)
     return parts
 
@@ -330,22 +330,18 @@ def log_probabilities(model: DPN, image: Tensor) -> Tensor:
 
 
 def _inputs(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[str, Any]:
-    """What the MRF gives its layers in inference: the arguments of b12, of b13 and of b15."""
-    given: dict[str, Any] = {}
-    hooks = [
-        mrf.triple_penalty.register_forward_pre_hook(lambda _, inputs: given.update(b12=inputs)),
-        mrf.label_contexts.register_forward_pre_hook(lambda _, inputs: given.update(b13=inputs)),
-        mrf.label_contexts.register_forward_hook(lambda _, inputs, o14: given.update(b15=(log_p, o14, inputs[1]))),
-    ]
+    """What the MRF gives its layers in inference: the arguments of b12, of b13 and b14, and of b15."""
+    contexts, present = mrf.label_contexts, mrf.present(log_p)
     with torch.no_grad():
-        mrf.eval()(log_p, image)
-    for hook in hooks:
-        hook.remove()
-    return given
+        b12 = log_p[:, present].exp(), image, mrf.absent_below
+        s = mrf.triple_penalty(*b12)
+        b15 = log_p, s, contexts.deviating(s, present), present
+        potts = {"penalty": contexts.penalty.item(), "cell": contexts.stride}
+    return {"b12": b12, "b13": (s, present), "b15": b15, "potts": potts}
 
 
 class _Normalize(nn.Module):
     """b15 as a layer: o14 and log p -> log q."""
 
     def forward(self, o14: Tensor, log_p: Tensor) -> Tensor:
-        return normalized(log_p, o14)
+        return torch.log_softmax(log_p - o14, dim=1)

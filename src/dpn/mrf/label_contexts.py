@@ -80,16 +80,25 @@ class LabelContexts(nn.Module):
         """What stage 3 learns."""
         return [self.deviation]
 
-    def forward(self, s: Tensor, present: Tensor | None = None) -> Tensor:
-        """s (N,L,H,W) -> o14 (N,L,H,W); with `potts_only` the deviations take no part.
+    def forward(self, s: Tensor) -> Tensor:
+        """s (N,L,H,W) -> o14 (N,L,H,W); with `potts_only` the deviations take no part."""
+        o14 = self.penalty * (s.sum(dim=1, keepdim=True) - s)
+        if self.potts_only:
+            return o14
+        deviating = self.deviating(s)
+        if self.stride > 1:
+            deviating = F.interpolate(deviating, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
+        return o14 + deviating
 
-        With `present` (M,), s is (N,M,H,W), of those labels, and so is the result: what they are penalised more, or less, than
-        a label that stands nowhere and has no contexts. b15 sees no difference: it cancels what all labels have in common.
+    def deviating(self, s: Tensor, present: Tensor | None = None) -> Tensor:
+        """What the contexts charge beyond Potts, a value a cell: s (N,L,H,W) -> (N,L,h,w), h = ceil(H / context_stride).
+
+        With `present` (M,) int64, s is that of these labels alone, (N,M,H,W), and so is the result. 0 with `potts_only`.
         """
-        o14 = -self.penalty * s
-        if not self.potts_only:
-            o14 += self._smoothly_deviating(s, present)
-        return o14 + self.penalty * s.sum(dim=1, keepdim=True) if present is None else o14
+        cells = self._cells(s)
+        if self.potts_only:
+            return torch.zeros_like(cells)
+        return self._deviating(cells, self.dilation // self.stride, present)
 
     def chosen(self, s: Tensor) -> Tensor:
         """s (N,L,H,W) -> the component that is active for each label, lambda_k of Eqn. 7: (N,L,h,w) uint8, a value a cell."""
@@ -98,12 +107,6 @@ class LabelContexts(nn.Module):
 
     def _cells(self, s: Tensor) -> Tensor:
         return s if self.stride == 1 else F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
-
-    def _smoothly_deviating(self, s: Tensor, present: Tensor | None) -> Tensor:
-        o = self._deviating(self._cells(s), self.dilation // self.stride, present)
-        if self.stride == 1:
-            return o
-        return F.interpolate(o, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
 
     def _begin(self, labels: int, components: int, context: int, noise: float) -> None:
         self.deviation = nn.Parameter(torch.zeros(labels, components, labels, context, context))

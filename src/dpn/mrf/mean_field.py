@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from dpn.errors import InputError
+from dpn.functional import backends
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.label_contexts import LabelContexts
 from dpn.mrf.low_rank import LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
-
-LEAST = -60.0  # below it, absent labels that underflow outside the logarithm could matter; only log-sigmoids reach it
 
 
 class MRF(nn.Module):
@@ -42,9 +41,10 @@ class MRF(nn.Module):
         aligned: (H,W) of images that lie alike: b12 is then AlignedPenalty, which learns a filter for each position and takes
             none of TriplePenalty's arguments but the window.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
-        absent_below: in evaluation mode, labels whose probability is nowhere in the batch above this take no part in b12
-            to b14, nor in b12 far from where they are, so that cost follows the labels present; 0 keeps all, as training
-            does. Other devices than the CPU and compiled networks keep all, since they would have to wait for the answer.
+        absent_below: in evaluation mode, where no gradient is asked for (`torch.inference_mode`), labels whose probability is
+            nowhere in the batch above this take no part in b12 to b14, nor in b12 far from where they are, so that cost
+            follows the labels present; 0 keeps all, as training does. Other devices than the CPU and compiled networks keep
+            all, since they would have to wait for the answer.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -78,7 +78,7 @@ class MRF(nn.Module):
         sigma_smooth: float = 3.0,
         aligned: tuple[int, int] | None = None,
         penalty: float = 4.0,
-        absent_below: float = 1e-3,
+        absent_below: float = 5e-4,
     ) -> None:
         self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
@@ -128,35 +128,17 @@ class MRF(nn.Module):
         return (largest >= largest.max().clamp(max=self.absent_below)).nonzero().flatten()
 
     def _update(self, unary: Tensor, log_q: Tensor, image: Tensor) -> Tensor:
-        every = self.training or self.absent_below <= 0 or unary.device.type != "cpu" or torch.compiler.is_compiling()
-        present = None if every else self.present(log_q)
-        q = (log_q if present is None else log_q[:, present]).exp()
-        s = self.triple_penalty(q, image, 0.0 if every else self.absent_below)
-        return normalized(unary, self.label_contexts(s, present), present)
+        if not self._infers(unary):
+            o14 = self.label_contexts(self.triple_penalty(log_q.exp(), image))
+            return torch.log_softmax(unary - o14, dim=1)
+        present = self.present(log_q)
+        s = self.triple_penalty(log_q[:, present].exp(), image, self.absent_below)
+        contexts, update = self.label_contexts, backends.module("mean_field", "halide").update
+        penalty = contexts.penalty.detach().item()
+        return update(unary, s, contexts.deviating(s, present), present, penalty=penalty, cell=contexts.stride)
 
-
-def normalized(unary: Tensor, o14: Tensor, present: Tensor | None = None) -> Tensor:
-    """b15: log q (N,L,H,W) from log p (N,L,H,W) and the penalties.
-
-    Args:
-        unary: log p.
-        o14: (N,L,H,W), of all labels; or (N,M,H,W), of those present, the others being penalised by 0.
-        present: (M,) int64, which labels they are.
-
-    Example:
-        >>> log_p, o14 = torch.rand(1, 4, 2, 3).log_softmax(1), torch.tensor([1.0, 0.0, 2.0, 0.0]).view(1, 4, 1, 1)
-        >>> some = normalized(log_p, o14[:, [0, 2]].expand(1, 2, 2, 3), torch.tensor([0, 2]))
-        >>> torch.allclose(some, normalized(log_p, o14))
-        True
-    """
-    if present is None:
-        return torch.log_softmax(unary - o14, dim=1)
-    kept = unary[:, present] - o14
-    kept_z = kept.logsumexp(dim=1, keepdim=True)
-    if kept_z.amin() < LEAST:
-        return torch.log_softmax(unary.index_copy(1, present, kept), dim=1)
-    absent = torch.zeros_like(unary[:, :1])
-    for u in set(range(unary.shape[1])).difference(present.tolist()):
-        absent += unary[:, u : u + 1].exp()  # one by one, so that no sum over many labels is held in memory
-    log_z = torch.logaddexp(kept_z, absent.clamp_min(torch.finfo(absent.dtype).tiny).log())
-    return (unary - log_z).index_copy_(1, present, kept - log_z)
+    def _infers(self, unary: Tensor) -> bool:
+        """Whether labels may be left out: in evaluation mode on the CPU, where no gradient is asked for."""
+        learns = torch.is_grad_enabled() and (unary.requires_grad or any(p.requires_grad for p in self.parameters()))
+        on_cpu = unary.device.type == "cpu" and unary.dtype == torch.float32
+        return on_cpu and not (self.training or learns or torch.compiler.is_compiling())

@@ -1,0 +1,114 @@
+"""b15 on the CPU, by Halide, where some labels take no part: for every pixel i and label u
+
+    log q_i^u = log p_i^u - o_i^u - log sum_w exp{ log p_i^w - o_i^w },
+    o_i^u = -penalty s_i^u + deviating_i^u  if u takes part, 0 if not.
+
+s is at every pixel, the deviations from Potts at the centres of cells, between which they are interpolated bilinearly. What
+Potts charges every label, penalty sum_v s_i^v, cancels. Two rows at a time are seen label by label, so that every map is read
+in long runs, and nothing of a map's size is held in between.
+"""
+
+import functools
+import threading
+from typing import Any
+
+import halide as hl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpn.functional.halide_tiled_filter import BITS_OF_E, exp2
+from dpn.functional.memory import empty
+
+ROWS = 2
+
+_compiling = threading.Lock()
+_target = hl.get_host_target()
+_lanes = _target.natural_vector_size(hl.Float(32))
+x, y, u, m, yo, yi, xo, xi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi", "xo", "xi"))
+
+
+def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
+    """The new log q.
+
+    Args:
+        log_p: (N,L,H,W) float32 on the CPU.
+        s: (N,M,H,W) float32, b12's output for the labels that take part.
+        deviating: (N,M,h,w) float32, b13's and b14's for them, less the Potts part; h = ceil(H / cell), w likewise.
+        present: (M,) int64, which labels these are; no label twice.
+        penalty: strength of the Potts model.
+        cell: side of a cell in pixels.
+
+    Returns:
+        (N,L,H,W) float32, contiguous.
+
+    Example:
+        >>> log_p, s = torch.zeros(1, 3, 1, 1), torch.tensor([0.5, 1.0]).view(1, 2, 1, 1)
+        >>> log_q = update(log_p, s, torch.zeros(1, 2, 1, 1), torch.tensor([0, 2]), penalty=2.0, cell=1)
+        >>> torch.allclose(log_q.flatten(), torch.tensor([1.0, 0.0, 2.0]).log_softmax(0))
+        True
+    """
+    labels, width = log_p.shape[1], log_p.shape[3]
+    if width < _lanes:
+        log_p, s = (F.pad(each, (0, _lanes - width)) for each in (log_p, s))
+    place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
+    place[present] = torch.arange(len(present), dtype=torch.int32)
+    log_q = empty(log_p.shape)
+    with _compiling:
+        pipeline = _update()
+    for i in range(len(log_p)):
+        maps = (log_p[i], s[i], deviating[i], place)
+        pipeline(*(hl.Buffer(each.detach().contiguous().numpy()) for each in maps), penalty, cell, hl.Buffer(log_q[i].numpy()))
+    return log_q[..., :width].contiguous()
+
+
+@functools.cache
+def _update() -> Any:
+    log_p, s, deviating = (hl.ImageParam(hl.Float(32), 3, name) for name in ("log_p", "s", "deviating"))
+    place, penalty, cell = (
+        hl.ImageParam(hl.Int(32), 1, "place"),
+        hl.Param(hl.Float(32), "penalty"),
+        hl.Param(hl.Int(32), "cell"),
+    )
+
+    def between(at: Any, cells: Any) -> tuple[Any, Any, Any]:
+        """The cells before and after a pixel, and how far it lies from the first to the second."""
+        place = hl.max((hl.cast(hl.Float(32), at) + hl.f32(0.5)) / hl.cast(hl.Float(32), cell) - hl.f32(0.5), hl.f32(0))
+        first = hl.clamp(hl.cast(hl.Int(32), place), 0, cells - 1)
+        return first, hl.min(first + 1, cells - 1), place - hl.cast(hl.Float(32), first)
+
+    down, columns = hl.Func("down"), hl.Func("columns")
+    above, below, part = between(y, deviating.height())
+    at = hl.clamp(x, 0, deviating.width() - 1)  # whole vectors may begin before 0
+    down[x, y, m] = deviating[at, above, m] + part * (deviating[at, below, m] - deviating[at, above, m])
+    columns[x] = between(x, deviating.width())
+    aside = columns[x][2]
+    left, right = (hl.unsafe_promise_clamped(columns[x][i], 0, deviating.width() - 1) for i in (0, 1))
+    smooth = down[left, y, m] + aside * (down[right, y, m] - down[left, y, m])
+
+    charge, minus_o, largest, total, log_total, out = (
+        hl.Func(n) for n in ("charge", "minus_o", "largest", "total", "log_total", "out")
+    )
+    charge[x, y, m] = penalty * s[x, y, m] - smooth
+    among = hl.unsafe_promise_clamped(hl.max(place[u], 0), 0, s.channels() - 1)
+    minus_o[x, y, u] = hl.select(place[u] >= 0, charge[x, y, among], hl.f32(0))
+    kept = hl.strict_float(log_p[x, y, u] + minus_o[x, y, u])  # rounded alike wherever it stands
+    w = hl.RDom([(0, log_p.channels())])
+    kept_w = hl.strict_float(log_p[x, y, w.x] + minus_o[x, y, w.x])
+    largest[x, y] = hl.f32(-3e38)
+    largest[x, y] = hl.max(largest[x, y], kept_w)
+    total[x, y] = hl.f32(0)
+    total[x, y] += exp2((kept_w - largest[x, y]) * hl.f32(BITS_OF_E))
+    log_total[x, y] = hl.log(total[x, y])
+    out[x, y, u] = hl.strict_float(hl.strict_float(kept - largest[x, y]) - log_total[x, y])
+
+    inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate  # of rows of any width
+    out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, _lanes, inwards).parallel(yo)
+    columns.compute_root()
+    down.compute_at(out, yo).vectorize(x, _lanes)
+    charge.compute_at(out, yo).reorder(x, y, m).vectorize(x, _lanes, inwards)
+    for each in (largest, total, log_total):
+        each.compute_at(out, yo).vectorize(x, _lanes, inwards)
+    for each in (largest, total):
+        each.update().reorder(x, y, w.x).vectorize(x, _lanes, predicate)
+    return out.compile_to_callable([log_p, s, deviating, place, penalty, cell], _target)

@@ -1,0 +1,53 @@
+"""b15 in one pass: the same as plain torch's, for any size and any unary."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpn.functional.halide_mean_field import update
+from dpn.functional.memory import LARGE, empty
+
+
+def plainly(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, penalty: float, cell: int) -> Tensor:
+    """In float64, with torch's own interpolation."""
+    log_p, s, deviating = log_p.double(), s.double(), deviating.double()
+    if cell > 1:
+        deviating = F.interpolate(deviating, scale_factor=cell, mode="bilinear")
+    return log_p.index_add(1, present, penalty * s - deviating[..., : s.shape[2], : s.shape[3]]).log_softmax(1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 15), (7, 16), (33, 50), (64, 129)])
+@pytest.mark.parametrize(("labels", "taking_part"), [(1, 1), (5, 2), (21, 21), (150, 4)])
+@pytest.mark.parametrize("cell", [1, 2, 8])
+def test_it_equals_the_softmax_of_what_each_label_is_charged(size, labels, taking_part, cell):
+    height, width = size
+    log_p = torch.randn(2, labels, *size).mul(4).log_softmax(1)
+    present = torch.randperm(labels)[:taking_part]
+    s = torch.rand(2, taking_part, *size)
+    deviating = torch.randn(2, taking_part, -(-height // cell), -(-width // cell))
+    found = update(log_p, s, deviating, present, penalty=3.5, cell=cell)
+    assert found.is_contiguous()
+    torch.testing.assert_close(found.double(), plainly(log_p, s, deviating, present, 3.5, cell), rtol=1e-5, atol=2e-5)
+
+
+def test_any_layout_in_memory_serves():
+    log_p, s, deviating = torch.randn(1, 4, 9, 20).log_softmax(1), torch.rand(1, 4, 9, 20), torch.randn(1, 4, 9, 20)
+    options = {"present": torch.arange(4), "penalty": 4.0, "cell": 1}
+    plain = update(log_p, s, deviating, **options)
+    turned = [each.transpose(2, 3).contiguous().transpose(2, 3) for each in (log_p, s, deviating)]
+    assert torch.equal(update(*turned, **options), plain)
+
+
+@pytest.mark.parametrize("level", [-1e30, -300.0, 0.0])
+def test_a_unary_that_underflows_is_still_normalised(level):
+    log_p = level + torch.randn(1, 3, 4, 20)
+    found = update(log_p, torch.rand(1, 1, 4, 20), torch.zeros(1, 1, 4, 20), torch.tensor([1]), penalty=4.0, cell=1)
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(1, 4, 20), rtol=1e-5, atol=1e-5)
+
+
+def test_large_memory_is_as_any_other():
+    tensor = empty((LARGE // 4 + 1,))
+    assert tensor.shape == (LARGE // 4 + 1,) and tensor.dtype == torch.float32
+    tensor.fill_(2)
+    assert tensor.double().sum() == 2 * tensor.numel()
