@@ -43,6 +43,7 @@ def main(model: str, data_root: Path | None = None, data: str = "voc", split: st
     shipped = {name: network.mrf.arguments[name] for name in NONE}
     variants = [NONE, *(NONE | {name: value} for name, value in shipped.items()), shipped]
     variants += [shipped | {"window_stride": 3}, shipped | {"window_stride": 4}, shipped | {"absent_below": 0.01}]
+    variants = [dict(each) for each in dict.fromkeys(tuple(each.items()) for each in variants)]
     mrfs = [with_economies(network, **economies) for economies in variants]
     images = open_data(data, root=data_root, split=split)
     metrics = [(MeanIoU(network.mrf.labels), BoundaryBand()) for _ in variants]

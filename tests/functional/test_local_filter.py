@@ -89,18 +89,26 @@ def test_gradients_to_p_and_weights(kernel, stride, window, normalize, include_c
     assert torch.autograd.gradcheck(operator, (p.requires_grad_(), weights.requires_grad_()))
 
 
-@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [("gaussian", 1), ("gaussian", 2), ("gaussian", 9), ("euclidean", 1), ("euclidean", 2)]
+)
 @pytest.mark.parametrize("window", [6, 7])
 @pytest.mark.parametrize("normalize", [False, True])
-def test_halide_gradients_equal_the_reference(kernel, window, normalize):
+def test_halide_gradients_equal_the_reference(kernel, window, normalize, stride):
     image, g = torch.rand(2, 3, 19, 23), torch.randn(2, 5, 19, 23)
     gradients = []
     for backend, dtype in (("reference", torch.float64), ("halide", torch.float32)):
         torch.manual_seed(1)
         p = torch.rand(2, 5, 19, 23).to(dtype).requires_grad_()
         w = torch.tensor([5.0, 0.03], dtype=dtype, requires_grad=True)
-        o = local_filter(p, image.to(dtype), window=window, weights=w, kernel=kernel, normalize=normalize, backend=backend)
-        gradients.append([x.double() for x in torch.autograd.grad(o, (p, w), g.to(dtype))])
+        options = {"window": window, "kernel": kernel, "normalize": normalize, "stride": stride, "backend": backend}
+        o = local_filter(p, image.to(dtype), weights=w, **options)
+        both = torch.autograd.grad(o, (p, w), g.to(dtype))
+        gradients.append([x.double() for x in both])
+        for inputs, gradient in zip(((p, w.detach()), (p.detach(), w)), both, strict=True):
+            o = local_filter(inputs[0], image.to(dtype), weights=inputs[1], **options)
+            (alone,) = torch.autograd.grad(o, [x for x in inputs if x.requires_grad], g.to(dtype))
+            assert torch.equal(alone, gradient)
     for truth, single in zip(*gradients, strict=True):
         torch.testing.assert_close(single, truth, rtol=2e-4, atol=2e-4 * truth.abs().max().item())
 
@@ -143,6 +151,8 @@ def test_half_precision_is_summed_in_float32():
     [
         ({"window": 0}, "window must be at least 1"),
         ({"stride": 0}, "stride must be at least 1"),
+        ({"weights": (-1.0, 1.0)}, "weights must not be negative"),
+        ({"weights": (torch.tensor(-1.0), 1.0)}, "w1 must not be negative"),
         ({"kernel": "laplacian"}, "kernel must be one of gaussian, euclidean, euclidean_table"),
         ({"backend": "cuda"}, "backend must be one of"),
         ({"image": torch.rand(1, 3, 8, 9)}, "image must be"),

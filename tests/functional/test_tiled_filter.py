@@ -43,12 +43,21 @@ def test_with_a_threshold_it_falls_short_by_no_more_than_that(threshold, stride)
     assert threshold < 1e-3 or lost.max() > threshold / 10  # it does leave something out
 
 
-def test_gradients_and_compilers_see_every_label():
+def test_gradients_see_every_label():
     p, image = islands(5, 40, 50).requires_grad_(), torch.rand(1, 3, 40, 50)
     options = {"window": 7, "weights": WEIGHTS, "kernel": "gaussian", "normalize": True}
     o = local_filter(p, image, absent_below=0.5, **options)
     torch.testing.assert_close(o, local_filter(p, image, backend="reference", **options), rtol=1e-5, atol=1e-6)
     assert o.requires_grad
+
+
+@pytest.mark.parametrize("absent_below", [0.0, 0.5])
+def test_what_is_not_a_number_stays_so(absent_below):
+    p = islands(3, 20, 40)
+    p[0, 1, 10, 20] = torch.nan
+    options = {"window": 5, "weights": WEIGHTS, "kernel": "gaussian"}
+    found = local_filter(p, torch.rand(1, 3, 20, 40), absent_below=absent_below, **options)
+    assert found[0, 1].isnan().sum() == 25 and not found[0, [0, 2]].isnan().any()
 
 
 def test_extreme_images_and_weights_stay_finite():

@@ -64,5 +64,8 @@ def test_torch_finds_nothing_wrong_with_the_operators():
     weights = torch.tensor([3.0, 0.1], requires_grad=True)
     for kernel in ("gaussian", "euclidean"):
         for normalize in (False, True):
+            for backend in ("halide", "reference"):
+                last = p.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+                torch.library.opcheck(_filter, (last, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, backend))
             torch.library.opcheck(_filter, (p, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, "halide"))
     torch.library.opcheck(_contexts, (p, torch.rand(2, 3, 2, 3, 3, requires_grad=True), 1, "halide"))

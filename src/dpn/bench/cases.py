@@ -235,7 +235,8 @@ def trained(layer: nn.Module, *inputs: Any) -> Part:
 def case(model: DPN, setting: Setting, names: Iterable[str] = PHOTOGRAPHS) -> Case:
     """The layers and the whole, each in both directions.
 
-    In inference the layers get what `dpn.MRF` gives them: the labels present. In training all labels take part. "b12-b15" has
+    In inference the layers get what `dpn.MRF` gives them: the labels present; Potts and the interpolation of what b13 gives for
+    its cells are then part of b15, in training of b13. In training all labels take part. "b12-b15" has
     the model's strides, "b12-b15, strides 1" is there where these are not 1 already. The unary network and `dpn.segment` are
     there for as many labels as the model has; `dpn.segment` for one photograph.
 

@@ -44,5 +44,5 @@ def pick(backend: str | None, device: torch.device, dtype: torch.dtype) -> str:
 
 
 def module(operator: str, backend: str) -> ModuleType:
-    """The module that implements an operator ("local_filter", "label_contexts"); imported when first asked for."""
+    """The module of a backend for an operator ("local_filter", "label_contexts", ...); imported when first asked for."""
     return import_module(f"dpn.functional.{backend}_{operator}")

@@ -28,10 +28,9 @@ import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide_tiled_filter import BITS_OF_E, exp2, filter_tiles
+from dpn.functional.halide_tiled_filter import BITS_OF_E, FAR, exp2
 
 MOST_CHANNELS = 22  # 21 labels and the sum of the weights
-FAR = 200.0  # exp(-FAR) is 0 in float32
 
 _compiling = threading.Lock()
 _target = hl.get_host_target()
@@ -51,7 +50,7 @@ def filter_window(
         p: (N,C,H,W) float32 on the CPU, any number of channels.
         image: (N,3,H,W) float32.
         weights: (2,), w1 of the squared colour difference and w2 of the squared distance in pixels.
-        kernel: "gaussian", "euclidean" or "euclidean_table".
+        kernel: "euclidean" or "euclidean_table".
         before: How many pixels the window reaches to the left and up.
         after: How many pixels it reaches to the right and down.
         include_center: Whether z = j takes part (in the euclidean kernel d(j,j) = 0, so that it makes no difference).
@@ -60,14 +59,11 @@ def filter_window(
         (N,C,H,W) float32, contiguous.
 
     Example:
-        >>> p, image = torch.ones(1, 1, 4, 5), torch.zeros(1, 3, 4, 5)
-        >>> o = filter_window(p, image, torch.zeros(2), kernel="gaussian", before=1, after=1, include_center=True)
-        >>> o[0, 0].int().tolist()  # the pixels in each window
-        [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
+        >>> p, image = torch.ones(1, 1, 1, 4), torch.zeros(1, 3, 1, 4)
+        >>> window = {"before": 1, "after": 1, "include_center": True}
+        >>> filter_window(p, image, torch.tensor([0.0, 1.0]), kernel="euclidean", **window).flatten().int().tolist()
+        [1, 2, 2, 1]
     """
-    if kernel == "gaussian":
-        window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
-        return filter_tiles(p, image, weights, **window, stride=1, normalize=False, absent_below=0.0)
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     before, after = _clip(p, before, after)
@@ -165,7 +161,7 @@ def _gaussian_kernel(a: SimpleNamespace) -> tuple[Any, Any, tuple[Any, Any]]:
     differences = [a.I[x, y, i] - a.I[x + dx, y + dy, i] for i in range(3)]
     d1, d2 = _sum(i * i for i in differences), _real(dx * dx + dy * dy)
     left_out = (dx == 0) & (dy == 0) & ~a.include_center
-    d = a.w1 * d1 + hl.select(left_out, hl.f32(FAR), a.w2 * d2)
+    d = a.w1 * d1 + hl.select(left_out, hl.f32(-FAR), a.w2 * d2)
     k = hl.Func("k")
     k[x, y, dx, dy] = exp2(hl.f32(-BITS_OF_E) * d)
     return k, hl.RDom([(-a.before, a.width), (-a.before, a.width)]), (d1, d2)

@@ -95,7 +95,7 @@ def _update() -> Any:
     kept = hl.strict_float(log_p[x, y, u] + minus_o[x, y, u])  # rounded alike wherever it stands
     w = hl.RDom([(0, log_p.channels())])
     kept_w = hl.strict_float(log_p[x, y, w.x] + minus_o[x, y, w.x])
-    largest[x, y] = hl.f32(-3e38)
+    largest[x, y] = hl.Float(32).min()
     largest[x, y] = hl.max(largest[x, y], kept_w)
     total[x, y] = hl.f32(0)
     total[x, y] += exp2((kept_w - largest[x, y]) * hl.f32(BITS_OF_E))

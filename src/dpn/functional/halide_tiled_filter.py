@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpn.errors import InputError
 from dpn.functional.local_filter import SMALLEST_SUM
 
 SIZES = (4, 8, 12, 16, 21)
@@ -28,7 +29,7 @@ SIZES = (4, 8, 12, 16, 21)
 ROWS = 8  # of a tile
 EXP2 = (1.0, 0.69312411, 0.24024104, 0.055906877, 0.0095827006)  # of t^0 .. t^4: 2^t for |t| <= 1/2, to 3e-6 of it
 BITS_OF_E = 1 / math.log(2)  # log2 e
-LARGEST = 3e38  # of what float32 holds, about
+LARGEST = 3e38  # that float32 holds, about
 FAR = -200.0  # 2^FAR is 0 in float32
 
 _compiling = threading.Lock()
@@ -76,14 +77,16 @@ def filter_tiles(
     reach = math.ceil(max(height, width) / stride) - 1
     before, after = min(before, reach), min(after, reach)
     w1, w2 = weights.tolist()
+    if w1 < 0:
+        raise InputError(f"w1 must not be negative, got {w1:g}")
     for i in range(len(p)):
-        planes, colours = _lattices(p[i], image[i], (w1 * BITS_OF_E) ** 0.5, before, after, stride)
+        planes, colours = _lattices(p[i], image[i], math.sqrt(w1 * BITS_OF_E), before, after, stride)
         lists = _lists(p[i], max(before, after), stride, absent_below)
         for size, tasks in _tasks(*lists, stride):
             with _compiling:
                 pipeline = _pipeline(size)
-            bits = min(w2 * BITS_OF_E * stride**2, LARGEST)
-            arguments = bits, before, after, include_center, normalize, width, height, stride
+            bits_by_distance = min(w2 * BITS_OF_E * stride**2, LARGEST)
+            arguments = bits_by_distance, before, after, include_center, normalize, width, height, stride
             pipeline(*(hl.Buffer(each.numpy()) for each in (planes, colours, tasks)), *arguments, hl.Buffer(o[i].numpy()))
     return o
 
@@ -119,7 +122,7 @@ def _lists(p: Tensor, reach: int, stride: int, absent_below: float) -> tuple[Ten
     largest = padded.unflatten(2, (-1, cell[1])).amax(3).unflatten(1, (-1, cell[0])).amax(2)
     around = [math.ceil(reach / side) for side in (ROWS, _lanes)]
     seen = F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around) if p.shape[0] else largest
-    seen = seen > absent_below
+    seen = ~(seen <= absent_below)  # NaN is seen
     return torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0).clamp_min(1)
 
 
@@ -153,7 +156,7 @@ def exp2(bits: Any) -> Any:
 @functools.cache
 def _pipeline(size: int) -> Any:
     P, I = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Float(32), 4, "I")  # (x, c, y, lattice)  # noqa: E741
-    tasks, w2 = hl.ImageParam(hl.Int(32), 2, "tasks"), hl.Param(hl.Float(32), "w2")
+    tasks, bits_by_distance = hl.ImageParam(hl.Int(32), 2, "tasks"), hl.Param(hl.Float(32), "bits_by_distance")
     before, after, width, height, stride = (hl.Param(hl.Int(32), i) for i in ("before", "after", "width", "height", "stride"))
     include_center, normalize = hl.Param(hl.Bool(), "include_center"), hl.Param(hl.Bool(), "normalize")
 
@@ -167,7 +170,7 @@ def _pipeline(size: int) -> Any:
     I_j = [I[left + before + x, i, top + before + y, lattice] for i in range(3)]
     I_z = [I[left + x + dx, i, top + y + dy, lattice] for i in range(3)]
     across, down = dx - before, dy - before
-    space = -w2 * hl.cast(hl.Float(32), across * across + down * down)
+    space = -bits_by_distance * hl.cast(hl.Float(32), across * across + down * down)
     minus_d = hl.select((across == 0) & (down == 0) & ~include_center, hl.f32(FAR), space)
     for i in range(3):
         minus_d -= (I_j[i] - I_z[i]) * (I_j[i] - I_z[i])
@@ -194,5 +197,5 @@ def _pipeline(size: int) -> Any:
     o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, _lanes).unroll(slot)
     o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, _lanes).unroll(slot)
     k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
-    arguments = [P, I, tasks, w2, before, after, include_center, normalize, width, height, stride]
+    arguments = [P, I, tasks, bits_by_distance, before, after, include_center, normalize, width, height, stride]
     return out.compile_to_callable(arguments, _target)

@@ -50,10 +50,11 @@ def local_filter(
         backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves p's device and dtype.
 
     Returns:
-        (N,L,H,W) of p's dtype. float16 and bfloat16 are summed in float32. Differentiable once, to p and to the weights.
+        (N,L,H,W) of p's dtype, not to be changed in place before a backward pass. float16 and bfloat16 are summed in float32.
+        Differentiable once, to p and to the weights.
 
     Raises:
-        InputError: if shapes, window, kernel or backend do not fit.
+        InputError: if shapes, window, kernel or backend do not fit, or a weight is negative.
 
     Example:
         >>> p, image = torch.rand(1, 21, 32, 48), torch.rand(1, 3, 32, 48)
@@ -66,6 +67,8 @@ def local_filter(
         raise InputError(f"image must be {(p.shape[0], 3, *p.shape[2:])} to fit p, got {tuple(image.shape)}")
     if window < 1:
         raise InputError(f"window must be at least 1 pixel, got {window}")
+    if any(isinstance(weight, float | int) and weight < 0 for weight in weights):
+        raise InputError(f"weights must not be negative, got {weights}")
     if stride < 1:
         raise InputError(f"stride must be at least 1 pixel, got {stride}")
     if kernel not in KERNELS:
@@ -75,7 +78,7 @@ def local_filter(
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
     q, image = p.to(wide), image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
-    if torch.is_grad_enabled() and (q.requires_grad or w.requires_grad):
+    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)):
         absent_below = 0.0
     o = _filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
     return (o[:, 1:] if normalize else o).to(p.dtype)
@@ -103,8 +106,7 @@ def _filter(
     if backend == "halide" and kernel == "gaussian":
         options: dict[str, Any] = {"stride": stride, "normalize": normalize, "absent_below": absent_below}
         return backends.module("tiled_filter", backend).filter_tiles(p, image, w, **window, **options)
-    if normalize:
-        p = _after_ones(p)
+    p = _after_ones(p) if normalize else p.contiguous()
     lattices = _apart(p, stride), _apart(image, stride), _of_lattices(w, stride)
     o = _together(backends.module("local_filter", backend).filter_window(*lattices, kernel=kernel, **window), stride, p.shape)
     if normalize:
@@ -171,7 +173,7 @@ def _(p: Tensor, g: Tensor, image: Tensor, w: Tensor, *others: Any) -> Tensor:
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     p, image, w, *ctx.options = inputs
-    ctx.save_for_backward(p, image, w, output)
+    ctx.save_for_backward(p, image, w, output if inputs[8] else None)
 
 
 def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:

@@ -95,10 +95,9 @@ class LabelContexts(nn.Module):
 
         With `present` (M,) int64, s is that of these labels alone, (N,M,H,W), and so is the result. 0 with `potts_only`.
         """
-        cells = self._cells(s)
         if self.potts_only:
-            return torch.zeros_like(cells)
-        return self._deviating(cells, self.dilation // self.stride, present)
+            return s.new_zeros(*s.shape[:2], *(-(-side // self.stride) for side in s.shape[2:]))
+        return self._deviating(self._cells(s), self.dilation // self.stride, present)
 
     def chosen(self, s: Tensor) -> Tensor:
         """s (N,L,H,W) -> the component that is active for each label, lambda_k of Eqn. 7: (N,L,h,w) uint8, a value a cell."""

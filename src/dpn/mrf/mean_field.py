@@ -44,7 +44,7 @@ class MRF(nn.Module):
         absent_below: in evaluation mode, where no gradient is asked for (`torch.inference_mode`), labels whose probability is
             nowhere in the batch above this take no part in b12 to b14, nor in b12 far from where they are, so that cost
             follows the labels present; 0 keeps all, as training does. Other devices than the CPU and compiled networks keep
-            all, since they would have to wait for the answer.
+            all, since they would have to wait for the answer, and so does float64.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -125,7 +125,8 @@ class MRF(nn.Module):
     def present(self, log_q: Tensor) -> Tensor:
         """The labels, (M,) int64, that take part for log q (N,L,H,W): those above the threshold somewhere, or the likeliest."""
         largest = log_q.amax(dim=(0, 2, 3)).exp()
-        return (largest >= largest.max().clamp(max=self.absent_below)).nonzero().flatten()
+        bound = largest.max().clamp(max=self.absent_below)
+        return (~(largest < bound)).nonzero().flatten()  # NaN takes part
 
     def _update(self, unary: Tensor, log_q: Tensor, image: Tensor) -> Tensor:
         if not self._infers(unary):
@@ -140,5 +141,5 @@ class MRF(nn.Module):
     def _infers(self, unary: Tensor) -> bool:
         """Whether labels may be left out: in evaluation mode on the CPU, where no gradient is asked for."""
         learns = torch.is_grad_enabled() and (unary.requires_grad or any(p.requires_grad for p in self.parameters()))
-        on_cpu = unary.device.type == "cpu" and unary.dtype == torch.float32
-        return on_cpu and not (self.training or learns or torch.compiler.is_compiling())
+        served = unary.numel() > 0 and backends.serves("halide", unary.device, unary.dtype)
+        return served and not (self.training or learns or torch.compiler.is_compiling())

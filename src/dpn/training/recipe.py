@@ -18,7 +18,7 @@ class UnaryRecipe:
         layout: what the weights are: a classifier trained on ImageNet; (mobilenet_v2) a whole DeepLabv3; or dpn, the run folder
             or file of a network trained here, whose unary is gone on with.
         stride: pixels between the scores, of mobilenet_v2 (8 or 16) and fcn (8, 16 or 32); None is 16 and 8.
-        width: channels of fc6 and fc7, of all but mobilenet_v2; None is as published.
+        width: channels of fc6 and fc7, or of mobilenet_v2_pyramid's ladder; mobilenet_v2 has none; None is as published.
         activation: b11's nonlinearity.
     """
 

@@ -108,7 +108,7 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
                 chosen,
                 seed=recipe.seed,
                 workers=recipe.data.workers,
-                weights=label_weights(_spread(data, COUNTED), len(data.labels), stage_recipe.balance),
+                weights=label_weights(_spread(learned, COUNTED), len(data.labels), stage_recipe.balance),
                 penalty=recipe.mrf.penalty,
                 checkpoint_every=recipe.checkpoint_every,
                 folder=folder,
@@ -141,6 +141,6 @@ def _augmented(data: Subset[Sample], augment: Augment, index: int, seed: int) ->
     return sample.image, sample.labels
 
 
-def _spread(data: SegmentationData, count: int | None) -> Subset[Sample]:
+def _spread(data: SegmentationData | Subset[Sample], count: int | None) -> Subset[Sample]:
     count = min(count or len(data), len(data))
     return Subset(data, [i * len(data) // count for i in range(count)])

@@ -87,6 +87,8 @@ def softmax_loss(log_q: Tensor, labels: Tensor, weights: Tensor | None = None) -
 def label_weights(data: Dataset[Sample], labels: int, balance: float) -> Tensor | None:
     """How much a pixel of each label counts in a loss that is balanced: its frequency to the power -balance, (L,).
 
+    The most frequent label counts 1; one that is not among the images counts 1 too, and none as rarer than 1 in 10,000.
+
     Args:
         data: what frequencies are counted on.
         labels: L.
@@ -103,7 +105,8 @@ def label_weights(data: Dataset[Sample], labels: int, balance: float) -> Tensor 
     for i in range(len(data)):  # type: ignore[arg-type]
         known = data[i].labels
         counts += known[known != VOID].bincount(minlength=labels)
-    return (counts / counts.max()).clamp_min(1e-4) ** -balance
+    rarity = counts.max() / counts.clamp_min(1)
+    return torch.where(counts > 0, rarity.clamp(max=1e4) ** balance, 1.0)
 
 
 def _from(network: nn.Module, part: str | None) -> list[nn.Parameter]:

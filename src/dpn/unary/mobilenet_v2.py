@@ -55,9 +55,9 @@ class MobileNetV2(UnaryNetwork):
         self.freeze_batchnorm = False
         self.normalize = Normalize()
         self.features = features(stride)
-        self.image_pooling = _conv(320, 256, 1, nn.ReLU())
-        self.aspp = _conv(320, 256, 1, nn.ReLU())
-        self.project = _conv(512, 256, 1, nn.ReLU())
+        self.image_pooling = conv(320, 256, 1, nn.ReLU())
+        self.aspp = conv(320, 256, 1, nn.ReLU())
+        self.project = conv(512, 256, 1, nn.ReLU())
         self.score = nn.Conv2d(256, labels, 1)
         initialize(self)
         nn.init.normal_(self.score.weight, std=0.01)
@@ -72,9 +72,7 @@ class MobileNetV2(UnaryNetwork):
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
-        height, width = size
-        filled = [self.stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
-        return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
+        return upsample_from_corners(scores, self.stride, size)
 
     def load_deeplab(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads a whole DeepLabv3 MobileNetV2 (output stride 16, no atrous pyramid) under this network's names.
@@ -124,7 +122,7 @@ def features(stride: int) -> nn.Sequential:
         >>> [features(stride)(torch.rand(1, 3, 65, 33)).shape[2:] for stride in (32, 8)]
         [torch.Size([3, 2]), torch.Size([9, 5])]
     """
-    blocks: list[nn.Module] = [_conv(3, 32, 3, nn.ReLU6(), stride=2)]
+    blocks: list[nn.Module] = [conv(3, 32, 3, nn.ReLU6(), stride=2)]
     inputs, reached, dilation = 32, 2, 1
     for expansion, channels, step in BLOCKS:
         taken = step if reached * step <= stride else 1
@@ -159,8 +157,8 @@ class InvertedResidual(nn.Module):
         hidden = expansion * inputs
         self.adds_input = stride == 1 and inputs == outputs
         self.conv = nn.Sequential(
-            *([_conv(inputs, hidden, 1, nn.ReLU6())] if expansion > 1 else []),
-            _conv(hidden, hidden, 3, nn.ReLU6(), stride=stride, dilation=dilation, groups=hidden),
+            *([conv(inputs, hidden, 1, nn.ReLU6())] if expansion > 1 else []),
+            conv(hidden, hidden, 3, nn.ReLU6(), stride=stride, dilation=dilation, groups=hidden),
             nn.Conv2d(hidden, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -169,9 +167,22 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.adds_input else self.conv(x)
 
 
-def _conv(
+def upsample_from_corners(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Scores (N,L,h,w) of which (i, j) lies on pixel (stride i, stride j) -> scores (N,L,H,W) of `size` (H,W), bilinearly.
+
+    Example:
+        >>> upsample_from_corners(torch.tensor([[[[0.0, 4.0]]]]), 4, (1, 4)).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    height, width = size
+    filled = [stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
+    return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
+
+
+def conv(
     inputs: int, outputs: int, size: int, relu: nn.Module, *, stride: int = 1, dilation: int = 1, groups: int = 1
 ) -> nn.Sequential:
+    """A convolution without bias that keeps the size (but for its stride), BatchNorm, and the nonlinearity."""
     padding = dilation * (size // 2)
     conv = nn.Conv2d(inputs, outputs, size, stride, padding, dilation, groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), relu)

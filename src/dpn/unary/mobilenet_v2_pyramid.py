@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize
-from dpn.unary.mobilenet_v2 import features, load_features
+from dpn.unary.mobilenet_v2 import conv, features, load_features, upsample_from_corners
 
 LEVELS = {3: 24, 6: 32, 13: 96, 17: 320}
 """{block of MobileNetV2: channels of what it gives}, the last ones of strides 4, 8, 16 and 32."""
@@ -17,10 +17,10 @@ class MobileNetV2Pyramid(UnaryNetwork):
 
         x_32 = lateral_32(f_32) + pooled(f_32)        x_s = blend_s(up(x_2s) + lateral_s(f_s)),  s = 16, 8, 4
 
-    2.3 million parameters. Where dilation computes all of the deep layers at a fine resolution, this adds fine but shallow
-    features to coarse but deep ones: scores at stride 4 for less than half the time of scores at stride 8 by dilation. The
-    image is filled up with the mean colour, below and to the right, until its sides are 32 k + 1 pixels, so that the corners
-    of all levels lie on one another.
+    2.1 million parameters. Where dilation computes the deep layers at a fine resolution, this adds fine but shallow features to
+    coarse but deep ones. BatchNorm learns with the rest: give it batches of several images. The image is filled up with the
+    mean colour, below and to the right, until its sides are 32 k + 1 pixels, so that the corners of all levels lie on one
+    another.
 
     Args:
         labels: L.
@@ -40,8 +40,8 @@ class MobileNetV2Pyramid(UnaryNetwork):
         self.normalize = Normalize()
         self.features = features(32)
         self.pooled = nn.Conv2d(LEVELS[17], width, 1)
-        self.laterals = nn.ModuleList(_conv(channels, width, 1) for channels in LEVELS.values())
-        self.blends = nn.ModuleList(_conv(width, width, 3) for _ in range(len(LEVELS) - 1))
+        self.laterals = nn.ModuleList(conv(channels, width, 1, nn.ReLU()) for channels in LEVELS.values())
+        self.blends = nn.ModuleList(conv(width, width, 3, nn.ReLU()) for _ in range(len(LEVELS) - 1))
         self.score = nn.Conv2d(width, labels, 1)
         initialize(self)
         nn.init.normal_(self.score.weight, std=0.01)
@@ -64,9 +64,7 @@ class MobileNetV2Pyramid(UnaryNetwork):
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
-        height, width = size
-        filled = [self.stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
-        return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
+        return upsample_from_corners(scores, self.stride, size)
 
     def load_imagenet(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the features of an ImageNet classifier, torchvision's `mobilenet_v2`; the pyramid stays as it is.
@@ -75,7 +73,3 @@ class MobileNetV2Pyramid(UnaryNetwork):
             InputError: if a tensor is missing, unknown or of another shape.
         """
         load_features(self.features, tensors)
-
-
-def _conv(inputs: int, outputs: int, size: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
