@@ -91,7 +91,7 @@ def test_peak_memory_sees_what_was_freed_and_leaves_the_output_out() -> None:
         output[0] = hidden[-1]
         return output
 
-    peaks = peak_memory(Part(run)), peak_memory(Part(more))
+    peaks = [min(peak_memory(Part(part)) for _ in range(3)) for part in (run, more)]  # other threads may hold memory too
     if not math.isnan(peaks[0]):  # Linux
         assert peaks[0] < 20e6
         assert 55e6 < peaks[1] < 80e6
