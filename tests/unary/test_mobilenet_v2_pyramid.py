@@ -12,8 +12,7 @@ from dpn.unary.mobilenet_v2_pyramid import LEVELS
 def test_its_features_are_the_classifier_s_at_every_level():
     network, dilated = MobileNetV2Pyramid(3).eval(), MobileNetV2(3, stride=8).eval()
     dilated.features.load_state_dict(network.features.state_dict())
-    x, y = torch.rand(1, 3, 65, 97), None
-    y = x
+    x = y = torch.rand(1, 3, 65, 97)
     for block, (one, other) in enumerate(zip(network.features, dilated.features, strict=True)):
         x, y = one(x), other(y)
         if block in LEVELS:

@@ -25,7 +25,7 @@ ROWS = 2
 _compiling = threading.Lock()
 _target = hl.get_host_target()
 _lanes = _target.natural_vector_size(hl.Float(32))
-x, y, u, m, yo, yi, xo, xi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi", "xo", "xi"))
+x, y, u, m, yo, yi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi"))
 
 
 def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
+from torch.utils.data import Subset
 
 from dpn.data import VOID, Sample
 from dpn.errors import InputError
@@ -79,12 +79,13 @@ def softmax_loss(log_q: Tensor, labels: Tensor, weights: Tensor | None = None) -
         >>> softmax_loss(torch.tensor([[[[0.0]], [[0.0]]]]), torch.tensor([[[1]]])).item() == torch.log(torch.tensor(2.0))
         tensor(True)
     """
-    known = labels[labels != VOID]
+    known = labels != VOID
     total = F.cross_entropy(log_q.float(), labels, weights, ignore_index=VOID, reduction="sum")
-    return total / (weights[known].sum() if weights is not None and len(known) else max(1, len(known)))
+    counted = known if weights is None else weights[labels.where(known, 0)] * known
+    return total / counted.sum().float().clamp_min(1e-6)
 
 
-def label_weights(data: Dataset[Sample], labels: int, balance: float) -> Tensor | None:
+def label_weights(data: Subset[Sample], labels: int, balance: float) -> Tensor | None:
     """How much a pixel of each label counts in a loss that is balanced: its frequency to the power -balance, (L,).
 
     The most frequent label counts 1; one that is not among the images counts 1 too, and none as rarer than 1 in 10,000.
@@ -96,13 +97,13 @@ def label_weights(data: Dataset[Sample], labels: int, balance: float) -> Tensor 
 
     Example:
         >>> from dpn.data import scenes
-        >>> label_weights(scenes(), 8, 0.0) is None
-        True
+        >>> label_weights(Subset(scenes(4), range(4)), 10, 0.5).min()
+        tensor(1.)
     """
     if balance == 0:
         return None
     counts = torch.zeros(labels)
-    for i in range(len(data)):  # type: ignore[arg-type]
+    for i in range(len(data)):
         known = data[i].labels
         counts += known[known != VOID].bincount(minlength=labels)
     rarity = counts.max() / counts.clamp_min(1)
