@@ -1,7 +1,7 @@
 """The Halide pipelines against loops over the offsets in float64.
 
 Tolerances, with float32 inputs. gaussian: 5e-5 of sum_z k |p_z| (k at a large d inherits the rounding of d). euclidean:
-an error of d of 1e-6 of the largest d in the window, that between black and white at its far corner. Label contexts:
+an error of d of 3e-6 of the largest d in the window, that between black and white at its far corner. Label contexts:
 2e-6 of sum |mu| |s|. Gradients: 1e-5 of the same sums over the absolute values of their terms.
 """
 
@@ -45,7 +45,7 @@ def filter_tolerance(p: Tensor, image: Tensor, weights: Tensor, kernel: str, *wi
         return 5e-5 * filter_by_loop(p.abs(), image, weights, kernel, *window) + 1e-35
     reach = min(max(window[:2]), max(p.shape[2:]) - 1)
     largest = 3 * weights[0].abs() + 2 * reach**2 * weights[1].abs()
-    return 1e-6 * largest * filter_by_loop(p.abs(), image, torch.zeros(2), "gaussian", *window) + 1e-35
+    return 3e-6 * largest * filter_by_loop(p.abs(), image, torch.zeros(2), "gaussian", *window) + 1e-35
 
 
 def check_filter(p: Tensor, image: Tensor, weights: Tensor, kernel: str, *window: int | bool) -> None:
@@ -68,8 +68,9 @@ def check_filter(p: Tensor, image: Tensor, weights: Tensor, kernel: str, *window
         ((19, 23), 25, 24),  # the window is larger than the image
         ((19, 23), 24, 25),
         ((5, 33), 0, 3),
-        ((131, 18), 3, 0),  # several strips
-        ((20, 131), 12, 20),  # many vectors, several binary digits
+        ((131, 18), 3, 0),  # several tiles
+        ((20, 131), 12, 20),
+        ((77, 150), 33, 30),
     ],
 )
 def test_filter_equals_the_loop(kernel, size, before, after):

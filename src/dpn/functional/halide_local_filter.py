@@ -3,16 +3,12 @@
     o_j^c = sum_{z in N_j} k(j,z) p_z^c,     N_j = j + [-before..after]^2 inside the image,
     d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2,     k = d ("euclidean", "euclidean_table") or k = exp(-d) ("gaussian").
 
-gaussian: see :mod:`dpn.functional.halide_tiled_filter`; its gradient to the weights is here.
+gaussian: see :mod:`dpn.functional.halide_tiled_filter`; its gradient to the weights is here. euclidean: see
+:mod:`dpn.functional.halide_euclidean_filter`.
 
 euclidean_table: offset by offset; the table holds the squared differences of any two of 256 intensities. A vector of
 neighbouring pixels keeps the sums of a block of channels in registers, so that each weight serves the whole block; the
 channels are cut into equal blocks of at most 22.
-
-euclidean: exact, at a cost that hardly grows with the window. Seen from j, the sum of d p_z expands into sums of six
-moments of p: p, I p (three), x p and (w1 |I|^2 + w2 x^2) p. Down a strip of at most 64 rows these sums run (add the row
-that enters, subtract the row that leaves), and start afresh in the next, so that float32 does not drift; along a row,
-sums over 1, 2, 4, ... pixels are doubled, and the binary digits of the window's width say which of them make it up.
 
 Images are filtered one by one. Halide's axes run from the fastest, (x, y, c); HL_NUM_THREADS sets its threads.
 """
@@ -28,6 +24,7 @@ import halide as hl
 import torch
 from torch import Tensor
 
+from dpn.functional.halide_euclidean_filter import filter_by_moments
 from dpn.functional.halide_tiled_filter import BITS_OF_E, FAR, exp2
 
 MOST_CHANNELS = 22  # 21 labels and the sum of the weights
@@ -35,7 +32,7 @@ MOST_CHANNELS = 22  # 21 labels and the sum of the weights
 _compiling = threading.Lock()
 _target = hl.get_host_target()
 _lanes = _target.natural_vector_size(hl.Float(32))
-x, y, c, dx, dy, row, strip = (hl.Var(name) for name in ("x", "y", "c", "dx", "dy", "row", "strip"))
+x, y, c, dx, dy = (hl.Var(name) for name in ("x", "y", "c", "dx", "dy"))
 xo, xi, yo, yi, co, ci, task = (hl.Var(name) for name in ("xo", "xi", "yo", "yi", "co", "ci", "task"))
 
 
@@ -64,14 +61,13 @@ def filter_window(
         >>> filter_window(p, image, torch.tensor([0.0, 1.0]), kernel="euclidean", **window).flatten().int().tolist()
         [1, 2, 2, 1]
     """
+    before, after = _clip(p, before, after)
+    if kernel == "euclidean":
+        return filter_by_moments(p, image, weights, before=before, after=after)
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
-    before, after = _clip(p, before, after)
-    moments = kernel == "euclidean"
     with _compiling:
-        pipeline = _euclidean((before + after + 1).bit_length()) if moments else _table(_block(p))
-    if moments:
-        image = image - image.mean((2, 3), keepdim=True)  # large equal numbers would cancel in float32
+        pipeline = _table(_block(p))
     for i in range(len(p)):
         pipeline(_buffer(p[i]), _buffer(image[i]), *weights.tolist(), before, after, include_center, _buffer(o[i]))
     return o[:, :channels].contiguous()
@@ -227,62 +223,3 @@ def _gaussian_gradients(block: int) -> Any:
     G.compute_at(out, yi).store_in(hl.MemoryType.Stack).bound_extent(x, _lanes).bound_extent(c, block)
     G.vectorize(x, _lanes)
     return out.compile_to_callable([*a.arguments, g], _target)
-
-
-@functools.cache
-def _euclidean(levels: int) -> Any:
-    """For windows of fewer than 2**levels pixels; the moments of p as tuples m of six."""
-    a, height = _operands(), max(8, min(64, 1 << levels))  # of a strip
-    P, I, w2 = a.P, a.I, a.w2  # noqa: E741
-    colour, V, h, out = hl.Func("colour"), hl.Func("V"), hl.Func("h"), hl.Func("out")
-    colour[x, y] = a.w1 * _sum(I[x, y, i] * I[x, y, i] for i in range(3))
-
-    def moments(at: Any) -> tuple[Any, ...]:
-        """Of the pixel in a row of the strip, seen from the strip's middle."""
-        above, j = _real(at - height // 2), strip * height + at
-        p = P[x, j, c]
-        return (p, *(I[x, j, i] * p for i in range(3)), above * p, (colour[x, j] + w2 * above * above) * p)
-
-    def moved(m: Any, by: Any) -> tuple[Any, ...]:
-        """What lay at x lies at x + by."""
-        return (m[0], m[1], m[2], m[3], m[4] + by * m[0], m[5] + w2 * by * (2 * m[4] + by * m[0]))
-
-    def plus(m: Any, other: Any) -> tuple[Any, ...]:
-        return tuple(m[i] + other[i] for i in range(6))
-
-    # V: the sums over the window's height, down the columns of each strip
-    first, rest = hl.RDom([(-a.before, a.width)]), hl.RDom([(1, height - 1)])
-    enter, leave = moments(rest.x + a.after), moments(rest.x - 1 - a.before)
-    change = [new - old for new, old in zip(enter, leave, strict=True)]
-    V[x, row, strip, c] = (hl.f32(0),) * 6
-    V[x, 0, strip, c] = plus(V[x, 0, strip, c], moments(first.x))
-    V[x, rest.x, strip, c] = plus(V[x, rest.x - 1, strip, c], change)
-
-    # runs: the sums over 1, 2, 4, ... columns of V, seen from the first
-    runs = [hl.Func(f"run{1 << level}") for level in range(levels)]
-    column = moved(V[x, y % height, y // height, c], _real(height // 2 - y % height))
-    runs[0][x, y, c] = (*column[:4], hl.f32(0), column[5])
-    for level in range(1, levels):
-        half, run = 1 << (level - 1), runs[level - 1]
-        runs[level][x, y, c] = plus(run[x, y, c], moved(run[x + half, y, c], hl.f32(half)))
-
-    # h: the sums over the window, seen from j: the run of every binary digit of its width that is 1
-    h[x, y, c] = (hl.f32(0),) * 6
-    for level, run in enumerate(runs):
-        digit = hl.RDom([(0, (a.width >> level) & 1)])
-        start = (a.width & ((1 << level) - 1)) - a.before + digit.x
-        h[x, y, c] = plus(h[x, y, c], moved(run[x + start, y, c], _real(start)))
-    m = h[x, y, c]
-    out[x, y, c] = colour[x, y] * m[0] - 2 * a.w1 * _sum(I[x, y, i] * m[1 + i] for i in range(3)) + m[5]
-
-    out.output_buffer().dim(1).set_min(0)  # each task is one strip
-    _tile(out, height).reorder(xi, xo, yi, yo, c).fuse(yo, c, task).parallel(task)
-    P.compute_at(out, task)
-    V.compute_at(out, task).vectorize(x, _lanes)
-    V.update(0).reorder(x, first.x).vectorize(x, _lanes)
-    V.update(1).reorder(x, rest.x).vectorize(x, _lanes)
-    for run in runs[::2]:  # the others are inlined
-        run.compute_at(out, yi).vectorize(x, _lanes)
-    _hold_one_vector(h.compute_at(out, xo))
-    colour.compute_root().vectorize(x, _lanes).parallel(y)
-    return out.compile_to_callable(a.arguments, _target)
