@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.halide_mean_field import update
+from dpn.functional.halide_mean_field import probabilities, update
 from dpn.functional.memory import LARGE, empty
 
 
@@ -29,6 +29,14 @@ def test_it_equals_the_softmax_of_what_each_label_is_charged(size, labels, takin
     found = update(log_p, s, deviating, present, penalty=3.5, cell=cell)
     assert found.is_contiguous()
     torch.testing.assert_close(found.double(), plainly(log_p, s, deviating, present, 3.5, cell), rtol=1e-5, atol=2e-5)
+
+
+def test_probabilities_are_those_of_the_labels_that_take_part():
+    log_q, present = torch.randn(2, 5, 7, 37).mul(9).log_softmax(1), torch.tensor([4, 1])
+    torch.testing.assert_close(probabilities(log_q, present), log_q[:, present].exp(), rtol=5e-6, atol=1e-37)
+    impossible = torch.tensor([-torch.inf, 0.0, torch.nan]).view(1, 3, 1, 1)
+    found = probabilities(impossible, torch.arange(3)).flatten()
+    assert found[0] == 0 and found[1] == 1 and found[2].isnan()
 
 
 def test_any_layout_in_memory_serves():

@@ -9,6 +9,7 @@ in long runs, and nothing of a map's size is held in between.
 """
 
 import functools
+import math
 import threading
 from typing import Any
 
@@ -60,6 +61,40 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
         maps = (log_p[i], s[i], deviating[i], place)
         pipeline(*(hl.Buffer(each.detach().contiguous().numpy()) for each in maps), penalty, cell, hl.Buffer(log_q[i].numpy()))
     return log_q[..., :width].contiguous()
+
+
+def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
+    """exp(log q) of the labels that take part.
+
+    Args:
+        log_q: (N,L,H,W) float32 on the CPU, values <= 0.
+        present: (M,) int64, which labels.
+
+    Returns:
+        (N,M,H,W) float32, contiguous, to 5e-6 of each; NaN stays NaN.
+
+    Example:
+        >>> probabilities(torch.tensor([0.25, 0.75]).log().view(1, 2, 1, 1), torch.tensor([1])).flatten()
+        tensor([0.7500])
+    """
+    q = empty((len(log_q), len(present), *log_q.shape[2:]))
+    labels = hl.Buffer(present.int().numpy())
+    with _compiling:
+        pipeline = _probabilities()
+    for i in range(len(log_q)):
+        pipeline(hl.Buffer(log_q[i].detach().contiguous().numpy()), labels, hl.Buffer(q[i].numpy()))
+    return q
+
+
+@functools.cache
+def _probabilities() -> Any:
+    log_q, present, q = hl.ImageParam(hl.Float(32), 3, "log_q"), hl.ImageParam(hl.Int(32), 1, "present"), hl.Func("q")
+    label = hl.unsafe_promise_clamped(present[m], 0, log_q.channels() - 1)
+    log, infinity = log_q[x, y, label], hl.reinterpret(hl.Int(32), hl.f32(math.inf))
+    nan = (hl.reinterpret(hl.Int(32), log) & 0x7FFFFFFF) > infinity
+    q[x, y, m] = hl.select(nan, log, exp2(log * hl.f32(BITS_OF_E)))
+    q.vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).parallel(y)
+    return q.compile_to_callable([log_q, present], _target)
 
 
 @functools.cache

@@ -6,8 +6,8 @@
 An exponential costs as much as ten labels, and a photograph shows few labels in one place. So the image is cut into tiles of
 8 rows by a vector of pixels; each has a list of the labels that its windows see, and lists of like length are filtered by
 one pipeline, which holds their sums and that of the weights in registers. With a stride, the interleaved lattices
-(stride y + a, stride x + b) are filtered as images of their own. One copy of p takes them apart, puts zeros around them and
-a plane of ones before the first label, whose sum is that of the weights.
+(stride y + a, stride x + b) are filtered as images of their own. One copy takes them apart, puts zeros around them and the
+colours and a plane of ones before the first label; the sum of the ones is that of the weights.
 """
 
 import functools
@@ -21,7 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.errors import InputError
+from dpn.functional.halide_cells import largest_in_cells
 from dpn.functional.local_filter import SMALLEST_SUM
+from dpn.functional.memory import empty
 
 SIZES = (4, 8, 12, 16, 21)
 """Labels that a pipeline holds; a longer list is cut into several."""
@@ -73,42 +75,35 @@ def filter_tiles(
         [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
     """
     height, width = p.shape[2:]
-    o = torch.zeros(len(p), normalize + p.shape[1], height, width, dtype=p.dtype)
+    o = empty((len(p), normalize + p.shape[1], height, width))
+    o.numpy().fill(0)  # wakes no thread of torch
     reach = math.ceil(max(height, width) / stride) - 1
     before, after = min(before, reach), min(after, reach)
     w1, w2 = weights.tolist()
     if w1 < 0:
         raise InputError(f"w1 must not be negative, got {w1:g}")
-    for i in range(len(p)):
-        planes, colours = _lattices(p[i], image[i], math.sqrt(w1 * BITS_OF_E), before, after, stride)
+    for i in range(len(p) if p.numel() else 0):
+        planes = _lattices(p[i], image[i], math.sqrt(w1 * BITS_OF_E), before, after, stride)
         lists = _lists(p[i], max(before, after), stride, absent_below)
         for size, tasks in _tasks(*lists, stride):
             with _compiling:
                 pipeline = _pipeline(size)
             bits_by_distance = min(w2 * BITS_OF_E * stride**2, LARGEST)
             arguments = bits_by_distance, before, after, include_center, normalize, width, height, stride
-            pipeline(*(hl.Buffer(each.numpy()) for each in (planes, colours, tasks)), *arguments, hl.Buffer(o[i].numpy()))
+            pipeline(*(hl.Buffer(each.numpy()) for each in (planes, tasks)), *arguments, hl.Buffer(o[i].numpy()))
     return o
 
 
-def _lattices(p: Tensor, image: Tensor, scale: float, before: int, after: int, stride: int) -> tuple[Tensor, Tensor]:
-    """p with its plane of ones, (stride^2, h, 1 + L, w), and the colours times scale, (stride^2, h, 3, w), zero around them."""
+def _lattices(p: Tensor, image: Tensor, scale: float, before: int, after: int, stride: int) -> Tensor:
+    """The lattices, zero around the image: (stride^2, h, 4 + L, w), the colours times scale, ones, and p."""
     labels, height, width = p.shape
     h, w = (step * math.ceil(side / (stride * step)) + before + after for side, step in ((height, ROWS), (width, _lanes)))
-    planes, colours = torch.zeros(stride**2, h, 1 + labels, w), torch.zeros(stride**2, h, 3, w)
-    for a in range(stride):
-        for b in range(stride):
-            lattice = p[:, a::stride, b::stride].transpose(0, 1)
-            inside = (
-                a * stride + b,
-                slice(before, before + lattice.shape[0]),
-                slice(None),
-                slice(before, before + lattice.shape[2]),
-            )
-            planes[inside][:, 0] = 1
-            planes[inside][:, 1:] = lattice
-            colours[inside] = image[:, a::stride, b::stride].transpose(0, 1) * scale
-    return planes, colours
+    planes = empty((stride**2, h, 4 + labels, w))
+    with _compiling:
+        pipeline = _apart()
+    maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (p, image))
+    pipeline(*maps, scale, before, stride, hl.Buffer(planes.numpy()))
+    return planes
 
 
 def _lists(p: Tensor, reach: int, stride: int, absent_below: float) -> tuple[Tensor, Tensor]:
@@ -116,12 +111,9 @@ def _lists(p: Tensor, reach: int, stride: int, absent_below: float) -> tuple[Ten
 
     It is 1 at least, so that every tile gets its sums.
     """
-    cell = ROWS * stride, _lanes * stride
-    height, width = (step * math.ceil(side / step) for side, step in zip(p.shape[1:], cell, strict=True))
-    padded = F.pad(p.abs(), (0, width - p.shape[2], 0, height - p.shape[1]))
-    largest = padded.unflatten(2, (-1, cell[1])).amax(3).unflatten(1, (-1, cell[0])).amax(2)
+    largest = largest_in_cells(p, (ROWS * stride, _lanes * stride), magnitude=True)
     around = [math.ceil(reach / side) for side in (ROWS, _lanes)]
-    seen = F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around) if p.shape[0] else largest
+    seen = F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around)
     seen = ~(seen <= absent_below)  # NaN is seen
     return torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0).clamp_min(1)
 
@@ -154,8 +146,24 @@ def exp2(bits: Any) -> Any:
 
 
 @functools.cache
+def _apart() -> Any:
+    p, image = hl.ImageParam(hl.Float(32), 3, "p"), hl.ImageParam(hl.Float(32), 3, "image")
+    scale, before, stride = hl.Param(hl.Float(32), "scale"), hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "stride")
+    out = hl.Func("out")
+    column, row = (x - before) * stride + task % stride, (y - before) * stride + task // stride
+    inside = (x >= before) & (column < p.width()) & (y >= before) & (row < p.height())
+    pixel = hl.clamp(column, 0, p.width() - 1), hl.clamp(row, 0, p.height() - 1)
+    of_image = scale * image[*pixel, hl.clamp(c, 0, 2)]
+    of_p = hl.select(c == 3, hl.f32(1), p[*pixel, hl.clamp(c - 4, 0, p.channels() - 1)])
+    out[x, c, y, task] = hl.select(inside, hl.select(c < 3, of_image, of_p), hl.f32(0))
+    out.output_buffer().dim(1).set_min(0)
+    out.vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).parallel(y)
+    return out.compile_to_callable([p, image, scale, before, stride], _target)
+
+
+@functools.cache
 def _pipeline(size: int) -> Any:
-    P, I = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Float(32), 4, "I")  # (x, c, y, lattice)  # noqa: E741
+    P = hl.ImageParam(hl.Float(32), 4, "P")  # (x, c, y, lattice)
     tasks, bits_by_distance = hl.ImageParam(hl.Int(32), 2, "tasks"), hl.Param(hl.Float(32), "bits_by_distance")
     before, after, width, height, stride = (hl.Param(hl.Int(32), i) for i in ("before", "after", "width", "height", "stride"))
     include_center, normalize = hl.Param(hl.Bool(), "include_center"), hl.Param(hl.Bool(), "normalize")
@@ -165,10 +173,10 @@ def _pipeline(size: int) -> Any:
 
     left = told(0, task, P.dim(0).extent() - before - after - _lanes)
     top = told(1, task, P.dim(2).extent() - before - after - ROWS)
-    lattice, labels = told(2, task, P.dim(3).extent() - 1), P.dim(1).extent() - 1
+    lattice, labels = told(2, task, P.dim(3).extent() - 1), P.dim(1).extent() - 4
     k, o, out = hl.Func("k"), hl.Func("o"), hl.Func("out")
-    I_j = [I[left + before + x, i, top + before + y, lattice] for i in range(3)]
-    I_z = [I[left + x + dx, i, top + y + dy, lattice] for i in range(3)]
+    I_j = [P[left + before + x, i, top + before + y, lattice] for i in range(3)]
+    I_z = [P[left + x + dx, i, top + y + dy, lattice] for i in range(3)]
     across, down = dx - before, dy - before
     space = -bits_by_distance * hl.cast(hl.Float(32), across * across + down * down)
     minus_d = hl.select((across == 0) & (down == 0) & ~include_center, hl.f32(FAR), space)
@@ -176,7 +184,7 @@ def _pipeline(size: int) -> Any:
         minus_d -= (I_j[i] - I_z[i]) * (I_j[i] - I_z[i])
     k[x, y, task, dx, dy] = exp2(minus_d)
     z = hl.RDom([(0, before + after + 1), (0, before + after + 1)])
-    plane = hl.select(slot == 0, 0, told(2 + slot, task, labels))
+    plane = hl.select(slot == 0, 3, 3 + told(2 + slot, task, labels))
     o[x, y, slot, task] = hl.f32(0)
     o[x, y, slot, task] += k[x, y, task, z.x, z.y] * P[left + x + z.x, plane, top + y + z.y, lattice]
 
@@ -197,5 +205,5 @@ def _pipeline(size: int) -> Any:
     o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, _lanes).unroll(slot)
     o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, _lanes).unroll(slot)
     k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
-    arguments = [P, I, tasks, bits_by_distance, before, after, include_center, normalize, width, height, stride]
+    arguments = [P, tasks, bits_by_distance, before, after, include_center, normalize, width, height, stride]
     return out.compile_to_callable(arguments, _target)

@@ -1,4 +1,4 @@
-"""Memory for large results, on Linux in huge pages: to hand out small ones for 150 maps takes longer than to fill them."""
+"""Memory for large results, on Linux in huge pages: to hand out small ones takes longer than to fill them."""
 
 import ctypes
 import mmap
@@ -8,8 +8,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-LARGE = 32 << 20
-"""Bytes from which on; the C library keeps and reuses what is smaller."""
+LARGE = 8 << 20
+"""Bytes from which on: four huge pages."""
 
 
 def empty(shape: Sequence[int]) -> Tensor:

@@ -123,8 +123,11 @@ class MRF(nn.Module):
         return log_q.to(log_p.dtype)
 
     def present(self, log_q: Tensor) -> Tensor:
-        """The labels, (M,) int64, that take part for log q (N,L,H,W): those above the threshold somewhere, or the likeliest."""
-        largest = log_q.amax(dim=(0, 2, 3)).exp()
+        """The labels, (M,) int64, that take part for log q (N,L,H,W), float32 on the CPU: those somewhere above the threshold, or
+        the likeliest.
+        """
+        largest_in_cells = backends.module("cells", "halide").largest_in_cells
+        largest = largest_in_cells(log_q.flatten(0, 1), log_q.shape[2:]).view(log_q.shape[:2]).amax(0).exp()
         bound = largest.max().clamp(max=self.absent_below)
         return (~(largest < bound)).nonzero().flatten()  # NaN takes part
 
@@ -133,10 +136,10 @@ class MRF(nn.Module):
             o14 = self.label_contexts(self.triple_penalty(log_q.exp(), image))
             return torch.log_softmax(unary - o14, dim=1)
         present = self.present(log_q)
-        s = self.triple_penalty(log_q[:, present].exp(), image, self.absent_below)
-        contexts, update = self.label_contexts, backends.module("mean_field", "halide").update
-        penalty = contexts.penalty.detach().item()
-        return update(unary, s, contexts.deviating(s, present), present, penalty=penalty, cell=contexts.stride)
+        mean_field, contexts = backends.module("mean_field", "halide"), self.label_contexts
+        s = self.triple_penalty(mean_field.probabilities(log_q, present), image, self.absent_below)
+        deviating, penalty = contexts.deviating(s, present), contexts.penalty.detach().item()
+        return mean_field.update(unary, s, deviating, present, penalty=penalty, cell=contexts.stride)
 
     def _infers(self, unary: Tensor) -> bool:
         """Whether labels may be left out: in evaluation mode on the CPU, where no gradient is asked for."""
