@@ -123,8 +123,9 @@ class MRF(nn.Module):
         return log_q.to(log_p.dtype)
 
     def present(self, log_q: Tensor) -> Tensor:
-        """The labels, (M,) int64, that take part for log q (N,L,H,W), float32 on the CPU: those somewhere above the threshold, or
-        the likeliest.
+        """The labels, (M,) int64, that take part: those above the threshold somewhere in log q, or the likeliest.
+
+        log_q: (N,L,H,W) float32 on the CPU.
         """
         largest_in_cells = backends.module("cells", "halide").largest_in_cells
         largest = largest_in_cells(log_q.flatten(0, 1), log_q.shape[2:]).view(log_q.shape[:2]).amax(0).exp()
