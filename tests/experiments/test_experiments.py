@@ -100,6 +100,18 @@ def test_the_comparison_searches_a_dense_crf_and_times_each_head(folder):
     assert "penalty" in results["comparison"].about
 
 
+def test_the_control_leaves_the_network_it_began_from_as_it_was(folder, network):
+    _, results = folder
+    rows = {row[0]: row for row in results["control"].rows}
+    assert rows["unary"][1] == pytest.approx(dict(zip(*_columns(results["table2a"]), strict=True))["unary"])
+    alone, joint = (next(row for name, row in rows.items() if word in name) for word in ("alone", "jointly"))
+    assert alone[3] is None and joint[3] is not None
+
+
+def _columns(result):
+    return [row[0] for row in result.rows], [row[2] for row in result.rows]
+
+
 def test_the_unary_is_the_same_in_every_table(folder):
     _, results = folder
     found = {name: next(row for row in results[name].rows if row[0] == "unary")[2] for name in ("table2a", "table2b")}

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from dpn.experiments.compare import gain
+from dpn.experiments.compare import gain, over_seeds
 from dpn.experiments.result import Cell, Result
 from dpn.experiments.workbench import Refine, Workbench
 
@@ -50,12 +48,11 @@ def run(bench: Workbench) -> Result:
     first = bench.setting.seeds[0]
     rows: list[tuple[Cell, ...]] = [("unary", 100 * scores["unary"].miou, None, None, None)]
     for name in changes:
-        mious = [100 * scores[f"{name}, seed {seed}"].miou for seed in bench.setting.seeds]
-        spread = f"{min(mious):.2f} to {max(mious):.2f}"
+        runs = [scores[f"{name}, seed {seed}"] for seed in bench.setting.seeds]
         beside = (
             (None, None) if name == AS_IT_IS else gain(scores[f"{AS_IT_IS}, seed {first}"], scores[f"{name}, seed {first}"])
         )
-        rows.append((name, float(np.mean(mious)), spread, *beside))
+        rows.append((name, *over_seeds(runs), *beside))
     return Result(
         "What of the MRF matters",
         f"Stages 2 and 3 over the same unary, one thing changed at a time, {len(bench.setting.seeds)} seeds each; the last two "

@@ -18,6 +18,12 @@ def gain(first: Scores, second: Scores) -> tuple[str, str]:
     return f"{100 * result.difference:+.2f}", f"[{100 * result.low:+.2f}, {100 * result.high:+.2f}]"
 
 
+def over_seeds(runs: Sequence[Scores]) -> tuple[float, str]:
+    """The mean mIoU of runs with several seeds, in per cent, and the least and the largest, as they are shown."""
+    mious = [100 * run.miou for run in runs]
+    return float(np.mean(mious)), f"{min(mious):.2f} to {max(mious):.2f}"
+
+
 def compared(scores: Mapping[str, Scores], paper: Mapping[str, float]) -> list[Sequence[Cell]]:
     """A row a system, as COLUMNS says; gains over the first are paired bootstraps over images.
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dpn.experiments.compare import over_seeds
 from dpn.experiments.result import Cell, Result
 from dpn.experiments.workbench import Refine, Workbench
 from dpn.plots.charts import bars
@@ -24,9 +25,8 @@ def run(bench: Workbench) -> Result:
     of_labels = {"unary": 100 * scores["unary"].per_label.numpy()[None]}
     for name in VARIANTS:
         seeds = [scores[f"{name}, seed {seed}"] for seed in bench.setting.seeds]
-        mious = [100 * its.miou for its in seeds]
-        spread = f"{min(mious):.2f} to {max(mious):.2f}"
-        rows.append((name, PAPER[name], float(np.mean(mious)), f"{np.mean(mious) - unary:+.2f}", spread))
+        mean, spread = over_seeds(seeds)
+        rows.append((name, PAPER[name], mean, f"{mean - unary:+.2f}", spread))
         of_labels[name] = np.array([100 * its.per_label.numpy() for its in seeds])
     return Result(
         "Table 2 (b): the contexts of b13",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from dpn.data import Sample, SegmentationData, camvid_palette, open_data, scenes, voc_palette
@@ -211,39 +212,65 @@ class Workbench:
         Returns:
             the same MRF, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
         """
-        described = json.dumps([mrf.arguments, list(stages), seed], sort_keys=True)
-        path = self.out / "fits" / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.pt"
-        if not path.is_file():
-            self._train(mrf, stages, seed)
-            path.parent.mkdir(exist_ok=True)
-            with written_whole(path) as temporary:
-                torch.save(mrf.state_dict(), temporary)
-        mrf.load_state_dict(torch.load(path, weights_only=True))
+        model = DPN(self.unary.unary, mrf, labels=self.labels)
+
+        def train_stages() -> None:
+            torch.manual_seed(seed)
+            for stage, steps, lr in zip(("triple_penalty", "label_contexts"), self.setting.steps, (0.1, 3e-3), strict=True):
+                if stage in stages:
+                    self._train(model, stage, StageRecipe(steps, lr=lr), seed, self._refined)
+
+        self._once([mrf.arguments, list(stages), seed], mrf, train_stages)
         mrf.label_contexts.potts_only = "label_contexts" not in stages
         return mrf.requires_grad_(True).eval()
 
-    def _train(self, mrf: MRF, stages: Sequence[str], seed: int) -> None:
-        penalty = float(mrf.label_contexts.penalty.detach())
-        model = DPN(self.unary.unary, mrf, labels=self.labels)
-        torch.manual_seed(seed)
-        for stage, steps, lr in zip(("triple_penalty", "label_contexts"), self.setting.steps, (0.1, 3e-3), strict=True):
-            if stage not in stages:
-                continue
-            optimizer = torch.optim.AdamW(begin(model, stage, StageRecipe(lr=lr)))
-            draw = torch.Generator().manual_seed(mix(seed, STAGES.index(stage)))
-            model.train().unary.eval()
-            with progress_bar(self.console) as progress:
-                for step in progress.track(range(steps), description=f"{stage}, seed {seed}"):
-                    for group in optimizer.param_groups:
-                        group["lr"] = lr * (1 - step / steps) ** 0.9
-                    if stage == "triple_penalty":
-                        phase_in(model, penalty, done=(step + 1) / steps)
-                    optimizer.zero_grad()
-                    for i in torch.randint(len(self.training), (BATCH,), generator=draw).tolist():
-                        sample, scores = self.training[i]
-                        log_q = mrf(self._log_p(scores, sample), sample.image[None])
-                        (softmax_loss(log_q, sample.labels[None]) / BATCH).backward()
-                    optimizer.step()
+    def tune(self, mrf: MRF, stage: str, recipe: StageRecipe, *, seed: int = 0) -> DPN:
+        """Trains a copy of the unary network from `train_from` on, and of the MRF behind it ("joint"), or without it ("unary").
+
+        Returns:
+            the network, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
+        """
+        model = DPN(deepcopy(self.unary.unary), deepcopy(mrf), labels=self.labels, stage=stage)
+        described = [mrf.arguments, stage, vars(recipe), seed]
+        self._once(
+            described, model, lambda: self._train(model, stage, recipe, seed, lambda m, sample, _: m(sample.image[None]))
+        )
+        return model.requires_grad_(True).eval()
+
+    def _once(self, described: object, module: nn.Module, train: Callable[[], None]) -> None:
+        """Loads what the module has learned, by the description of how; trains it where that was not done before."""
+        name = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+        path = self.out / "fits" / f"{name}.pt"
+        if not path.is_file():
+            train()
+            path.parent.mkdir(exist_ok=True)
+            with written_whole(path) as temporary:
+                torch.save(module.state_dict(), temporary)
+        module.load_state_dict(torch.load(path, weights_only=True))
+
+    def _refined(self, model: DPN, sample: Sample, scores: Tensor) -> Tensor:
+        return model.mrf(self._log_p(scores, sample), sample.image[None])
+
+    def _train(
+        self, model: DPN, stage: str, recipe: StageRecipe, seed: int, output: Callable[[DPN, Sample, Tensor], Tensor]
+    ) -> None:
+        """One stage on the training images, by Adam; `output` is log q (1,L,H,W) of one, given the cached scores too."""
+        penalty = float(model.mrf.label_contexts.penalty.detach())
+        optimizer = torch.optim.AdamW(begin(model, stage, recipe))
+        rates = [group["lr"] for group in optimizer.param_groups]
+        draw = torch.Generator().manual_seed(mix(seed, STAGES.index(stage)))
+        model.train().unary.eval()
+        with progress_bar(self.console) as progress:
+            for step in progress.track(range(recipe.steps), description=f"{stage}, seed {seed}"):
+                for group, lr in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = lr * (1 - step / recipe.steps) ** 0.9
+                if stage == "triple_penalty":
+                    phase_in(model, penalty, done=(step + 1) / recipe.steps)
+                optimizer.zero_grad()
+                for i in torch.randint(len(self.training), (BATCH,), generator=draw).tolist():
+                    sample, scores = self.training[i]
+                    (softmax_loss(output(model, sample, scores), sample.labels[None]) / BATCH).backward()
+                optimizer.step()
 
     def predict(self, systems: Mapping[str, Refine | None], chosen: Iterable[int] | None = None) -> Predictions:
         """What systems that refine the cached unary outputs make of the images that are scored; None is the unary itself.
