@@ -16,6 +16,7 @@ from dpn import DPN, MRF
 from dpn.data import CAMVID_LABELS, SCENE_LABELS, voc_palette
 from dpn.errors import InputError
 from dpn.experiments import BEYOND, EXPERIMENTS, Setting, run
+from dpn.experiments.flips import flips
 from dpn.experiments.operation_counts import counts
 from dpn.experiments.report import write_report
 from dpn.experiments.result import Result
@@ -106,6 +107,29 @@ def test_the_control_leaves_the_network_it_began_from_as_it_was(folder, network)
     assert rows["unary"][1] == pytest.approx(dict(zip(*_columns(results["table2a"]), strict=True))["unary"])
     alone, joint = (next(row for name, row in rows.items() if word in name) for word in ("alone", "jointly"))
     assert alone[3] is None and joint[3] is not None
+
+
+def test_flips_are_mended_broken_or_neither():
+    before, after, truth = (
+        torch.tensor([[0, 1, 1, 2, 0, 1]]),
+        torch.tensor([[0, 0, 2, 1, 1, 2]]),
+        torch.tensor([[0, 0, 1, 0, 255, 2]]),
+    )
+    changed, mended, broken = flips(before, after, truth)
+    assert changed.tolist() == [[False, True, True, True, False, True]]
+    assert mended.tolist() == [[False, True, False, False, False, True]]
+    assert broken.tolist() == [[False, False, True, False, False, False]]
+
+
+def test_pixels_that_change_are_those_between_the_predictions(folder, network):
+    out, results = folder
+    bench = Workbench(out, tiny(network))
+    first, second = list(bench.predictions.values())[:2]
+    known = {sample.name: sample.labels != 255 for sample in (bench.validation.image(i) for i in range(2))}
+    changed = sum(int(((first[name] != second[name]) & known[name]).sum()) for name in known)
+    _, share, mended, broken, *_ = results["flips"].rows[0]
+    assert share == pytest.approx(100 * changed / sum(int(mask.sum()) for mask in known.values()))
+    assert mended + broken <= share
 
 
 def _columns(result):
