@@ -43,7 +43,7 @@ def run(bench: Workbench) -> Result:
     drawn = np.argsort(changes)[::-1][:IMAGES]
     return Result(
         "Where pixels change",
-        "From each stage to the next, in per cent of all pixels: those that change, those that become right, those that were right. "
+        "From each stage to the next, in per cent of all pixels: those that change, become right, and were right before. "
         f"Drawn are the {len(drawn)} images that change most: green is mended, red broken, yellow another mistake.",
         ("stage", "changed %", "mended %", "broken %", "of the changed, near boundaries %", "most mended, %", "most broken, %"),
         rows,
