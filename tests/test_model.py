@@ -20,7 +20,7 @@ PUBLIC = {
     "MRF": "labels=21 * components=5 window=50 window_stride=1 context=9 context_dilation=1 context_stride=1 "
     "context_rank=None kernel='gaussian' iterations=1 triple=False "
     "normalize=True include_center=True sigma_color=0.03 sigma_space=40.0 smoothness=0.0 sigma_smooth=3.0 "
-    "aligned=None penalty=4.0 absent_below=0.0005",
+    "aligned=None penalty=4.0 absent_below=0.0002",
     "InputError": None,
     "Segmentation": "image seen names",
     "compress": "mrf * rank=None error=None",

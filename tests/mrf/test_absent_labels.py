@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpn import MRF
+from dpn.mrf.mean_field import NEAR
 
 
 def scene(labels: int, absent: list[int], largest: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,7 +40,7 @@ def both(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor, threshold: float) -
     components=st.integers(1, 3),
     context_stride=st.sampled_from([1, 2]),
     window_stride=st.sampled_from([1, 2]),
-    threshold=st.sampled_from([1e-1, 1e-2, 1e-3]),
+    threshold=st.sampled_from([1e-2, 1e-3, 1e-4]),
     strength=st.sampled_from([0.1, 1.0]),
     seed=st.integers(0, 100),
     places=st.sampled_from([1, 8]),
@@ -60,10 +61,10 @@ def test_no_probability_moves_by_more_than_the_bound(
     full, short = both(mrf, log_p, image, threshold)
     kept = [u for u in range(labels) if u not in absent]
     with torch.no_grad():
-        shortfall = torch.full((labels,), threshold if places > 1 else 0.0)
+        shortfall = torch.full((labels,), NEAR * threshold)
         shortfall[absent] = mrf.triple_penalty(log_p.exp(), image).amax((0, 2, 3))[absent]
         lost = (deviation[kept].abs().sum((3, 4)) * shortfall).sum(2).max()
-    bound = lost / 2 + mrf.label_contexts.penalty.item() * shortfall[kept].max() / 4
+    bound = lost / 2 + mrf.label_contexts.penalty.item() * shortfall[kept].max() / 2
     bound = bound + torch.maximum(full[:, absent].sum(1), short[:, absent].sum(1))[:, None]
     assert ((full - short).abs() <= bound + 1e-5).all()
 

@@ -18,6 +18,7 @@ from dpn.functional import backends
 from dpn.inference.segmentation import segment
 from dpn.model import DPN
 from dpn.mrf import MRF
+from dpn.mrf.mean_field import NEAR
 
 PHOTOGRAPHS = ("astronaut", "cat", "motorcycle")
 ABSENT = 1e-6
@@ -334,7 +335,7 @@ def _inputs(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[str, Any]:
     """What the MRF gives its layers in inference: the arguments of b12, of b13 and b14, and of b15."""
     contexts, present = mrf.label_contexts, mrf.present(log_p)
     with torch.no_grad():
-        b12 = log_p[:, present].exp(), image, mrf.absent_below
+        b12 = log_p[:, present].exp(), image, NEAR * mrf.absent_below
         s = mrf.triple_penalty(*b12)
         b15 = log_p, s, contexts.deviating(s, present), present
         potts = {"penalty": contexts.penalty.item(), "cell": contexts.stride}

@@ -1,7 +1,8 @@
 """The gaussian filter of b12 on the CPU, by Halide: tile by tile, only the labels that are near
 
     o_j^v = sum_{z in N_j} k(j,z) p_z^v  [/ max(sum_{z in N_j} k(j,z), 1e-6)],
-    k(j,z) = exp{ -w1 |I_j - I_z|^2 - w2 |x_j - x_z|^2 },   o_j^v = 0 where p^v is nowhere above a threshold around j's tile.
+    k(j,z) = exp{ -w1 |I_j - I_z|^2 - w2 |x_j - x_z|^2 },
+    o_j^v = 0 [p_j^v] where p^v is nowhere above a threshold around j's tile.
 
 An exponential costs as much as ten labels, and a photograph shows few labels in one place. So the image is cut into tiles of
 8 rows by a vector of pixels; each has a list of the labels that its windows see, and lists of like length are filtered by
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 from dpn.errors import InputError
 from dpn.functional.halide_cells import largest_in_cells
 from dpn.functional.local_filter import SMALLEST_SUM
-from dpn.functional.memory import empty
+from dpn.functional.memory import empty, scratch
 
 SIZES = (4, 8, 12, 16, 21)
 """Labels that a pipeline holds; a longer list is cut into several."""
@@ -62,7 +63,8 @@ def filter_tiles(
         stride: pixels between neighbours.
         normalize: divide by the sum of the weights.
         include_center: whether z = j takes part.
-        absent_below: the threshold: a label whose |p| is nowhere above it in the cells that a tile's windows touch counts as 0.
+        absent_below: the threshold: a label whose |p| is nowhere above it in the cells that a tile's windows touch is left out
+            there: it counts as 0, and where normalised, which keeps it as large as it is, stays as it is.
 
     Returns:
         (N,L,H,W) float32, contiguous; where normalised (N,1+L,H,W), with the sums of the weights first. An element differs
@@ -76,50 +78,54 @@ def filter_tiles(
     """
     height, width = p.shape[2:]
     o = empty((len(p), normalize + p.shape[1], height, width))
-    o.numpy().fill(0)  # wakes no thread of torch
     reach = math.ceil(max(height, width) / stride) - 1
     before, after = min(before, reach), min(after, reach)
     w1, w2 = weights.tolist()
     if w1 < 0:
         raise InputError(f"w1 must not be negative, got {w1:g}")
     for i in range(len(p) if p.numel() else 0):
-        planes = _lattices(p[i], image[i], math.sqrt(w1 * BITS_OF_E), before, after, stride)
-        lists = _lists(p[i], max(before, after), stride, absent_below)
-        for size, tasks in _tasks(*lists, stride):
+        seen = _seen(p[i], max(before, after), stride, absent_below)
+        kept = seen.flatten(1).any(1).nonzero().flatten().int()
+        if not len(kept):
+            kept = torch.zeros(1, dtype=torch.int32)  # every tile gets the sums of its weights
+        o[i, int(normalize) :].numpy()[:] = p[i].detach().numpy() if normalize else 0  # numpy wakes no threads of torch's
+        planes = _lattices(p[i], image[i], kept, math.sqrt(w1 * BITS_OF_E), before, after, stride)
+        for size, tasks in _tasks(seen[kept], stride):
             with _compiling:
                 pipeline = _pipeline(size)
             bits_by_distance = min(w2 * BITS_OF_E * stride**2, LARGEST)
-            arguments = bits_by_distance, before, after, include_center, normalize, width, height, stride
-            pipeline(*(hl.Buffer(each.numpy()) for each in (planes, tasks)), *arguments, hl.Buffer(o[i].numpy()))
+            arguments = bits_by_distance, before, after, include_center, normalize, p.shape[1], width, height, stride
+            pipeline(*(hl.Buffer(each.numpy()) for each in (planes, kept, tasks)), *arguments, hl.Buffer(o[i].numpy()))
     return o
 
 
-def _lattices(p: Tensor, image: Tensor, scale: float, before: int, after: int, stride: int) -> Tensor:
-    """The lattices, zero around the image: (stride^2, h, 4 + L, w), the colours times scale, ones, and p."""
-    labels, height, width = p.shape
-    h, w = (step * math.ceil(side / (stride * step)) + before + after for side, step in ((height, ROWS), (width, _lanes)))
-    planes = empty((stride**2, h, 4 + labels, w))
+def _seen(p: Tensor, reach: int, stride: int, absent_below: float) -> Tensor:
+    """Which labels the windows of every tile see, (L, rows, columns) bool."""
+    largest = largest_in_cells(p, (ROWS * stride, _lanes * stride), magnitude=True)
+    around = [math.ceil(reach / side) for side in (ROWS, _lanes)]
+    return ~(F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around) <= absent_below)  # NaN is seen
+
+
+def _lattices(p: Tensor, image: Tensor, kept: Tensor, scale: float, before: int, after: int, stride: int) -> Tensor:
+    """The lattices, zero around the image: (stride^2, h, 4 + K, w), the colours times scale, ones, and p of the labels kept."""
+    h, w = (
+        step * math.ceil(side / (stride * step)) + before + after
+        for side, step in zip(p.shape[1:], (ROWS, _lanes), strict=True)
+    )
+    planes = scratch((stride**2, h, 4 + len(kept), w))
     with _compiling:
         pipeline = _apart()
-    maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (p, image))
+    maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (p, image, kept))
     pipeline(*maps, scale, before, stride, hl.Buffer(planes.numpy()))
     return planes
 
 
-def _lists(p: Tensor, reach: int, stride: int, absent_below: float) -> tuple[Tensor, Tensor]:
-    """For every tile, in reading order: the labels, those that its windows see first, (L, rows, columns), and their number.
+def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
+    """(pipeline's size, (tasks, 3 + size) int32): a tile's first column and row, its lattice, its labels from 1; 0 is none.
 
-    It is 1 at least, so that every tile gets its sums.
+    `seen`: (K, rows, columns), which of the labels kept a tile sees; it has one at least, so that every tile gets its sums.
     """
-    largest = largest_in_cells(p, (ROWS * stride, _lanes * stride), magnitude=True)
-    around = [math.ceil(reach / side) for side in (ROWS, _lanes)]
-    seen = F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around)
-    seen = ~(seen <= absent_below)  # NaN is seen
-    return torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0).clamp_min(1)
-
-
-def _tasks(labels: Tensor, counts: Tensor, stride: int) -> list[tuple[int, Tensor]]:
-    """(pipeline's size, (tasks, 3 + size) int32): a tile's first column and row, its lattice, its labels from 1; 0 is none."""
+    labels, counts = torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0).clamp_min(1)
     found = []
     for start in range(0, int(counts.max()) if counts.numel() else 0, SIZES[-1]):
         left = (counts - start).clamp(0, SIZES[-1])
@@ -148,24 +154,26 @@ def exp2(bits: Any) -> Any:
 @functools.cache
 def _apart() -> Any:
     p, image = hl.ImageParam(hl.Float(32), 3, "p"), hl.ImageParam(hl.Float(32), 3, "image")
+    kept = hl.ImageParam(hl.Int(32), 1, "kept")
     scale, before, stride = hl.Param(hl.Float(32), "scale"), hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "stride")
     out = hl.Func("out")
     column, row = (x - before) * stride + task % stride, (y - before) * stride + task // stride
     inside = (x >= before) & (column < p.width()) & (y >= before) & (row < p.height())
     pixel = hl.clamp(column, 0, p.width() - 1), hl.clamp(row, 0, p.height() - 1)
     of_image = scale * image[*pixel, hl.clamp(c, 0, 2)]
-    of_p = hl.select(c == 3, hl.f32(1), p[*pixel, hl.clamp(c - 4, 0, p.channels() - 1)])
+    of_p = hl.select(c == 3, hl.f32(1), p[*pixel, hl.clamp(kept[hl.clamp(c - 4, 0, kept.width() - 1)], 0, p.channels() - 1)])
     out[x, c, y, task] = hl.select(inside, hl.select(c < 3, of_image, of_p), hl.f32(0))
     out.output_buffer().dim(1).set_min(0)
     out.vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).parallel(y)
-    return out.compile_to_callable([p, image, scale, before, stride], _target)
+    return out.compile_to_callable([p, image, kept, scale, before, stride], _target)
 
 
 @functools.cache
 def _pipeline(size: int) -> Any:
-    P = hl.ImageParam(hl.Float(32), 4, "P")  # (x, c, y, lattice)
+    P, kept = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Int(32), 1, "kept")  # P: (x, c, y, lattice)
     tasks, bits_by_distance = hl.ImageParam(hl.Int(32), 2, "tasks"), hl.Param(hl.Float(32), "bits_by_distance")
-    before, after, width, height, stride = (hl.Param(hl.Int(32), i) for i in ("before", "after", "width", "height", "stride"))
+    sizes = (hl.Param(hl.Int(32), name) for name in ("before", "after", "labels", "width", "height", "stride"))
+    before, after, labels, width, height, stride = sizes
     include_center, normalize = hl.Param(hl.Bool(), "include_center"), hl.Param(hl.Bool(), "normalize")
 
     def told(field: Any, t: Any, largest: Any) -> Any:
@@ -173,7 +181,7 @@ def _pipeline(size: int) -> Any:
 
     left = told(0, task, P.dim(0).extent() - before - after - _lanes)
     top = told(1, task, P.dim(2).extent() - before - after - ROWS)
-    lattice, labels = told(2, task, P.dim(3).extent() - 1), P.dim(1).extent() - 4
+    lattice = told(2, task, P.dim(3).extent() - 1)
     k, o, out = hl.Func("k"), hl.Func("o"), hl.Func("out")
     I_j = [P[left + before + x, i, top + before + y, lattice] for i in range(3)]
     I_z = [P[left + x + dx, i, top + y + dy, lattice] for i in range(3)]
@@ -184,17 +192,18 @@ def _pipeline(size: int) -> Any:
         minus_d -= (I_j[i] - I_z[i]) * (I_j[i] - I_z[i])
     k[x, y, task, dx, dy] = exp2(minus_d)
     z = hl.RDom([(0, before + after + 1), (0, before + after + 1)])
-    plane = hl.select(slot == 0, 3, 3 + told(2 + slot, task, labels))
+    plane = hl.select(slot == 0, 3, 3 + told(2 + slot, task, kept.width()))
     o[x, y, slot, task] = hl.f32(0)
     o[x, y, slot, task] += k[x, y, task, z.x, z.y] * P[left + x + z.x, plane, top + y + z.y, lattice]
 
     r = hl.RDom([(0, _lanes), (0, size + 1), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
     number = tasks[2, r.w]
     column, row = (tasks[0, r.w] + r.x) * stride + number % stride, (tasks[1, r.w] + r.z) * stride + number // stride
-    of_plane = hl.select(r.y == 0, normalize, tasks[2 + hl.max(r.y, 1), r.w] > 0)
+    mine = tasks[2 + hl.max(r.y, 1), r.w]
+    of_plane = hl.select(r.y == 0, normalize, mine > 0)
     r.where((column < width) & (row < height) & of_plane)
-    out_plane = hl.select(r.y == 0, 0, tasks[2 + hl.max(r.y, 1), r.w] - hl.select(normalize, 0, 1))
-    at = [(column, width), (row, height), (out_plane, labels + hl.select(normalize, 1, 0))]
+    of_label = kept[hl.unsafe_promise_clamped(mine - 1, 0, kept.width() - 1)] + hl.select(normalize, 1, 0)
+    at = [(column, width), (row, height), (hl.select(r.y == 0, 0, of_label), labels + hl.select(normalize, 1, 0))]
     total = hl.max(o[r.x, r.z, 0, r.w], hl.f32(SMALLEST_SUM))
     averaged = hl.select(normalize, o[r.x, r.z, r.y, r.w] / total, o[r.x, r.z, r.y, r.w])
     out[x, y, c] = hl.undef(hl.Float(32))
@@ -205,5 +214,5 @@ def _pipeline(size: int) -> Any:
     o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, _lanes).unroll(slot)
     o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, _lanes).unroll(slot)
     k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
-    arguments = [P, tasks, bits_by_distance, before, after, include_center, normalize, width, height, stride]
+    arguments = [P, kept, tasks, bits_by_distance, before, after, include_center, normalize, labels, width, height, stride]
     return out.compile_to_callable(arguments, _target)

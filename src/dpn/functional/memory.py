@@ -1,7 +1,9 @@
 """Memory for large results, on Linux in huge pages: to hand out small ones takes longer than to fill them."""
 
 import ctypes
+import math
 import mmap
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -10,6 +12,27 @@ from torch import Tensor
 
 LARGE = 8 << 20
 """Bytes from which on: four huge pages."""
+
+KEPT = 64 << 20
+"""Bytes of scratch memory that a thread keeps."""
+
+_of_thread = threading.local()
+
+
+def scratch(shape: Sequence[int]) -> Tensor:
+    """Memory, float32, that the same thread's next call gives out again: the system clears what it hands out, which takes time.
+
+    Example:
+        >>> scratch((2, 3)).data_ptr() == scratch((6,)).data_ptr()
+        True
+    """
+    size = math.prod(shape)
+    memory = getattr(_of_thread, "memory", None)
+    if memory is None or memory.numel() < size:
+        memory = empty((size,))
+        if memory.nbytes <= KEPT:
+            _of_thread.memory = memory
+    return memory[:size].view(tuple(shape))
 
 
 def empty(shape: Sequence[int]) -> Tensor:

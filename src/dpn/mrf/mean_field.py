@@ -12,6 +12,9 @@ from dpn.mrf.label_contexts import LabelContexts
 from dpn.mrf.low_rank import LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
+NEAR = 20.0
+"""A label that is nowhere near a pixel above this times `absent_below` goes past b12 there."""
+
 
 class MRF(nn.Module):
     """The Markov random field of the Deep Parsing Network, solved by one mean-field update in layers b12 to b15 (Eqn. 7).
@@ -42,9 +45,9 @@ class MRF(nn.Module):
             none of TriplePenalty's arguments but the window.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
         absent_below: in evaluation mode, where no gradient is asked for (`torch.inference_mode`), labels whose probability is
-            nowhere in the batch above this take no part in b12 to b14, nor in b12 far from where they are, so that cost
-            follows the labels present; 0 keeps all, as training does. Other devices than the CPU and compiled networks keep
-            all, since they would have to wait for the answer, and so does float64.
+            nowhere in the batch above this take no part in b12 to b14, and those that are nowhere near above twenty times this
+            go past b12. So cost follows the labels present; 0 keeps all, as training does. Other devices than the CPU and
+            compiled networks keep all, since they would have to wait for the answer, and so does float64.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -78,7 +81,7 @@ class MRF(nn.Module):
         sigma_smooth: float = 3.0,
         aligned: tuple[int, int] | None = None,
         penalty: float = 4.0,
-        absent_below: float = 5e-4,
+        absent_below: float = 2e-4,
     ) -> None:
         self.arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
@@ -138,7 +141,7 @@ class MRF(nn.Module):
             return torch.log_softmax(unary - o14, dim=1)
         present = self.present(log_q)
         mean_field, contexts = backends.module("mean_field", "halide"), self.label_contexts
-        s = self.triple_penalty(mean_field.probabilities(log_q, present), image, self.absent_below)
+        s = self.triple_penalty(mean_field.probabilities(log_q, present), image, NEAR * self.absent_below)
         deviating, penalty = contexts.deviating(s, present), contexts.penalty.detach().item()
         return mean_field.update(unary, s, deviating, present, penalty=penalty, cell=contexts.stride)
 

@@ -83,7 +83,7 @@ class TriplePenalty(nn.Module):
     def forward(self, q: Tensor, image: Tensor, absent_below: float = 0.0) -> Tensor:
         """q (N,L,H,W) probabilities, image (N,3,H,W) RGB in [0,1] -> (N,L,H,W).
 
-        Where b12 is normalised, no element is short by more than absent_below, see local_filter.
+        Where b12 is normalised, no element is off by more than absent_below, see local_filter.
         """
         s = local_filter(
             q,
