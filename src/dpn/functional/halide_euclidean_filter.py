@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import halide as hl
+import numpy as np
 import torch
 from torch import Tensor
+
+from dpn.functional.local_filter import SMALLEST_SUM
 
 NARROWEST, WIDEST = 16, 256  # tile, in columns; it has half as many rows
 LABELS = 8  # of a vector
@@ -29,7 +32,7 @@ x, y, c, xo, xi, yo, yi, co, ci, tile = (hl.Var(name) for name in ("x", "y", "c"
 label, group, place, field, across, down = (hl.Var(name) for name in ("label", "group", "place", "field", "across", "down"))
 
 
-def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int) -> Tensor:
+def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int, normalize: bool = False) -> Tensor:
     """The filter.
 
     Args:
@@ -38,30 +41,39 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
         weights: (2,), w1 of the squared colour difference and w2 of the squared distance in pixels.
         before: how many pixels the window reaches to the left and up.
         after: how many pixels it reaches to the right and down.
+        normalize: divide by the sum of d over the window, or by 1e-6 where that is smaller.
 
     Returns:
-        (N,C,H,W) float32, contiguous. An element differs from the exact one by 3e-6 of the window's largest d times
-        sum_z |p_z| at most, as tested.
+        (N,C,H,W) float32, contiguous; where normalised (N,1+C,H,W), with the sums first. Not normalised, an element is off by
+        3e-6 of the largest d in the window times sum_z |p_z| at most, as tested.
 
     Example:
         >>> p, image = torch.ones(1, 1, 1, 4), torch.zeros(1, 3, 1, 4)
         >>> filter_by_moments(p, image, torch.tensor([0.0, 1.0]), before=1, after=1).flatten().int().tolist()
         [1, 2, 2, 1]
     """
-    o = torch.empty(p.shape, dtype=p.dtype)
+    o = torch.empty(len(p), normalize + p.shape[1], *p.shape[2:], dtype=p.dtype)
+    reach = max(p.shape[2:]) - 1
+    before, after = min(before, reach), min(after, reach)
     with _compiling:
         pipeline = _pipeline(min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST))
+    ones = np.ones((1, *p.shape[2:]), np.float32)
     for i in range(len(p) if p.numel() else 0):
-        maps = [each[i].detach().contiguous().numpy() for each in (p, image)]
-        mean = maps[1].mean((1, 2)).tolist()
-        pipeline(*(hl.Buffer(each) for each in maps), *mean, *weights.tolist(), before, after, hl.Buffer(o[i].numpy()))
+        maps, its = (hl.Buffer(each[i].detach().contiguous().numpy()) for each in (p, image))
+        options = *image[i].numpy().mean((1, 2)).tolist(), *weights.tolist(), before, after
+        sums, means = o[i, :1].numpy(), o[i, int(normalize) :].numpy()
+        if normalize:
+            pipeline(hl.Buffer(ones), its, hl.Buffer(ones), *options, False, hl.Buffer(sums))
+            np.maximum(sums, SMALLEST_SUM, out=sums)
+        pipeline(maps, its, hl.Buffer(sums if normalize else ones), *options, normalize, hl.Buffer(means))
     return o
 
 
 @functools.cache
 def _pipeline(columns: int) -> Any:
     rows = columns // 2
-    p, image = hl.ImageParam(hl.Float(32), 3, "p"), hl.ImageParam(hl.Float(32), 3, "image")
+    p, image, divisor = (hl.ImageParam(hl.Float(32), 3, name) for name in ("p", "image", "divisor"))
+    divide = hl.Param(hl.Bool(), "divide")
     mean, (w1, w2) = ([hl.Param(hl.Float(32), name) for name in names] for names in (("red", "green", "blue"), ("w1", "w2")))
     before, after = hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "after")
     width = before + after + 1
@@ -121,7 +133,8 @@ def _pipeline(columns: int) -> Any:
     places, values = zip(*steps, strict=True)
     sums[label, _select(walk.x, places), across, down, group] = _select(walk.x, values)
     there = of_o + y % rows * columns + x % columns
-    out[x, y, c] = sums[c % LABELS, there, x // columns, y // rows, c // LABELS]
+    total = sums[c % LABELS, there, x // columns, y // rows, c // LABELS]
+    out[x, y, c] = hl.select(divide, total / divisor[x, y, 0], total)
 
     guard = hl.TailStrategy.GuardWithIf
     for axis in range(3):
@@ -137,7 +150,7 @@ def _pipeline(columns: int) -> Any:
     sums.update(0).vectorize(label)
     sums.update(1).reorder(label, first.x, first.y, first.z).vectorize(label).unroll(first.x)
     sums.update(2).reorder(label, walk.x, walk.y, walk.z).vectorize(label).unroll(walk.x)
-    return out.compile_to_callable([p, image, *mean, w1, w2, before, after], _target)
+    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, divide], _target)
 
 
 def _select(number: Any, values: Sequence[Any]) -> Any:

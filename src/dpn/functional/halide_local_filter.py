@@ -61,9 +61,9 @@ def filter_window(
         >>> filter_window(p, image, torch.tensor([0.0, 1.0]), kernel="euclidean", **window).flatten().int().tolist()
         [1, 2, 2, 1]
     """
-    before, after = _clip(p, before, after)
     if kernel == "euclidean":
         return filter_by_moments(p, image, weights, before=before, after=after)
+    before, after = _clip(p, before, after)
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     with _compiling:

@@ -106,6 +106,9 @@ def _filter(
     if backend == "halide" and kernel == "gaussian":
         options: dict[str, Any] = {"stride": stride, "normalize": normalize, "absent_below": absent_below}
         return backends.module("tiled_filter", backend).filter_tiles(p, image, w, **window, **options)
+    if backend == "halide" and kernel == "euclidean" and stride == 1:
+        reach: dict[str, Any] = {"before": before, "after": after, "normalize": normalize}
+        return backends.module("euclidean_filter", backend).filter_by_moments(p, image, w, **reach)
     p = _after_ones(p) if normalize else p.contiguous()
     lattices = _apart(p, stride), _apart(image, stride), _of_lattices(w, stride)
     o = _together(backends.module("local_filter", backend).filter_window(*lattices, kernel=kernel, **window), stride, p.shape)
