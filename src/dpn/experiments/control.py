@@ -38,7 +38,7 @@ def run(bench: Workbench) -> Result:
 
 def _systems(bench: Workbench, recipe: StageRecipe, seed: int) -> dict[str, Refine | None]:
     mrf = bench.fit(bench.mrf(), seed=seed)
-    alone, joint = (bench.tune(mrf, stage, recipe, seed=seed) for stage in ("unary", "joint"))
+    alone, joint = (bench.tune(stage, recipe, seed=seed) for stage in ("unary", "joint"))
     return {
         UNARY: None,
         FROZEN: mrf,

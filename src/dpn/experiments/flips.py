@@ -19,10 +19,9 @@ MENDED, BROKEN, OTHERWISE_WRONG = (0, 158, 115), (213, 94, 0), (240, 228, 66)
 def run(bench: Workbench) -> Result:
     """Counts the pixels that each stage mends and breaks, and draws the images that change most."""
     steps, size = list(pairwise(bench.predictions)), len(bench.labels)
-    counts = {
-        step: torch.zeros(5, dtype=torch.long) for step in steps
-    }  # counted, changed, mended, broken, changed at boundaries
-    mistakes = {step: torch.zeros(2, size * size, dtype=torch.long) for step in steps}  # mended, broken: truth, wrong label
+    # Of pixels: known, changed, mended, broken, changed at boundaries; of mistakes mended and broken: by truth and wrong label.
+    counts = {step: torch.zeros(5, dtype=torch.long) for step in steps}
+    mistakes = {step: torch.zeros(2, size * size, dtype=torch.long) for step in steps}
     changes = []
     for i in range(len(bench.validation)):
         sample = bench.validation.image(i)

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dpn.experiments.result import Result
+from dpn.experiments.result import Picture, Result
 from dpn.files import written_whole
 
 STYLE = """
@@ -64,10 +64,10 @@ def _section(result: Result) -> str:
     return f"<p>{escape(result.about)}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{pictures}{remark}"
 
 
-def _inline(picture: object) -> str:
+def _inline(picture: Picture) -> str:
     file = BytesIO()
     if isinstance(picture, Figure):
         picture.savefig(file, dpi=130, format="png")
     else:
-        Image.fromarray(picture).save(file, "PNG", optimize=True)  # type: ignore[arg-type]
+        Image.fromarray(picture).save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

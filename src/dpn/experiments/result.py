@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from dpn.files import written_whole
 
 Cell = str | float | None
+Picture = Figure | np.ndarray
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Result:
     about: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    pictures: Mapping[str, object] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
     remark: str = ""
 
     def cells(self) -> list[list[str]]:
@@ -71,10 +73,10 @@ def _shown(cell: Cell) -> str:
     return str(cell)
 
 
-def _save_picture(path: Path, picture: object) -> Path:
+def _save_picture(path: Path, picture: Picture) -> Path:
     with written_whole(path) as temporary:
         if isinstance(picture, Figure):
             picture.savefig(temporary, dpi=130)
         else:
-            Image.fromarray(picture).save(temporary)  # type: ignore[arg-type]
+            Image.fromarray(picture).save(temporary)
     return path

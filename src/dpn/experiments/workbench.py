@@ -224,17 +224,19 @@ class Workbench:
         mrf.label_contexts.potts_only = "label_contexts" not in stages
         return mrf.requires_grad_(True).eval()
 
-    def tune(self, mrf: MRF, stage: str, recipe: StageRecipe, *, seed: int = 0) -> DPN:
-        """Trains a copy of the unary network from `train_from` on, and of the MRF behind it ("joint"), or without it ("unary").
+    def tune(self, stage: str, recipe: StageRecipe, *, seed: int = 0) -> DPN:
+        """Goes on from `fit(mrf(), seed=seed)` with a copy of the unary network: "joint" trains both, "unary" the latter alone.
 
         Returns:
             the network, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
         """
-        model = DPN(deepcopy(self.unary.unary), deepcopy(mrf), labels=self.labels, stage=stage)
-        described = [mrf.arguments, stage, vars(recipe), seed]
-        self._once(
-            described, model, lambda: self._train(model, stage, recipe, seed, lambda m, sample, _: m(sample.image[None]))
-        )
+        mrf = self.fit(self.mrf(), seed=seed)
+        model = DPN(deepcopy(self.unary.unary), mrf, labels=self.labels, stage=stage)
+
+        def train_stage() -> None:
+            self._train(model, stage, recipe, seed, lambda network, sample, _: network(sample.image[None]))
+
+        self._once([mrf.arguments, stage, vars(recipe), seed], model, train_stage)
         return model.requires_grad_(True).eval()
 
     def _once(self, described: object, module: nn.Module, train: Callable[[], None]) -> None:
