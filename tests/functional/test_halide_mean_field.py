@@ -1,12 +1,14 @@
 """b15 in one pass: the same as plain torch's, for any size and any unary."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.functional.halide_mean_field import probabilities, update
-from dpn.functional.memory import LARGE, empty
+from dpn.functional.memory import KEPT, LARGE, empty, scratch
 
 
 def plainly(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, penalty: float, cell: int) -> Tensor:
@@ -59,3 +61,12 @@ def test_large_memory_is_as_any_other():
     assert tensor.shape == (LARGE // 4 + 1,) and tensor.dtype == torch.float32
     tensor.fill_(2)
     assert tensor.double().sum() == 2 * tensor.numel()
+
+
+def test_scratch_memory_is_the_thread_s_own_and_kept_while_it_is_small():
+    first = scratch((3, 4))
+    assert scratch((2, 6)).data_ptr() == first.data_ptr()
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(scratch, (3, 4)).result().data_ptr() != first.data_ptr()
+    large = scratch((KEPT // 4 + 1,))
+    assert scratch((KEPT // 4 + 1,)).data_ptr() != large.data_ptr()

@@ -59,13 +59,14 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
         pipeline = _pipeline(min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST))
     ones = np.ones((1, *p.shape[2:]), np.float32)
     for i in range(len(p) if p.numel() else 0):
-        maps, its = (hl.Buffer(each[i].detach().contiguous().numpy()) for each in (p, image))
-        options = *image[i].numpy().mean((1, 2)).tolist(), *weights.tolist(), before, after
+        maps, its_image = (each[i].detach().contiguous().numpy() for each in (p, image))
+        options = *its_image.mean((1, 2)).tolist(), *weights.tolist(), before, after
         sums, means = o[i, :1].numpy(), o[i, int(normalize) :].numpy()
         if normalize:
-            pipeline(hl.Buffer(ones), its, hl.Buffer(ones), *options, False, hl.Buffer(sums))
+            pipeline(*(hl.Buffer(each) for each in (ones, its_image, ones)), *options, False, hl.Buffer(sums))
             np.maximum(sums, SMALLEST_SUM, out=sums)
-        pipeline(maps, its, hl.Buffer(sums if normalize else ones), *options, normalize, hl.Buffer(means))
+        divisor = sums if normalize else ones
+        pipeline(*(hl.Buffer(each) for each in (maps, its_image, divisor)), *options, normalize, hl.Buffer(means))
     return o
 
 

@@ -1,4 +1,4 @@
-"""b15 on the CPU, by Halide, where some labels take no part: for every pixel i and label u
+"""The mean-field step on the CPU, by Halide, where some labels take no part: what goes into b12, exp(log q), and b15,
 
     log q_i^u = log p_i^u - o_i^u - log sum_w exp{ log p_i^w - o_i^w },
     o_i^u = -penalty s_i^u + deviating_i^u  if u takes part, 0 if not.
