@@ -64,9 +64,9 @@ def test_large_memory_is_as_any_other():
 
 
 def test_scratch_memory_is_the_thread_s_own_and_kept_while_it_is_small():
-    first = scratch((3, 4))
-    assert scratch((2, 6)).data_ptr() == first.data_ptr()
+    first = scratch("a", (3, 4))
+    assert scratch("a", (2, 6)).data_ptr() == first.data_ptr() != scratch("b", (2, 6)).data_ptr()
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(scratch, (3, 4)).result().data_ptr() != first.data_ptr()
-    large = scratch((KEPT // 4 + 1,))
-    assert scratch((KEPT // 4 + 1,)).data_ptr() != large.data_ptr()
+        assert other.submit(scratch, "a", (3, 4)).result().data_ptr() != first.data_ptr()
+    large = scratch("a", (KEPT // 4 + 1,))
+    assert scratch("a", (KEPT // 4 + 1,)).data_ptr() != large.data_ptr()

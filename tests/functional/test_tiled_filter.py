@@ -45,6 +45,17 @@ def test_with_a_threshold_it_is_off_by_no_more_than_that(threshold, stride):
     assert torch.equal(past[:, 1:], p[:, 1:])  # all labels but one, for the sum of the weights, stay as they are
 
 
+@pytest.mark.parametrize("include_center", [True, False])
+def test_a_label_that_is_certain_all_around_stays_as_it_is_if_every_pixel_has_a_neighbour(include_center):
+    p, image = torch.full((1, 2, 75, 131), 1e-3), torch.rand(1, 3, 75, 131)
+    p[:, 0] = 1 - 1e-3 * torch.rand(75, 131)
+    p[:, 0, :, 100:], p[:, 1, :, 100:] = 0.3, 0.7
+    options = {"window": 9, "weights": (1e6, 0.01), "kernel": "gaussian", "normalize": True, "include_center": include_center}
+    exact, short = local_filter(p, image, **options), local_filter(p, image, absent_below=2e-3, **options)
+    assert torch.equal(short[..., :80], p[..., :80]) == include_center  # alone in its colour, a pixel has none but itself
+    assert (exact - short)[:, 0].abs().max() <= 2e-3
+
+
 def test_gradients_see_every_label():
     p, image = islands(5, 40, 50).requires_grad_(), torch.rand(1, 3, 40, 50)
     options = {"window": 7, "weights": WEIGHTS, "kernel": "gaussian", "normalize": True}

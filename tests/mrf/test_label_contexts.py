@@ -52,9 +52,11 @@ def _between(at: float, count: int) -> tuple[int, int, float]:
     return low, min(low + 1, count - 1), at - low
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_labels_that_stand_nowhere_may_be_left_out(stride):
-    layer, s = learned(5, context_dilation=2, context_stride=stride), torch.rand(1, 5, 6, 7, dtype=torch.float64)
+def test_labels_that_stand_nowhere_may_be_left_out(stride, dtype):
+    layer = learned(5, context_dilation=2, context_stride=stride).to(dtype).requires_grad_(False)
+    s = torch.rand(2, 5, 6, 7, dtype=dtype)
     s[:, [0, 3]] = 0
     present = torch.tensor([1, 2, 4])
     torch.testing.assert_close(layer.deviating(s[:, present], present), layer.deviating(s)[:, present])

@@ -1,8 +1,9 @@
-"""The largest value in each cell of some maps, by Halide: where a label is."""
+"""Cells of some maps, by Halide: their extremes, which tell where a label is and where it is certain, and their means."""
 
 import functools
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import halide as hl
@@ -15,50 +16,91 @@ _lanes = _target.natural_vector_size(hl.Float(32))
 x, y, c = (hl.Var(name) for name in ("x", "y", "c"))
 
 
-def largest_in_cells(maps: Tensor, cell: tuple[int, int], *, magnitude: bool = False) -> Tensor:
-    """The largest value, or magnitude, in each cell; NaN where one of the cell's values is.
+def extremes_in_cells(maps: Tensor, cell: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest value in each cell; the largest is NaN where one of the cell's values is.
 
     Args:
         maps: (C,H,W) float32 on the CPU, H and W at least 1.
         cell: its height and width in pixels; the last ones may reach beyond the maps.
-        magnitude: look at |value|.
 
     Returns:
-        (C, ceil(H / cell's height), ceil(W / cell's width)) float32.
+        Each (C, ceil(H / cell's height), ceil(W / cell's width)) float32.
 
     Example:
-        >>> largest_in_cells(torch.tensor([[[1.0, -3.0, 2.0]]]), (1, 2), magnitude=True)
-        tensor([[[3., 2.]]])
+        >>> extremes_in_cells(torch.tensor([[[1.0, -3.0, 2.0]]]), (1, 2))
+        (tensor([[[-3.,  2.]]]), tensor([[[1., 2.]]]))
     """
-    largest = torch.empty(len(maps), *(-(-side // of) for side, of in zip(maps.shape[1:], cell, strict=True)))
+    smallest, largest = _in_cells(_extremes, maps, cell, 2)
+    return smallest, largest
+
+
+def means_in_cells(maps: Tensor, cell: tuple[int, int]) -> Tensor:
+    """The mean of the pixels that each cell has.
+
+    Args, and shape of the result: as of `extremes_in_cells`.
+
+    Example:
+        >>> means_in_cells(torch.tensor([[[1.0, -3.0, 2.0]]]), (1, 2))
+        tensor([[[-1.,  2.]]])
+    """
+    return _in_cells(_means, maps, cell, 1)[0]
+
+
+def _in_cells(pipeline: Callable[[], Any], maps: Tensor, cell: tuple[int, int], values: int) -> tuple[Tensor, ...]:
+    shape = len(maps), *(-(-side // of) for side, of in zip(maps.shape[1:], cell, strict=True))
+    found = tuple(torch.empty(shape) for _ in range(values))
     with _compiling:
-        pipeline = _largest()
-    if largest.numel():
-        pipeline(hl.Buffer(maps.detach().contiguous().numpy()), *cell, magnitude, hl.Buffer(largest.numpy()))
-    return largest
+        run = pipeline()
+    if math.prod(shape):
+        run(hl.Buffer(maps.detach().contiguous().numpy()), *cell, *(hl.Buffer(each.numpy()) for each in found))
+    return found
 
 
 @functools.cache
-def _largest() -> Any:
+def _extremes() -> Any:
     """By the floats' bits, whose order as integers is known whatever a compiler makes of NaN."""
     maps = hl.ImageParam(hl.Float(32), 3, "maps")
-    height, width, magnitude = hl.Param(hl.Int(32), "height"), hl.Param(hl.Int(32), "width"), hl.Param(hl.Bool(), "magnitude")
-    of_column, largest, out = hl.Func("of_column"), hl.Func("largest"), hl.Func("out")
+    height, width = hl.Param(hl.Int(32), "height"), hl.Param(hl.Int(32), "width")
+    ordered, of_column, of_cell, out = (hl.Func(name) for name in ("ordered", "of_column", "of_cell", "out"))
     rank = hl.reinterpret(hl.Int(32), hl.BoundaryConditions.repeat_edge(maps)[x, y, c])
-    sizes = rank & 0x7FFFFFFF
-    infinity = hl.reinterpret(hl.Int(32), hl.f32(math.inf))
-    ordered = hl.Func("ordered")  # as the values are, and NaN above all
-    ordered[x, y, c] = hl.select(magnitude | (sizes > infinity), sizes, rank ^ ((rank >> 31) & 0x7FFFFFFF))
+    size, infinity = rank & 0x7FFFFFFF, hl.reinterpret(hl.Int(32), hl.f32(math.inf))
+    ordered[x, y, c] = hl.select(size > infinity, size, rank ^ ((rank >> 31) & 0x7FFFFFFF))  # as the values are, NaN above all
     down, across = hl.RDom([(0, height)]), hl.RDom([(0, width)])
-    of_column[x, y, c] = hl.Int(32).min()
-    of_column[x, y, c] = hl.max(of_column[x, y, c], ordered[x, y * height + down.x, c])
-    largest[x, y, c] = hl.Int(32).min()
-    largest[x, y, c] = hl.max(largest[x, y, c], of_column[x * width + across.x, y, c])
-    found = largest[x, y, c]
-    out[x, y, c] = hl.reinterpret(hl.Float(32), found ^ ((found >> 31) & 0x7FFFFFFF))
+    none = hl.Int(32).max(), hl.Int(32).min()
+    of_column[x, y, c] = none
+    before, value = of_column[x, y, c], ordered[x, y * height + down.x, c]
+    of_column[x, y, c] = hl.min(before[0], value), hl.max(before[1], value)
+    of_cell[x, y, c] = none
+    before, column = of_cell[x, y, c], of_column[x * width + across.x, y, c]
+    of_cell[x, y, c] = hl.min(before[0], column[0]), hl.max(before[1], column[1])
+    found = [of_cell[x, y, c][i] for i in range(2)]
+    out[x, y, c] = tuple(hl.reinterpret(hl.Float(32), each ^ ((each >> 31) & 0x7FFFFFFF)) for each in found)
 
+    _by_rows(out, of_cell, of_column, down)
+    return out.compile_to_callable([maps, height, width], _target)
+
+
+@functools.cache
+def _means() -> Any:
+    maps = hl.ImageParam(hl.Float(32), 3, "maps")
+    height, width = hl.Param(hl.Int(32), "height"), hl.Param(hl.Int(32), "width")
+    of_column, of_cell, out = (hl.Func(name) for name in ("of_column", "of_cell", "out"))
+    zero_around = hl.BoundaryConditions.constant_exterior(maps, hl.f32(0))
+    down, across = hl.RDom([(0, height)]), hl.RDom([(0, width)])
+    of_column[x, y, c] = hl.f32(0)
+    of_column[x, y, c] += zero_around[x, y * height + down.x, c]
+    of_cell[x, y, c] = hl.f32(0)
+    of_cell[x, y, c] += of_column[x * width + across.x, y, c]
+    pixels = hl.min(width, maps.width() - x * width) * hl.min(height, maps.height() - y * height)
+    out[x, y, c] = of_cell[x, y, c] / hl.cast(hl.Float(32), pixels)
+
+    _by_rows(out, of_cell, of_column, down)
+    return out.compile_to_callable([maps, height, width], _target)
+
+
+def _by_rows(out: Any, of_cell: Any, of_column: Any, down: Any) -> None:
+    """A row of cells at a time: its columns first, a vector of them, and then across each cell."""
     out.reorder(x, y, c).parallel(c)
-    largest.compute_at(out, y)
+    of_cell.compute_at(out, y)
     of_column.compute_at(out, y).vectorize(x, _lanes)
     of_column.update().reorder(x, down.x, y, c).vectorize(x, _lanes)
-    return out.compile_to_callable([maps, height, width, magnitude], _target)

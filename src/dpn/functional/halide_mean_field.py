@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.functional.halide_tiled_filter import BITS_OF_E, exp2
-from dpn.functional.memory import empty
+from dpn.functional.memory import empty, scratch
 
 ROWS = 2
 
@@ -71,13 +71,13 @@ def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
         present: (M,) int64, which labels.
 
     Returns:
-        (N,M,H,W) float32, contiguous, to 5e-6 of each; NaN stays NaN.
+        (N,M,H,W) float32, contiguous, to 5e-6 of each; NaN stays NaN. The same thread's next call overwrites them.
 
     Example:
         >>> probabilities(torch.tensor([0.25, 0.75]).log().view(1, 2, 1, 1), torch.tensor([1])).flatten()
         tensor([0.7500])
     """
-    q = empty((len(log_q), len(present), *log_q.shape[2:]))
+    q = scratch("q", (len(log_q), len(present), *log_q.shape[2:]))
     labels = hl.Buffer(present.int().numpy())
     with _compiling:
         pipeline = _probabilities()

@@ -2,13 +2,13 @@
 
     o_j^v = sum_{z in N_j} k(j,z) p_z^v  [/ max(sum_{z in N_j} k(j,z), 1e-6)],
     k(j,z) = exp{ -w1 |I_j - I_z|^2 - w2 |x_j - x_z|^2 },
-    o_j^v = 0 [p_j^v] where p^v is nowhere above a threshold around j's tile.
+    o_j^v = 0 [p_j^v] where p^v is nowhere above a threshold around j's tile [nor anywhere further from 1].
 
 An exponential costs as much as ten labels, and a photograph shows few labels in one place. So the image is cut into tiles of
 8 rows by a vector of pixels; each has a list of the labels that its windows see, and lists of like length are filtered by
 one pipeline, which holds their sums and that of the weights in registers. With a stride, the interleaved lattices
 (stride y + a, stride x + b) are filtered as images of their own. One copy takes them apart, puts zeros around them and the
-colours and a plane of ones before the first label; the sum of the ones is that of the weights.
+colours before the first label.
 """
 
 import functools
@@ -17,28 +17,33 @@ import threading
 from typing import Any
 
 import halide as hl
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.functional.halide_cells import largest_in_cells
+from dpn.functional.halide_cells import extremes_in_cells
 from dpn.functional.local_filter import SMALLEST_SUM
 from dpn.functional.memory import empty, scratch
 
-SIZES = (4, 8, 12, 16, 21)
+SIZES = (2, 4, 6, 8, 12, 21)
 """Labels that a pipeline holds; a longer list is cut into several."""
 
 ROWS = 8  # of a tile
 EXP2 = (1.0, 0.69312411, 0.24024104, 0.055906877, 0.0095827006)  # of t^0 .. t^4: 2^t for |t| <= 1/2, to 3e-6 of it
+ROUNDS = 1.5 * 2**23  # added to a number rounds it: the last bits of the sum are those of the whole number
 BITS_OF_E = 1 / math.log(2)  # log2 e
-LARGEST = 3e38  # that float32 holds, about
+SMALLEST, LARGEST = 1e-25, 3e38  # weights; the latter is what float32 holds, about
+OUTSIDE = 1e15  # the colour of what is not in the image: by the smallest weight it is far from any
 FAR = -200.0  # 2^FAR is 0 in float32
 
 _compiling = threading.Lock()
 _target = hl.get_host_target()
 _lanes = _target.natural_vector_size(hl.Float(32))  # columns of a tile
-x, y, c, dx, dy, slot, task = (hl.Var(name) for name in ("x", "y", "c", "dx", "dy", "slot", "task"))
+x, y, yo, yi, c, dx, dy, slot, task, band = (
+    hl.Var(name) for name in ("x", "y", "yo", "yi", "c", "dx", "dy", "slot", "task", "band")
+)
 
 
 def filter_tiles(
@@ -64,11 +69,13 @@ def filter_tiles(
         normalize: divide by the sum of the weights.
         include_center: whether z = j takes part.
         absent_below: the threshold: a label whose |p| is nowhere above it in the cells that a tile's windows touch is left out
-            there: it counts as 0, and where normalised, which keeps it as large as it is, stays as it is.
+            there: it counts as 0, and where normalised, which keeps it as large as it is, stays as it is. So does one that is
+            everywhere there within the threshold of 1, if z = j takes part.
 
     Returns:
-        (N,L,H,W) float32, contiguous; where normalised (N,1+L,H,W), with the sums of the weights first. An element differs
-        from the exact one by absent_below times the weights' sum (1 where they are normalised) at most, besides rounding.
+        (N,L,H,W) float32, contiguous; where normalised (N,1+L,H,W), with the sums of the weights first: 0 in tiles whose
+        labels are all left out by the threshold. An element differs from the exact one by absent_below times the weights' sum
+        (1 where they are normalised) at most, besides rounding.
 
     Example:
         >>> p, image = torch.ones(1, 1, 4, 5), torch.zeros(1, 3, 4, 5)
@@ -83,49 +90,74 @@ def filter_tiles(
     w1, w2 = weights.tolist()
     if w1 < 0:
         raise InputError(f"w1 must not be negative, got {w1:g}")
+    bits = min(max(w1 * BITS_OF_E, SMALLEST), LARGEST), min(w2 * BITS_OF_E * stride**2, LARGEST)
     for i in range(len(p) if p.numel() else 0):
-        seen = _seen(p[i], max(before, after), stride, absent_below)
+        sums, means = o[i, : int(normalize)].numpy(), o[i, int(normalize) :].numpy()  # numpy wakes no threads of torch's
+        sums[:], means[:] = 0, p[i].detach().numpy() if normalize else 0
+        seen = _seen(p[i], max(before, after), stride, absent_below, certain=normalize and include_center)
+        if normalize and not absent_below:
+            seen[:1] |= ~seen.any(0)  # every tile gets the sums of its weights
         kept = seen.flatten(1).any(1).nonzero().flatten().int()
         if not len(kept):
-            kept = torch.zeros(1, dtype=torch.int32)  # every tile gets the sums of its weights
-        o[i, int(normalize) :].numpy()[:] = p[i].detach().numpy() if normalize else 0  # numpy wakes no threads of torch's
-        planes = _lattices(p[i], image[i], kept, math.sqrt(w1 * BITS_OF_E), before, after, stride)
+            continue
+        planes = _lattices(p[i], image[i], kept, before, after, stride)
         for size, tasks in _tasks(seen[kept], stride):
             with _compiling:
                 pipeline = _pipeline(size)
-            bits_by_distance = min(w2 * BITS_OF_E * stride**2, LARGEST)
-            arguments = bits_by_distance, before, after, include_center, normalize, p.shape[1], width, height, stride
+            arguments = *bits, before, after, include_center, normalize, p.shape[1], width, height, stride
             pipeline(*(hl.Buffer(each.numpy()) for each in (planes, kept, tasks)), *arguments, hl.Buffer(o[i].numpy()))
     return o
 
 
-def _seen(p: Tensor, reach: int, stride: int, absent_below: float) -> Tensor:
-    """Which labels the windows of every tile see, (L, rows, columns) bool."""
-    largest = largest_in_cells(p, (ROWS * stride, _lanes * stride), magnitude=True)
-    around = [math.ceil(reach / side) for side in (ROWS, _lanes)]
-    return ~(F.max_pool2d(largest, [2 * n + 1 for n in around], 1, around) <= absent_below)  # NaN is seen
+def _seen(p: Tensor, reach: int, stride: int, absent_below: float, *, certain: bool) -> Tensor:
+    """Which labels every tile has to filter, (L, rows, columns) bool: those that its windows see.
+
+    With `certain`, those that are within `absent_below` of 1 all around are none of them: their means are as near to it.
+    """
+    smallest, largest = (each.numpy() for each in extremes_in_cells(p, (ROWS, _lanes)))
+    highest, lowest = (
+        torch.from_numpy(sign * _largest_around(sign * cells, reach * stride, stride))
+        for sign, cells in ((1, largest), (-1, smallest))
+    )
+    seen = ~((highest <= absent_below) & (lowest >= -absent_below))  # NaN is seen
+    return seen & ~((lowest >= 1 - absent_below) & (highest - lowest <= absent_below)) if certain and absent_below else seen
 
 
-def _lattices(p: Tensor, image: Tensor, kept: Tensor, scale: float, before: int, after: int, stride: int) -> Tensor:
-    """The lattices, zero around the image: (stride^2, h, 4 + K, w), the colours times scale, ones, and p of the labels kept."""
+def _largest_around(cells: np.ndarray, reach: int, stride: int) -> np.ndarray:
+    """The largest value in the cells that a tile's windows touch: (L,h,w) cells -> (L, ceil(h / stride), ceil(w / stride)).
+
+    By numpy, which wakes no threads of torch's: they would spin, and keep Halide's from the cores.
+    """
+    for axis, side in ((1, ROWS), (2, _lanes)):
+        tiles, n = -(-cells.shape[axis] // stride), -(-reach // side)
+        around = [(0, 0)] * 3
+        around[axis] = n, n + tiles * stride - cells.shape[axis]
+        cells = np.moveaxis(np.pad(cells, around, constant_values=-np.inf), axis, 0)
+        windows = [cells[i : i + tiles * stride : stride] for i in range(stride + 2 * n)]
+        cells = np.moveaxis(functools.reduce(np.maximum, windows), 0, axis)
+    return cells
+
+
+def _lattices(p: Tensor, image: Tensor, kept: Tensor, before: int, after: int, stride: int) -> Tensor:
+    """(stride^2, h, 3 + K, w), the lattices: colours, OUTSIDE around the image; p of the labels kept, 0 there."""
     h, w = (
         step * math.ceil(side / (stride * step)) + before + after
         for side, step in zip(p.shape[1:], (ROWS, _lanes), strict=True)
     )
-    planes = scratch((stride**2, h, 4 + len(kept), w))
+    planes = scratch("lattices", (stride**2, h, 3 + len(kept), w))
     with _compiling:
         pipeline = _apart()
     maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (p, image, kept))
-    pipeline(*maps, scale, before, stride, hl.Buffer(planes.numpy()))
+    pipeline(*maps, before, stride, hl.Buffer(planes.numpy()))
     return planes
 
 
 def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
     """(pipeline's size, (tasks, 3 + size) int32): a tile's first column and row, its lattice, its labels from 1; 0 is none.
 
-    `seen`: (K, rows, columns), which of the labels kept a tile sees; it has one at least, so that every tile gets its sums.
+    `seen`: (K, rows, columns), which of the labels kept a tile filters.
     """
-    labels, counts = torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0).clamp_min(1)
+    labels, counts = torch.sort(seen.byte(), dim=0, descending=True, stable=True).indices, seen.sum(0)
     found = []
     for start in range(0, int(counts.max()) if counts.numel() else 0, SIZES[-1]):
         left = (counts - start).clamp(0, SIZES[-1])
@@ -144,34 +176,36 @@ def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
 def exp2(bits: Any) -> Any:
     """2^bits for bits <= 0, to 3e-6 of it, 0 from 2^-127 down: 2^n 2^t, n whole, |t| <= 1/2; n joins the exponent's bits."""
     bits = hl.max(bits, hl.f32(-127))
-    n = hl.round(bits)
-    t, power = bits - n, hl.f32(EXP2[-1])
+    rounded = hl.strict_float(bits + hl.f32(ROUNDS))
+    t, power = hl.strict_float(bits - hl.strict_float(rounded - hl.f32(ROUNDS))), hl.f32(EXP2[-1])
     for coefficient in EXP2[-2::-1]:
         power = power * t + hl.f32(coefficient)
-    return hl.reinterpret(hl.Float(32), hl.reinterpret(hl.Int(32), power) + (hl.cast(hl.Int(32), n) << 23))
+    return hl.reinterpret(hl.Float(32), hl.reinterpret(hl.Int(32), power) + (hl.reinterpret(hl.Int(32), rounded) << 23))
 
 
 @functools.cache
 def _apart() -> Any:
     p, image = hl.ImageParam(hl.Float(32), 3, "p"), hl.ImageParam(hl.Float(32), 3, "image")
     kept = hl.ImageParam(hl.Int(32), 1, "kept")
-    scale, before, stride = hl.Param(hl.Float(32), "scale"), hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "stride")
+    before, stride = hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "stride")
     out = hl.Func("out")
     column, row = (x - before) * stride + task % stride, (y - before) * stride + task // stride
     inside = (x >= before) & (column < p.width()) & (y >= before) & (row < p.height())
     pixel = hl.clamp(column, 0, p.width() - 1), hl.clamp(row, 0, p.height() - 1)
-    of_image = scale * image[*pixel, hl.clamp(c, 0, 2)]
-    of_p = hl.select(c == 3, hl.f32(1), p[*pixel, hl.clamp(kept[hl.clamp(c - 4, 0, kept.width() - 1)], 0, p.channels() - 1)])
-    out[x, c, y, task] = hl.select(inside, hl.select(c < 3, of_image, of_p), hl.f32(0))
+    of_image = image[*pixel, hl.clamp(c, 0, 2)]
+    of_p = p[*pixel, hl.clamp(kept[hl.clamp(c - 3, 0, kept.width() - 1)], 0, p.channels() - 1)]
+    out[x, c, y, task] = hl.select(c < 3, hl.select(inside, of_image, hl.f32(OUTSIDE)), hl.select(inside, of_p, hl.f32(0)))
     out.output_buffer().dim(1).set_min(0)
-    out.vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).parallel(y)
-    return out.compile_to_callable([p, image, kept, scale, before, stride], _target)
+    out.split(y, yo, yi, 32, hl.TailStrategy.GuardWithIf).vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).fuse(
+        yo, task, band
+    ).parallel(band)
+    return out.compile_to_callable([p, image, kept, before, stride], _target)
 
 
 @functools.cache
 def _pipeline(size: int) -> Any:
     P, kept = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Int(32), 1, "kept")  # P: (x, c, y, lattice)
-    tasks, bits_by_distance = hl.ImageParam(hl.Int(32), 2, "tasks"), hl.Param(hl.Float(32), "bits_by_distance")
+    tasks, bits = hl.ImageParam(hl.Int(32), 2, "tasks"), [hl.Param(hl.Float(32), name) for name in ("of_color", "of_space")]
     sizes = (hl.Param(hl.Int(32), name) for name in ("before", "after", "labels", "width", "height", "stride"))
     before, after, labels, width, height, stride = sizes
     include_center, normalize = hl.Param(hl.Bool(), "include_center"), hl.Param(hl.Bool(), "normalize")
@@ -182,19 +216,20 @@ def _pipeline(size: int) -> Any:
     left = told(0, task, P.dim(0).extent() - before - after - _lanes)
     top = told(1, task, P.dim(2).extent() - before - after - ROWS)
     lattice = told(2, task, P.dim(3).extent() - 1)
-    k, o, out = hl.Func("k"), hl.Func("o"), hl.Func("out")
-    I_j = [P[left + before + x, i, top + before + y, lattice] for i in range(3)]
-    I_z = [P[left + x + dx, i, top + y + dy, lattice] for i in range(3)]
+    space, minus_d, k, o, out = (hl.Func(name) for name in ("space", "minus_d", "k", "o", "out"))
     across, down = dx - before, dy - before
-    space = -bits_by_distance * hl.cast(hl.Float(32), across * across + down * down)
-    minus_d = hl.select((across == 0) & (down == 0) & ~include_center, hl.f32(FAR), space)
-    for i in range(3):
-        minus_d -= (I_j[i] - I_z[i]) * (I_j[i] - I_z[i])
-    k[x, y, task, dx, dy] = exp2(minus_d)
+    excluded = (across == 0) & (down == 0) & ~include_center
+    space[dx, dy] = hl.select(excluded, hl.f32(FAR), -bits[1] * hl.cast(hl.Float(32), across * across + down * down))
+    difference = [
+        P[left + before + x, i, top + before + y, lattice] - P[left + x + dx, i, top + y + dy, lattice] for i in range(3)
+    ]
+    minus_d[x, y, task, dx, dy] = space[dx, dy] - bits[0] * sum(each * each for each in difference)
+    k[x, y, task, dx, dy] = exp2(minus_d[x, y, task, dx, dy])
     z = hl.RDom([(0, before + after + 1), (0, before + after + 1)])
-    plane = hl.select(slot == 0, 3, 3 + told(2 + slot, task, kept.width()))
+    k_z = k[x, y, task, z.x, z.y]
+    plane = 2 + told(2 + slot, task, kept.width())
     o[x, y, slot, task] = hl.f32(0)
-    o[x, y, slot, task] += k[x, y, task, z.x, z.y] * P[left + x + z.x, plane, top + y + z.y, lattice]
+    o[x, y, slot, task] += hl.select(slot == 0, k_z, k_z * P[left + x + z.x, hl.max(plane, 3), top + y + z.y, lattice])
 
     r = hl.RDom([(0, _lanes), (0, size + 1), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
     number = tasks[2, r.w]
@@ -213,6 +248,8 @@ def _pipeline(size: int) -> Any:
     o.compute_at(out, r.z).store_in(hl.MemoryType.Register).bound_extent(x, _lanes).bound_extent(y, 1).bound_extent(task, 1)
     o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, _lanes).unroll(slot)
     o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, _lanes).unroll(slot)
-    k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
-    arguments = [P, kept, tasks, bits_by_distance, before, after, include_center, normalize, labels, width, height, stride]
+    for each in (minus_d, k):
+        each.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
+    space.compute_root()
+    arguments = [P, kept, tasks, *bits, before, after, include_center, normalize, labels, width, height, stride]
     return out.compile_to_callable(arguments, _target)

@@ -45,8 +45,9 @@ def local_filter(
         normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
         include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
         absent_below: labels whose p is nowhere above this near a pixel may count as 0 there, or, where normalised, stay as they
-            are. Taken up where it saves time: by "halide" for the gaussian kernel, where no gradient is asked for. An element
-            then differs from the exact one by this times the sum of the weights (1 where they are normalised) at most.
+            are, as may those that are within this of 1 all around. Taken up where it saves time: by "halide" for the gaussian
+            kernel, where no gradient is asked for. An element then differs from the exact one by this times the sum of the
+            weights (1 where they are normalised) at most.
         backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves p's device and dtype.
 
     Returns:

@@ -14,24 +14,26 @@ LARGE = 8 << 20
 """Bytes from which on: four huge pages."""
 
 KEPT = 64 << 20
-"""Bytes of scratch memory that a thread keeps."""
+"""Bytes of scratch memory that a thread keeps for each purpose at most."""
 
 _of_thread = threading.local()
 
 
-def scratch(shape: Sequence[int]) -> Tensor:
-    """Memory, float32, that the same thread's next call gives out again: the system clears what it hands out, which takes time.
+def scratch(purpose: str, shape: Sequence[int]) -> Tensor:
+    """Memory, float32, that the same thread's next call for the same purpose gives out again.
+
+    The system clears what it hands out, which takes time.
 
     Example:
-        >>> scratch((2, 3)).data_ptr() == scratch((6,)).data_ptr()
+        >>> scratch("sums", (2, 3)).data_ptr() == scratch("sums", (6,)).data_ptr()
         True
     """
-    size = math.prod(shape)
-    memory = getattr(_of_thread, "memory", None)
+    size, kept = math.prod(shape), vars(_of_thread)
+    memory = kept.get(purpose)
     if memory is None or memory.numel() < size:
         memory = empty((size,))
         if memory.nbytes <= KEPT:
-            _of_thread.memory = memory
+            kept[purpose] = memory
     return memory[:size].view(tuple(shape))
 
 

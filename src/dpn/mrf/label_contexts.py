@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.functional import label_contexts
+from dpn.functional import backends, label_contexts
 from dpn.functional.label_contexts import label_contexts_and_components
 
 
@@ -93,11 +93,14 @@ class LabelContexts(nn.Module):
     def deviating(self, s: Tensor, present: Tensor | None = None) -> Tensor:
         """What the contexts charge beyond Potts, a value a cell: s (N,L,H,W) -> (N,L,h,w), h = ceil(H / context_stride).
 
-        With `present` (M,) int64, s is that of these labels alone, (N,M,H,W), and so is the result. 0 with `potts_only`.
+        With `present` (M,) int64, s is that of these labels alone, (N,M,H,W), and so is the result; no gradient is kept then.
+        0 with `potts_only`.
         """
         if self.potts_only:
             return s.new_zeros(*s.shape[:2], *(-(-side // self.stride) for side in s.shape[2:]))
-        return self._deviating(self._cells(s), self.dilation // self.stride, present)
+        by_halide = present is not None and backends.serves("halide", s.device, s.dtype)
+        cells = self._means(s) if by_halide else self._cells(s)
+        return self._deviating(cells, self.dilation // self.stride, present)
 
     def chosen(self, s: Tensor) -> Tensor:
         """s (N,L,H,W) -> the component that is active for each label, lambda_k of Eqn. 7: (N,L,h,w) uint8, a value a cell."""
@@ -107,13 +110,21 @@ class LabelContexts(nn.Module):
     def _cells(self, s: Tensor) -> Tensor:
         return s if self.stride == 1 else F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
 
+    def _means(self, s: Tensor) -> Tensor:
+        """The same, without waking torch's threads: they would spin, and keep Halide's from the cores."""
+        means = backends.module("cells", "halide").means_in_cells(s.flatten(0, 1), (self.stride, self.stride))
+        return means.view(*s.shape[:2], *means.shape[1:])
+
     def _begin(self, labels: int, components: int, context: int, noise: float) -> None:
         self.deviation = nn.Parameter(torch.zeros(labels, components, labels, context, context))
         with torch.no_grad():
             self.deviation[:, 1:].uniform_(0, noise)
 
     def _deviating(self, s: Tensor, dilation: int, present: Tensor | None) -> Tensor:
-        deviation = self.deviation if present is None else self.deviation[present][:, :, present]
+        deviation: Tensor = self.deviation
+        if present is not None:  # by numpy, for the same reason
+            which = present.numpy()
+            deviation = torch.from_numpy(deviation.detach().numpy()[which][:, :, which])
         return label_contexts(s, deviation.to(s.dtype), dilation=dilation)
 
     def extra_repr(self) -> str:

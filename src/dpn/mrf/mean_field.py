@@ -13,7 +13,7 @@ from dpn.mrf.low_rank import LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
 NEAR = 20.0
-"""A label that is nowhere near a pixel above this times `absent_below` goes past b12 there."""
+"""A label that is nowhere near a pixel above this times `absent_below`, or all around as close to 1, goes past b12 there."""
 
 
 class MRF(nn.Module):
@@ -45,9 +45,10 @@ class MRF(nn.Module):
             none of TriplePenalty's arguments but the window.
         penalty: strength of the Potts model that mu begins as; 0 makes a new MRF the identity.
         absent_below: in evaluation mode, where no gradient is asked for (`torch.inference_mode`), labels whose probability is
-            nowhere in the batch above this take no part in b12 to b14, and those that are nowhere near above twenty times this
-            go past b12. So cost follows the labels present; 0 keeps all, as training does. Other devices than the CPU and
-            compiled networks keep all, since they would have to wait for the answer, and so does float64.
+            nowhere in the batch above this take no part in b12 to b14, and those that are nowhere near a pixel above twenty
+            times this, or everywhere near it as close to 1, go past b12. So cost follows the labels present; 0 keeps all, as
+            training does. Other devices than the CPU and compiled networks keep all, since they would have to wait for the
+            answer, and so does float64.
 
     Raises:
         InputError: if a value is out of range, or if log_p and image do not fit.
@@ -130,8 +131,8 @@ class MRF(nn.Module):
 
         log_q: (N,L,H,W) float32 on the CPU.
         """
-        largest_in_cells = backends.module("cells", "halide").largest_in_cells
-        largest = largest_in_cells(log_q.flatten(0, 1), log_q.shape[2:]).view(log_q.shape[:2]).amax(0).exp()
+        extremes_in_cells = backends.module("cells", "halide").extremes_in_cells
+        largest = extremes_in_cells(log_q.flatten(0, 1), log_q.shape[2:])[1].view(log_q.shape[:2]).amax(0).exp()
         bound = largest.max().clamp(max=self.absent_below)
         return (~(largest < bound)).nonzero().flatten()  # NaN takes part
 
