@@ -6,7 +6,8 @@
 The seven moments m_f are running sums. In a tile, every row first moves the sums of each column over the window's height (add
 the pixel that enters, subtract the one that leaves), then those sums along the row in the same way. Both walks go from pixel to
 pixel, so that a vector holds eight labels of one pixel. Tiles begin afresh and measure x from their own middle, and are two to
-four times as wide as the window: float32 loses what far pixels weigh more than near ones.
+four times as wide as the window: float32 loses what far pixels weigh more than near ones. The sums of d, by which o may be divided,
+are o of a map of ones, which is filtered in one vector with the first seven labels.
 """
 
 import functools
@@ -20,8 +21,10 @@ import torch
 from torch import Tensor
 
 from dpn.functional.local_filter import SMALLEST_SUM
+from dpn.functional.memory import empty
 
-NARROWEST, WIDEST = 16, 256  # tile, in columns; it has half as many rows
+NARROWEST, WIDEST = 16, 256  # tile, in columns
+TALLEST = 64  # tile, in rows, of which there are half as many as columns: taller ones do not fit the cache
 LABELS = 8  # of a vector
 OF_COLUMN, OF_WINDOW = 6, 7  # sums: of 1, I (three), y, e; and of x, which is the same down a column
 
@@ -52,34 +55,41 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
         >>> filter_by_moments(p, image, torch.tensor([0.0, 1.0]), before=1, after=1).flatten().int().tolist()
         [1, 2, 2, 1]
     """
-    o = torch.empty(len(p), normalize + p.shape[1], *p.shape[2:], dtype=p.dtype)
+    o = empty((len(p), normalize + p.shape[1], *p.shape[2:]))
     reach = max(p.shape[2:]) - 1
     before, after = min(before, reach), min(after, reach)
     with _compiling:
         pipeline = _pipeline(min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST))
-    ones = np.ones((1, *p.shape[2:]), np.float32)
+    beside = LABELS - 1 if normalize else 0  # maps in one vector with the ones
     for i in range(len(p) if p.numel() else 0):
-        maps, its_image = (each[i].detach().contiguous().numpy() for each in (p, image))
+        maps, its_image, out = (each.detach().contiguous().numpy() for each in (p[i], image[i], o[i]))
         options = *its_image.mean((1, 2)).tolist(), *weights.tolist(), before, after
-        sums, means = o[i, :1].numpy(), o[i, int(normalize) :].numpy()
+        sums = out[:1]
         if normalize:
-            pipeline(*(hl.Buffer(each) for each in (ones, its_image, ones)), *options, False, hl.Buffer(sums))
+            first = out[: 1 + beside]
+            pipeline(*(hl.Buffer(each) for each in (maps, its_image, maps)), *options, True, False, hl.Buffer(first))
             np.maximum(sums, SMALLEST_SUM, out=sums)
-        divisor = sums if normalize else ones
-        pipeline(*(hl.Buffer(each) for each in (maps, its_image, divisor)), *options, normalize, hl.Buffer(means))
+            first[1:] /= sums
+        if p.shape[1] > beside:
+            inputs = maps[beside:], its_image, sums
+            rest = hl.Buffer(out[int(normalize) + beside :])
+            pipeline(*(hl.Buffer(each) for each in inputs), *options, False, normalize, rest)
     return o
 
 
 @functools.cache
 def _pipeline(columns: int) -> Any:
-    rows = columns // 2
+    rows = min(columns // 2, TALLEST)
     p, image, divisor = (hl.ImageParam(hl.Float(32), 3, name) for name in ("p", "image", "divisor"))
-    divide = hl.Param(hl.Bool(), "divide")
+    ones, divide = hl.Param(hl.Bool(), "ones"), hl.Param(hl.Bool(), "divide")
     mean, (w1, w2) = ([hl.Param(hl.Float(32), name) for name in names] for names in (("red", "green", "blue"), ("w1", "w2")))
     before, after = hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "after")
     width = before + after + 1
     P, colour, xs, sums, out = (hl.Func(name) for name in ("P", "colour", "xs", "sums", "out"))
-    P[label, x, y, group] = hl.BoundaryConditions.constant_exterior(p, hl.f32(0))[x, y, group * LABELS + label]
+    channel = group * LABELS + label  # with `ones`, the first is 1 everywhere
+    inside = (x >= 0) & (x < p.width()) & (y >= 0) & (y < p.height())
+    of_p = hl.BoundaryConditions.constant_exterior(p, hl.f32(0))[x, y, channel - hl.select(ones, 1, 0)]
+    P[label, x, y, group] = hl.select(ones & (channel == 0), hl.select(inside, hl.f32(1), hl.f32(0)), of_p)
     seen = hl.BoundaryConditions.repeat_edge(image)
     I = [seen[x, y, i] - mean[i] for i in range(3)]  # large equal numbers would cancel in float32  # noqa: E741
     colour[field, x, y] = _select(field, [*I, w1 * (I[0] * I[0] + I[1] * I[1] + I[2] * I[2])])
@@ -151,7 +161,7 @@ def _pipeline(columns: int) -> Any:
     sums.update(0).vectorize(label)
     sums.update(1).reorder(label, first.x, first.y, first.z).vectorize(label).unroll(first.x)
     sums.update(2).reorder(label, walk.x, walk.y, walk.z).vectorize(label).unroll(walk.x)
-    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, divide], _target)
+    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, ones, divide], _target)
 
 
 def _select(number: Any, values: Sequence[Any]) -> Any:
