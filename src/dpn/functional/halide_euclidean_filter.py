@@ -6,8 +6,8 @@
 The seven moments m_f are running sums. In a tile, every row first moves the sums of each column over the window's height (add
 the pixel that enters, subtract the one that leaves), then those sums along the row in the same way. Both walks go from pixel to
 pixel, so that a vector holds eight labels of one pixel. Tiles begin afresh and measure x from their own middle, and are two to
-four times as wide as the window: float32 loses what far pixels weigh more than near ones. The sums of d, by which o may be divided,
-are o of a map of ones, which is filtered in one vector with the first seven labels.
+four times as wide as the window: float32 loses what far pixels weigh more than near ones. The sums of d, by which o may be
+divided, are the o of a map of ones, which is filtered in one vector with the first seven labels.
 """
 
 import functools
@@ -17,7 +17,6 @@ from typing import Any
 
 import halide as hl
 import numpy as np
-import torch
 from torch import Tensor
 
 from dpn.functional.local_filter import SMALLEST_SUM
@@ -51,6 +50,7 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
         3e-6 of the largest d in the window times sum_z |p_z| at most, as tested.
 
     Example:
+        >>> import torch
         >>> p, image = torch.ones(1, 1, 1, 4), torch.zeros(1, 3, 1, 4)
         >>> filter_by_moments(p, image, torch.tensor([0.0, 1.0]), before=1, after=1).flatten().int().tolist()
         [1, 2, 2, 1]
