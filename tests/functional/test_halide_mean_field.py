@@ -1,14 +1,11 @@
 """b15 in one pass: the same as plain torch's, for any size and any unary."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.functional.halide_mean_field import probabilities, update
-from dpn.functional.memory import KEPT, LARGE, empty, scratch
 
 
 def plainly(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, penalty: float, cell: int) -> Tensor:
@@ -54,19 +51,3 @@ def test_a_unary_that_underflows_is_still_normalised(level):
     log_p = (level + torch.randn(1, 3, 4, 20)).clamp(min=torch.finfo(torch.float32).min)
     found = update(log_p, torch.rand(1, 1, 4, 20), torch.zeros(1, 1, 4, 20), torch.tensor([1]), penalty=4.0, cell=1)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(1, 4, 20), rtol=1e-5, atol=1e-5)
-
-
-def test_large_memory_is_as_any_other():
-    tensor = empty((LARGE // 4 + 1,))
-    assert tensor.shape == (LARGE // 4 + 1,) and tensor.dtype == torch.float32
-    tensor.fill_(2)
-    assert tensor.double().sum() == 2 * tensor.numel()
-
-
-def test_scratch_memory_is_the_thread_s_own_and_kept_while_it_is_small():
-    first = scratch("a", (3, 4))
-    assert scratch("a", (2, 6)).data_ptr() == first.data_ptr() != scratch("b", (2, 6)).data_ptr()
-    with ThreadPoolExecutor(1) as other:
-        assert other.submit(scratch, "a", (3, 4)).result().data_ptr() != first.data_ptr()
-    large = scratch("a", (KEPT // 4 + 1,))
-    assert scratch("a", (KEPT // 4 + 1,)).data_ptr() != large.data_ptr()

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from dpn.errors import InputError
+from dpn.functional.memory import release
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ def peak_memory(part: Part) -> float:
     """The most memory in bytes that one run of a part holds beyond what there was before it and beyond its output.
 
     It is Linux's own high-water mark of resident memory, which misses nothing, however short; NaN on other systems. Memory that
-    was freed before is given back first, or the part would reuse it unseen. What the part leaves behind (a cache that it fills)
-    counts.
+    was freed, or that dpn.functional.memory keeps, is given back first, or the part would use it again unseen. What the part
+    leaves behind (a cache that it fills) counts.
 
     Example:
         >>> import torch
@@ -178,6 +179,7 @@ def held(output: object) -> int:
 def _watched(part: Part) -> tuple[float, float, float]:
     """Runs a part once: seconds on the clock and of CPU time, and its peak of memory."""
     given = [part.prepare()] if part.prepare else []
+    release()
     with suppress(OSError, AttributeError, TypeError):  # a C library without it
         CDLL(None).malloc_trim(0)
     with suppress(OSError):

@@ -1,9 +1,10 @@
-"""Memory for large results, on Linux in huge pages: to hand out small ones takes longer than to fill them."""
+"""Memory that serves again: the system clears what it hands out, which for large results takes longer than to fill them."""
 
 import ctypes
 import math
 import mmap
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -11,18 +12,42 @@ import torch
 from torch import Tensor
 
 LARGE = 8 << 20
-"""Bytes from which on: four huge pages."""
+"""Bytes from which on a result lies in huge pages, on Linux, and is kept for the next one: four huge pages."""
 
-KEPT = 64 << 20
-"""Bytes of scratch memory that a thread keeps for each purpose at most."""
+KEPT = 256 << 20
+"""Bytes that are kept of results at most, in all; and a quarter of it of scratch memory, by each thread for each purpose."""
 
+_free: dict[int, Tensor] = {}
 _of_thread = threading.local()
+
+
+def empty(shape: Sequence[int]) -> Tensor:
+    """torch.empty, float32, on the CPU; the memory of a large one that is no longer in use may serve again.
+
+    Example:
+        >>> empty((2, 3)).shape
+        torch.Size([2, 3])
+        >>> first = empty((4096, 1024))
+        >>> address = first.data_ptr()
+        >>> del first
+        >>> empty((1024, 4000)).data_ptr() == address
+        True
+    """
+    size = math.prod(shape)
+    if 4 * size < LARGE:
+        return torch.empty(tuple(shape), dtype=torch.float32)
+    fitting = sorted((memory.numel(), key) for key, memory in list(_free.items()) if size <= memory.numel() <= 2 * size)
+    taken = (_free.pop(key, None) for _, key in fitting)  # another thread may be faster
+    memory = next((each for each in taken if each is not None), None)
+    if memory is None:
+        memory = _in_huge_pages(size)
+    lent = memory.numpy()  # ends with the last tensor that lies in it
+    weakref.finalize(lent, _take_back, memory).atexit = False
+    return torch.from_numpy(lent)[:size].view(tuple(shape))
 
 
 def scratch(purpose: str, shape: Sequence[int]) -> Tensor:
     """Memory, float32, that the same thread's next call for the same purpose gives out again.
-
-    The system clears what it hands out, which takes time.
 
     Example:
         >>> scratch("sums", (2, 3)).data_ptr() == scratch("sums", (6,)).data_ptr()
@@ -31,23 +56,28 @@ def scratch(purpose: str, shape: Sequence[int]) -> Tensor:
     size, kept = math.prod(shape), vars(_of_thread)
     memory = kept.get(purpose)
     if memory is None or memory.numel() < size:
-        memory = empty((size,))
-        if memory.nbytes <= KEPT:
+        memory = _in_huge_pages(size)
+        if memory.nbytes <= KEPT // 4:
             kept[purpose] = memory
     return memory[:size].view(tuple(shape))
 
 
-def empty(shape: Sequence[int]) -> Tensor:
-    """torch.empty, float32, on the CPU.
+def release() -> None:
+    """Gives back to the system what is kept: of results, and of this thread's scratch memory."""
+    _free.clear()
+    vars(_of_thread).clear()
 
-    Example:
-        >>> empty((2, 3)).shape
-        torch.Size([2, 3])
-    """
-    tensor = torch.empty(tuple(shape), dtype=torch.float32)
-    if tensor.nbytes >= LARGE:
-        first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+
+def _take_back(memory: Tensor) -> None:
+    if sum(each.nbytes for each in list(_free.values())) + memory.nbytes <= KEPT:
+        _free[id(memory)] = memory
+
+
+def _in_huge_pages(size: int) -> Tensor:
+    memory = torch.empty(size, dtype=torch.float32)
+    first = -(-memory.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = memory.data_ptr() + memory.nbytes - first
+    if memory.nbytes >= LARGE:
         with suppress(OSError, AttributeError, TypeError):  # a system without it
-            length = tensor.data_ptr() + tensor.nbytes - first
             ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE)
-    return tensor
+    return memory
