@@ -158,10 +158,10 @@ class Workbench:
     @property
     def recipe(self) -> Recipe:
         """How the network of the scenes is trained."""
-        quick = self.setting.quick
+        quick, apart = self.setting.quick, 2 if self.setting.quick else 1
         return Recipe(
             data=DataRecipe(train_images=200 if quick else None, val_images=20 if quick else None, workers=2),
-            mrf=MRFRecipe(window_stride=2 if quick else 1, components=5),
+            mrf=MRFRecipe(components=5, window_stride=apart, context_dilation=apart, context_stride=apart),
             stages=StagesRecipe(
                 **{
                     name: replace(stage, batch=8, validate_every=max(1, stage.steps // 2)) if quick else stage

@@ -10,6 +10,8 @@ import halide as hl
 import torch
 from torch import Tensor
 
+from dpn.functional.halide_numbers import is_nan, magnitude_bits
+
 _compiling = threading.Lock()
 _target = hl.get_host_target()
 _lanes = _target.natural_vector_size(hl.Float(32))
@@ -62,9 +64,10 @@ def _extremes() -> Any:
     maps = hl.ImageParam(hl.Float(32), 3, "maps")
     height, width = hl.Param(hl.Int(32), "height"), hl.Param(hl.Int(32), "width")
     ordered, of_column, of_cell, out = (hl.Func(name) for name in ("ordered", "of_column", "of_cell", "out"))
-    rank = hl.reinterpret(hl.Int(32), hl.BoundaryConditions.repeat_edge(maps)[x, y, c])
-    size, infinity = rank & 0x7FFFFFFF, hl.reinterpret(hl.Int(32), hl.f32(math.inf))
-    ordered[x, y, c] = hl.select(size > infinity, size, rank ^ ((rank >> 31) & 0x7FFFFFFF))  # as the values are, NaN above all
+    value = hl.BoundaryConditions.repeat_edge(maps)[x, y, c]
+    rank = hl.reinterpret(hl.Int(32), value)
+    rank ^= (rank >> 31) & 0x7FFFFFFF
+    ordered[x, y, c] = hl.select(is_nan(value), magnitude_bits(value), rank)  # as the values are, NaN above all
     down, across = hl.RDom([(0, height)]), hl.RDom([(0, width)])
     none = hl.Int(32).max(), hl.Int(32).min()
     of_column[x, y, c] = none

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from dpn.functional.halide_euclidean_filter import filter_by_moments
-from dpn.functional.halide_tiled_filter import BITS_OF_E, FAR, exp2
+from dpn.functional.halide_numbers import BITS_OF_E, FAR, exp2
 
 MOST_CHANNELS = 22  # 21 labels and the sum of the weights
 

@@ -9,7 +9,6 @@ in long runs, and nothing of a map's size is held in between.
 """
 
 import functools
-import math
 import threading
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.halide_tiled_filter import BITS_OF_E, exp2
+from dpn.functional.halide_numbers import BITS_OF_E, exp2, is_nan
 from dpn.functional.memory import empty, scratch
 
 ROWS = 2
@@ -90,9 +89,8 @@ def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
 def _probabilities() -> Any:
     log_q, present, q = hl.ImageParam(hl.Float(32), 3, "log_q"), hl.ImageParam(hl.Int(32), 1, "present"), hl.Func("q")
     label = hl.unsafe_promise_clamped(present[m], 0, log_q.channels() - 1)
-    log, infinity = log_q[x, y, label], hl.reinterpret(hl.Int(32), hl.f32(math.inf))
-    nan = (hl.reinterpret(hl.Int(32), log) & 0x7FFFFFFF) > infinity
-    q[x, y, m] = hl.select(nan, log, exp2(log * hl.f32(BITS_OF_E)))
+    log = log_q[x, y, label]
+    q[x, y, m] = hl.select(is_nan(log), log, exp2(log * hl.f32(BITS_OF_E)))
     q.vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).parallel(y)
     return q.compile_to_callable([log_q, present], _target)
 

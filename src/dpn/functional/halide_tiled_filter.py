@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional.halide_cells import extremes_in_cells
+from dpn.functional.halide_numbers import BITS_OF_E, FAR, exp2
 from dpn.functional.local_filter import SMALLEST_SUM
 from dpn.functional.memory import empty, scratch
 
@@ -31,12 +32,8 @@ SIZES = (2, 4, 6, 8, 12, 21)
 """Labels that a pipeline holds; a longer list is cut into several."""
 
 ROWS = 8  # of a tile
-EXP2 = (1.0, 0.69312411, 0.24024104, 0.055906877, 0.0095827006)  # of t^0 .. t^4: 2^t for |t| <= 1/2, to 3e-6 of it
-ROUNDS = 1.5 * 2**23  # added to a number rounds it: the last bits of the sum are those of the whole number
-BITS_OF_E = 1 / math.log(2)  # log2 e
 SMALLEST, LARGEST = 1e-25, 3e38  # weights; the latter is what float32 holds, about
 OUTSIDE = 1e15  # the colour of what is not in the image: by the smallest weight it is far from any
-FAR = -200.0  # 2^FAR is 0 in float32
 
 _compiling = threading.Lock()
 _target = hl.get_host_target()
@@ -171,16 +168,6 @@ def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
             of_lattices = [torch.cat([place, torch.full_like(row, n)[None], mine]).T for n in range(stride**2)]
             found.append((size, torch.cat(of_lattices).int().contiguous()))
     return found
-
-
-def exp2(bits: Any) -> Any:
-    """2^bits for bits <= 0, to 3e-6 of it, 0 from 2^-127 down: 2^n 2^t, n whole, |t| <= 1/2; n joins the exponent's bits."""
-    bits = hl.max(bits, hl.f32(-127))
-    rounded = hl.strict_float(bits + hl.f32(ROUNDS))
-    t, power = hl.strict_float(bits - hl.strict_float(rounded - hl.f32(ROUNDS))), hl.f32(EXP2[-1])
-    for coefficient in EXP2[-2::-1]:
-        power = power * t + hl.f32(coefficient)
-    return hl.reinterpret(hl.Float(32), hl.reinterpret(hl.Int(32), power) + (hl.reinterpret(hl.Int(32), rounded) << 23))
 
 
 @functools.cache
