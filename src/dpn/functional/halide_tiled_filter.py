@@ -4,7 +4,7 @@
     k(j,z) = exp{ -w1 |I_j - I_z|^2 - w2 |x_j - x_z|^2 },
     o_j^v = 0 [p_j^v] where p^v is nowhere above a threshold around j's tile [nor anywhere further from 1].
 
-An exponential costs as much as ten labels, and a photograph shows few labels in one place. So the image is cut into tiles of
+An exponential costs as much as many labels, and a photograph shows few labels in one place. So the image is cut into tiles of
 8 rows by a vector of pixels; each has a list of the labels that its windows see, and lists of like length are filtered by
 one pipeline, which holds their sums and that of the weights in registers. With a stride, the interleaved lattices
 (stride y + a, stride x + b) are filtered as images of their own. One copy takes them apart, puts zeros around them and the
@@ -111,28 +111,28 @@ def _seen(p: Tensor, reach: int, stride: int, absent_below: float, *, certain: b
 
     With `certain`, those that are within `absent_below` of 1 all around are none of them: their means are as near to it.
     """
-    smallest, largest = (each.numpy() for each in extremes_in_cells(p, (ROWS, _lanes)))
-    highest, lowest = (
-        torch.from_numpy(sign * _largest_around(sign * cells, reach * stride, stride))
-        for sign, cells in ((1, largest), (-1, smallest))
-    )
+    smallest, largest = extremes_in_cells(p, (ROWS, _lanes))
+    highest, lowest = _largest_around(largest, reach * stride, stride), -_largest_around(-smallest, reach * stride, stride)
     seen = ~((highest <= absent_below) & (lowest >= -absent_below))  # NaN is seen
-    return seen & ~((lowest >= 1 - absent_below) & (highest - lowest <= absent_below)) if certain and absent_below else seen
+    if certain and absent_below:
+        seen &= ~((lowest >= 1 - absent_below) & (highest - lowest <= absent_below))
+    return seen
 
 
-def _largest_around(cells: np.ndarray, reach: int, stride: int) -> np.ndarray:
+def _largest_around(cells: Tensor, reach: int, stride: int) -> Tensor:
     """The largest value in the cells that a tile's windows touch: (L,h,w) cells -> (L, ceil(h / stride), ceil(w / stride)).
 
     By numpy, which wakes no threads of torch's: they would spin, and keep Halide's from the cores.
     """
+    found = cells.numpy()
     for axis, side in ((1, ROWS), (2, _lanes)):
-        tiles, n = -(-cells.shape[axis] // stride), -(-reach // side)
+        tiles, n = -(-found.shape[axis] // stride), -(-reach // side)
         around = [(0, 0)] * 3
-        around[axis] = n, n + tiles * stride - cells.shape[axis]
-        cells = np.moveaxis(np.pad(cells, around, constant_values=-np.inf), axis, 0)
-        windows = [cells[i : i + tiles * stride : stride] for i in range(stride + 2 * n)]
-        cells = np.moveaxis(functools.reduce(np.maximum, windows), 0, axis)
-    return cells
+        around[axis] = n, n + tiles * stride - found.shape[axis]
+        padded = np.moveaxis(np.pad(found, around, constant_values=-np.inf), axis, 0)
+        windows = [padded[i : i + tiles * stride : stride] for i in range(stride + 2 * n)]
+        found = np.moveaxis(functools.reduce(np.maximum, windows), 0, axis)
+    return torch.from_numpy(found)
 
 
 def _lattices(p: Tensor, image: Tensor, kept: Tensor, before: int, after: int, stride: int) -> Tensor:
