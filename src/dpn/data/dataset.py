@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from dpn.data.images import VOID, read_image, read_mask, to_tensor
 from dpn.data.lists import unique_stems
@@ -80,3 +80,15 @@ class SegmentationData(Dataset[Sample]):
                 f"{mask.shape[1]} x {mask.shape[0]}; they must be the same"
             )
         return Sample(image, mask, self.names[index])
+
+
+def spread(data: "SegmentationData | Subset[Sample]", count: int | None) -> Subset[Sample]:
+    """So many images, evenly spread over the data; None is all.
+
+    Example:
+        >>> from dpn.data import scenes
+        >>> list(spread(scenes(10, size=32), 3).indices)
+        [0, 3, 6]
+    """
+    count = min(count or len(data), len(data))
+    return Subset(data, [i * len(data) // count for i in range(count)])

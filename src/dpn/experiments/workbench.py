@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from dpn.data import Sample, SegmentationData, camvid_palette, open_data, scenes, voc_palette
+from dpn.data.dataset import spread
 from dpn.errors import InputError
+from dpn.experiments.outputs import Outputs, unary_outputs
 from dpn.files import written_whole
 from dpn.inference.stages import TITLES
 from dpn.metrics import Scores
@@ -78,35 +80,6 @@ class Setting:
         return replace(cls(images=40, train_images=120, steps=(12, 60), seeds=(0, 1), quick=True), **given)
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Images, read when they are asked for, with the unary network's scores of them, computed once.
-
-    Attributes:
-        images: which.
-        scores: (L,h,w) float32 each, raw, at the unary network's resolution, by the images' names.
-        crop: images are cut to their middle of at most so many pixels a side; None leaves them whole.
-    """
-
-    images: Subset[Sample]
-    scores: dict[str, Tensor]
-    crop: int | None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Sample, Tensor]:
-        sample = self.image(index)
-        return sample, self.scores[sample.name]
-
-    def image(self, index: int) -> Sample:
-        """The image alone, cut."""
-        name, side = (sample := self.images[index]).name, self.crop or max(sample.labels.shape)
-        top, left = (max(0, extent - side) // 2 for extent in sample.labels.shape)
-        inside = (..., slice(top, top + side), slice(left, left + side))
-        return Sample(sample.image[inside].contiguous(), sample.labels[inside].contiguous(), name)
-
-
 class Workbench:
     """Images, a trained network and its cached unary outputs, made when they are first asked for and kept in a folder.
 
@@ -141,13 +114,13 @@ class Workbench:
     @cached_property
     def images(self) -> Subset[Sample]:
         """The images that are scored."""
-        return _spread(self._open(self.setting.split), self.setting.images)
+        return spread(self._open(self.setting.split), self.setting.images)
 
     @cached_property
     def training_images(self) -> Subset[Sample]:
         """The images that MRFs are trained on."""
         split = "train_aug" if self.setting.data == "voc" else "train"
-        return _spread(self._open(split), self.setting.train_images)
+        return spread(self._open(split), self.setting.train_images)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -190,12 +163,12 @@ class Workbench:
         return self.stages["unary"]
 
     @cached_property
-    def validation(self) -> "Outputs":
+    def validation(self) -> Outputs:
         """The images that are scored, with the unary's scores."""
         return self._outputs("scored", self.images, None)
 
     @cached_property
-    def training(self) -> "Outputs":
+    def training(self) -> Outputs:
         """The images that MRFs are trained on, cut to the crop's size, with the unary's scores."""
         return self._outputs("trained_on", self.training_images, self.setting.crop)
 
@@ -338,19 +311,4 @@ class Workbench:
         return open_data(self.setting.data, root=self.setting.root, split=split)
 
     def _outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
-        path = self.out / f"scores_{name}.pt"
-        outputs = Outputs(images, torch.load(path, weights_only=True) if path.is_file() else {}, crop)
-        if len(outputs.scores) < len(images):
-            unary = self.unary.unary
-            with progress_bar(self.console) as progress, torch.inference_mode():
-                for i in progress.track(range(len(images)), description=f"unary outputs, {name}"):
-                    sample = outputs.image(i)
-                    outputs.scores[sample.name] = unary.scores(sample.image[None])[0].clone()
-            with written_whole(path) as temporary:
-                torch.save(outputs.scores, temporary)
-        return outputs
-
-
-def _spread(data: SegmentationData, count: int | None) -> Subset[Sample]:
-    count = min(count or len(data), len(data))
-    return Subset(data, [i * len(data) // count for i in range(count)])
+        return unary_outputs(self.out / f"scores_{name}.pt", self.unary.unary, images, crop=crop, console=self.console)

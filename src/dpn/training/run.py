@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from dpn import storage
-from dpn.data import Augment, Sample, SegmentationData, open_data
+from dpn.data import Augment, Sample, open_data
+from dpn.data.dataset import spread
 from dpn.errors import InputError
 from dpn.model import DPN, STAGES
 from dpn.mrf import MRF
@@ -94,7 +95,7 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
     ends = {outcome.stage: storage.load(folder.model, stage=outcome.stage).state_dict() for outcome in folder.outcomes}
     if ends:
         model.load_state_dict(list(ends.values())[-1])
-    learned, chosen = _spread(data, recipe.data.train_images), _spread(validation, recipe.data.val_images)
+    learned, chosen = spread(data, recipe.data.train_images), spread(validation, recipe.data.val_images)
     for stage, stage_recipe in recipe.stages.planned():
         if stage in ends:
             continue
@@ -108,7 +109,7 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
                 chosen,
                 seed=recipe.seed,
                 workers=recipe.data.workers,
-                weights=label_weights(_spread(learned, COUNTED), len(data.labels), stage_recipe.balance),
+                weights=label_weights(spread(learned, COUNTED), len(data.labels), stage_recipe.balance),
                 penalty=recipe.mrf.penalty,
                 checkpoint_every=recipe.checkpoint_every,
                 folder=folder,
@@ -139,8 +140,3 @@ def _draws(recipe: Recipe, stage: str, data: Subset[Sample]) -> Draws:
 def _augmented(data: Subset[Sample], augment: Augment, index: int, seed: int) -> tuple[Tensor, Tensor]:
     sample: Sample = augment(data[index], seed=seed)
     return sample.image, sample.labels
-
-
-def _spread(data: SegmentationData | Subset[Sample], count: int | None) -> Subset[Sample]:
-    count = min(count or len(data), len(data))
-    return Subset(data, [i * len(data) // count for i in range(count)])
