@@ -53,7 +53,7 @@ def _neighbour(bench: Workbench, network: Literal["fcn", "deeplab_large_fov"]) -
     folder = bench.out / network
     if bench.setting.model is None:
         recipe = bench.recipe
-        steps = recipe.stages.unary.steps
+        steps = recipe.stages.unary.steps // (2 if bench.setting.quick else 1)
         alone = StageRecipe(steps, batch=4, optimizer="adam", lr=1e-4, validate_every=steps, crop=96)
         none = {name: replace(stage, steps=0) for name, stage in vars(recipe.stages).items()}
         stages = replace(recipe.stages, **none | {"unary": alone})
