@@ -237,7 +237,7 @@ def experiment(options: Namespace) -> int:
     shipped one, or one that you name. What experiments share is kept in the folder, so that a run that was stopped goes on.
 
     examples:
-      dpn experiment all --quick --report report.html      24 minutes on two cores
+      dpn experiment all --quick --report report.html      17 minutes on two cores
       dpn experiment table2a fig6b --data voc --data-root VOCdevkit --images 100
       dpn experiment all --data camvid --data-root CamVid --model runs/camvid --out results/camvid --report results/camvid.html
     """

@@ -71,7 +71,7 @@ class Setting:
 
     @classmethod
     def fast(cls, **given: Any) -> "Setting":
-        """What `--quick` means: all experiments in 24 minutes altogether, as measured on two CPU cores.
+        """What `--quick` means: all experiments in 17 minutes altogether, as measured on two CPU cores.
 
         Example:
             >>> Setting.fast(data="scenes").seeds
