@@ -38,9 +38,12 @@ def test_a_result_is_not_used_again_while_a_view_of_it_is_left():
 def test_only_so_much_is_kept_and_nothing_far_too_large_is_given_out():
     large = [empty((KEPT // 4 // 2 + 1,)) for _ in range(2)]
     large.clear()
-    assert len(memory._free) == 1  # the second does not fit beside the first
+    assert len(memory._free) == 1  # the two do not fit side by side
     small = empty(SHAPE)
     assert len(memory._free) == 1 and small.shape == SHAPE
+    too_large = empty((KEPT // 4 + 1,))
+    del too_large
+    assert not memory._free
 
 
 def test_scratch_memory_is_the_thread_s_own_and_kept_while_it_is_small():

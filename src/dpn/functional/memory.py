@@ -27,6 +27,7 @@ def empty(shape: Sequence[int]) -> Tensor:
     Example:
         >>> empty((2, 3)).shape
         torch.Size([2, 3])
+        >>> release()
         >>> first = empty((4096, 1024))
         >>> address = first.data_ptr()
         >>> del first
@@ -69,8 +70,15 @@ def release() -> None:
 
 
 def _take_back(memory: Tensor) -> None:
-    if sum(each.nbytes for each in list(_free.values())) + memory.nbytes <= KEPT:
-        _free[id(memory)] = memory
+    """Keeps it, and gives up what has waited longest where that is too much."""
+    _free[id(memory)] = memory
+    kept = list(_free.items())
+    excess = sum(each.nbytes for _, each in kept) - KEPT
+    for key, each in kept:
+        if excess <= 0:
+            break
+        _free.pop(key, None)
+        excess -= each.nbytes
 
 
 def _in_huge_pages(size: int) -> Tensor:

@@ -98,7 +98,7 @@ class LabelContexts(nn.Module):
         """
         if self.potts_only:
             return s.new_zeros(*s.shape[:2], *(-(-side // self.stride) for side in s.shape[2:]))
-        by_halide = present is not None and backends.serves("halide", s.device, s.dtype)
+        by_halide = present is not None and self.stride > 1 and backends.serves("halide", s.device, s.dtype)
         cells = self._means(s) if by_halide else self._cells(s)
         return self._deviating(cells, self.dilation // self.stride, present)
 
