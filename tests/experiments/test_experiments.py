@@ -96,9 +96,10 @@ def test_fcn_and_deeplab_stand_beside_dpn_where_they_were_trained(folder, networ
 def test_the_comparison_searches_a_dense_crf_and_times_each_head(folder):
     _, results = folder
     rows = {row[0]: row for row in results["comparison"].rows}
-    assert next(iter(rows)) == "unary" and len(rows) == 6
+    assert next(iter(rows)) == "unary" and len(rows) == 7
     assert rows["unary"][-1] is None and all(row[-1] > 0 for name, row in rows.items() if name != "unary")
     assert "penalty" in results["comparison"].about
+    assert rows["CRF-RNN, 5 iterations, trained end to end"] != rows["CRF-RNN, 5 iterations, unary frozen"]
 
 
 def test_the_control_leaves_the_network_it_began_from_as_it_was(folder, network):

@@ -57,8 +57,8 @@ def test_autocast_leaves_the_step_in_float32():
 
 
 def test_torch_finds_nothing_wrong_with_the_operators():
-    from dpn.functional.label_contexts import _contexts
-    from dpn.functional.local_filter import _filter
+    from dpn.functional.label_contexts import _label_contexts
+    from dpn.functional.local_filter import _local_filter
 
     p, image = torch.rand(1, 2, 6, 7, requires_grad=True), torch.rand(1, 3, 6, 7)
     weights = torch.tensor([3.0, 0.1], requires_grad=True)
@@ -66,6 +66,6 @@ def test_torch_finds_nothing_wrong_with_the_operators():
         for normalize in (False, True):
             for backend in ("halide", "reference"):
                 last = p.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
-                torch.library.opcheck(_filter, (last, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, backend))
-            torch.library.opcheck(_filter, (p, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, "halide"))
-    torch.library.opcheck(_contexts, (p, torch.rand(2, 3, 2, 3, 3, requires_grad=True), 1, "halide"))
+                torch.library.opcheck(_local_filter, (last, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, backend))
+            torch.library.opcheck(_local_filter, (p, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, "halide"))
+    torch.library.opcheck(_label_contexts, (p, torch.rand(2, 3, 2, 3, 3, requires_grad=True), 1, "halide"))

@@ -23,11 +23,18 @@ def run(bench: Workbench) -> Result:
     """Scores them, with the dense CRF's parameters searched on every few of the very images that are scored."""
     crf, setting = tuned_dense_crf(bench)
     rnn = bench.fit(crf_rnn(len(bench.labels), **bench.window()))
-    refine: dict[str, Refine] = {"dense CRF, 10 iterations, tuned": crf, "CRF-RNN, 5 iterations, trained": rnn}
+    rnn_jointly = bench.tune(rnn, "joint")
+    refine: dict[str, Refine] = {
+        "dense CRF, 10 iterations, tuned": crf,
+        "CRF-RNN, 5 iterations, unary frozen": rnn,
+        "CRF-RNN, 5 iterations, trained end to end": lambda log_p, image: rnn_jointly(image),
+    }
     predictions = bench.predict(refine) | bench.predictions
     order = [TITLES["unary"], *refine, *(TITLES[stage] for stage in ("triple_penalty", "label_contexts", "joint"))]
     scores = bench.score({name: predictions[name] for name in order})
-    mrfs = refine | {TITLES[stage]: bench.stages[stage].mrf for stage in ("triple_penalty", "label_contexts", "joint")}
+    mrfs = {order[1]: crf, order[2]: rnn, order[3]: rnn_jointly.mrf} | {
+        TITLES[stage]: bench.stages[stage].mrf for stage in ("triple_penalty", "label_contexts", "joint")
+    }
     rows: list[list[Cell]] = []
     for name, its in scores.items():
         over_unary = (None, None) if name == TITLES["unary"] else gain(scores[TITLES["unary"]], its)
@@ -37,8 +44,9 @@ def run(bench: Workbench) -> Result:
         rows.append([name, 100 * its.miou, *over_unary, *over_crf, f, time])
     return Result(
         "The comparison on one unary",
-        "The first three stages and the CRFs refine the same unary outputs, in the same window; joint tuning changes the unary "
-        f"too. The dense CRF is the best of {len(list(product(*SEARCH.values())))} on every few of these images: {setting}.",
+        "The first three stages and the CRFs refine the same unary outputs, in the same window; joint and end-to-end training "
+        f"change the unary too. The dense CRF is the best of {len(list(product(*SEARCH.values())))} on every few of these "
+        f"images: {setting}.",
         (
             *("system", "mIoU %", "over the unary", "95 % interval", "over the tuned dense CRF", "95 % interval"),
             *("boundary F %", "ms an image behind the unary"),

@@ -13,7 +13,7 @@ def run(bench: Workbench) -> Result:
     """Scores each system's pairwise term over the same unary; DPN jointly tuned as well, as in the paper."""
     labels, window = len(bench.labels), bench.window()
     special = {
-        "DSN": bench.fit(dsn(labels, **window), ["triple_penalty"]),
+        "DSN": bench.fit(dsn(labels, **window), {"triple_penalty": bench.stage_2}),
         "DeepLab": deeplab(labels, **window).eval(),
         "CRF-RNN": bench.fit(crf_rnn(labels, **window)),
     }

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,7 +30,7 @@ from dpn.terminal import progress_bar
 from dpn.training import Recipe, train
 from dpn.training.draws import mix
 from dpn.training.recipe import DataRecipe, MRFRecipe, StageRecipe, StagesRecipe
-from dpn.training.stages import begin, phase_in, softmax_loss
+from dpn.training.stages import begin, label_weights, phase_in, softmax_loss
 
 Refine = Callable[[Tensor, Tensor], Tensor]
 """(log p (1,L,H,W), image (1,3,H,W)) -> log q (1,L,H,W)."""
@@ -38,7 +38,10 @@ Refine = Callable[[Tensor, Tensor], Tensor]
 Predictions = dict[str, dict[str, Tensor]]
 """{system: {image's name: labels (H,W) uint8}}."""
 
-BATCH = 4  # images a step where an MRF is trained on cached outputs
+BATCH = 4  # images a step where an experiment trains
+
+TUNED_FROM = {"voc": "features.16", "camvid": "features.14"}
+"""The part from which the shipped networks are tuned in stage 4; other networks are tuned whole."""
 
 
 @dataclass(frozen=True)
@@ -179,32 +182,56 @@ class Workbench:
         """
         return MRF(**self.stages["joint"].mrf.arguments | {"penalty": MRFRecipe().penalty} | arguments)
 
-    def fit(self, mrf: MRF, stages: Sequence[str] = ("triple_penalty", "label_contexts"), *, seed: int = 0) -> MRF:
-        """Trains an MRF on the cached outputs of the unary network, which stays as it is: stage 2, or stages 2 and 3.
+    @property
+    def stage_2(self) -> StageRecipe:
+        """How b12 is trained where an experiment trains it."""
+        return StageRecipe(self.setting.steps[0], batch=BATCH, lr=0.1)
+
+    @property
+    def stage_3(self) -> StageRecipe:
+        """How b13 is trained where an experiment trains it."""
+        return StageRecipe(self.setting.steps[1], batch=BATCH, lr=3e-3)
+
+    @property
+    def stage_4(self) -> StageRecipe:
+        """How everything, or the unary alone, is tuned where an experiment tunes it."""
+        return StageRecipe(
+            self.setting.steps[1], batch=BATCH, lr=2e-4, unary_lr=5e-5, train_from=TUNED_FROM.get(self.setting.data)
+        )
+
+    def fit(self, mrf: MRF, stages: Mapping[str, StageRecipe] | None = None, *, seed: int = 0) -> MRF:
+        """Trains an MRF on the cached outputs of the unary network, which stays as it is.
+
+        Args:
+            mrf: as it begins.
+            stages: {"triple_penalty": how} or that and {"label_contexts": how}; None is stages 2 and 3 as above. All learn by
+                Adam, on the middles of the images.
+            seed: of the order of the images.
 
         Returns:
             the same MRF, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
         """
         model = DPN(self.unary.unary, mrf, labels=self.labels)
+        stages = {"triple_penalty": self.stage_2, "label_contexts": self.stage_3} if stages is None else stages
 
         def train_stages() -> None:
             torch.manual_seed(seed)
-            for stage, steps, lr in zip(("triple_penalty", "label_contexts"), self.setting.steps, (0.1, 3e-3), strict=True):
-                if stage in stages:
-                    self._train(model, stage, StageRecipe(steps, lr=lr), seed, self._refined)
+            for stage, recipe in stages.items():
+                self._train(model, stage, recipe, seed, self._refined)
 
-        self._once([mrf.arguments, list(stages), seed], mrf, train_stages)
+        self._once([mrf.arguments, {name: vars(recipe) for name, recipe in stages.items()}, seed], mrf, train_stages)
         mrf.label_contexts.potts_only = "label_contexts" not in stages
         return mrf.requires_grad_(True).eval()
 
-    def tune(self, stage: str, recipe: StageRecipe, *, seed: int = 0) -> DPN:
-        """Goes on from `fit(mrf(), seed=seed)` with a copy of the unary network: "joint" trains both, "unary" the latter alone.
+    def tune(self, mrf: MRF, stage: str, *, seed: int = 0) -> DPN:
+        """Stage 4 from an MRF that `fit` has trained, with copies of it and of the unary network: "joint" trains both, "unary"
+        the latter alone.
 
         Returns:
             the network, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
         """
-        mrf = self.fit(self.mrf(), seed=seed)
-        model = DPN(deepcopy(self.unary.unary), mrf, labels=self.labels, stage=stage)
+        recipe = self.stage_4
+        model = DPN(deepcopy(self.unary.unary), deepcopy(mrf), labels=self.labels, stage=stage)
 
         def train_stage() -> None:
             self._train(model, stage, recipe, seed, lambda network, sample, _: network(sample.image[None]))
@@ -229,7 +256,9 @@ class Workbench:
     def _train(
         self, model: DPN, stage: str, recipe: StageRecipe, seed: int, output: Callable[[DPN, Sample, Tensor], Tensor]
     ) -> None:
-        """One stage on the training images, by Adam; `output` is log q (1,L,H,W) of one, given the cached scores too."""
+        """One stage on the training images; `output` is log q (1,L,H,W) of one, given the cached scores too."""
+        images = self.training if recipe.crop is None else self._outputs("trained_on", self.training_images, recipe.crop)
+        weights = label_weights(self.training_images, len(self.labels), recipe.balance)
         penalty = float(model.mrf.label_contexts.penalty.detach())
         optimizer = torch.optim.AdamW(begin(model, stage, recipe))
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -242,9 +271,10 @@ class Workbench:
                 if stage == "triple_penalty":
                     phase_in(model, penalty, done=(step + 1) / recipe.steps)
                 optimizer.zero_grad()
-                for i in torch.randint(len(self.training), (BATCH,), generator=draw).tolist():
-                    sample, scores = self.training[i]
-                    (softmax_loss(output(model, sample, scores), sample.labels[None]) / BATCH).backward()
+                for i in torch.randint(len(images), (recipe.batch,), generator=draw).tolist():
+                    sample, scores = images[i]
+                    loss = softmax_loss(output(model, sample, scores), sample.labels[None], weights)
+                    (loss / recipe.batch).backward()
                 optimizer.step()
 
     def predict(self, systems: Mapping[str, Refine | None], chosen: Iterable[int] | None = None) -> Predictions:
@@ -311,4 +341,5 @@ class Workbench:
         return open_data(self.setting.data, root=self.setting.root, split=split)
 
     def _outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
-        return unary_outputs(self.out / f"scores_{name}.pt", self.unary.unary, images, crop=crop, console=self.console)
+        path = self.out / f"scores_{name}{'' if crop in (None, self.setting.crop) else f'_{crop}'}.pt"
+        return unary_outputs(path, self.unary.unary, images, crop=crop, console=self.console)

@@ -1,8 +1,6 @@
 """Cells of some maps, by Halide: their extremes, which tell where a label is and where it is certain, and their means."""
 
-import functools
 import math
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +8,9 @@ import halide as hl
 import torch
 from torch import Tensor
 
+from dpn.functional.halide_compiling import LANES, TARGET, compiled
 from dpn.functional.halide_numbers import is_nan, magnitude_bits
 
-_compiling = threading.Lock()
-_target = hl.get_host_target()
-_lanes = _target.natural_vector_size(hl.Float(32))
 x, y, c = (hl.Var(name) for name in ("x", "y", "c"))
 
 
@@ -51,14 +47,13 @@ def means_in_cells(maps: Tensor, cell: tuple[int, int]) -> Tensor:
 def _in_cells(pipeline: Callable[[], Any], maps: Tensor, cell: tuple[int, int], values: int) -> tuple[Tensor, ...]:
     shape = len(maps), *(-(-side // of) for side, of in zip(maps.shape[1:], cell, strict=True))
     found = tuple(torch.empty(shape) for _ in range(values))
-    with _compiling:
-        run = pipeline()
+    run = pipeline()
     if math.prod(shape):
         run(hl.Buffer(maps.detach().contiguous().numpy()), *cell, *(hl.Buffer(each.numpy()) for each in found))
     return found
 
 
-@functools.cache
+@compiled
 def _extremes() -> Any:
     """By the floats' bits, whose order as integers is known whatever a compiler makes of NaN."""
     maps = hl.ImageParam(hl.Float(32), 3, "maps")
@@ -80,10 +75,10 @@ def _extremes() -> Any:
     out[x, y, c] = tuple(hl.reinterpret(hl.Float(32), each ^ ((each >> 31) & 0x7FFFFFFF)) for each in found)
 
     _by_rows(out, of_cell, of_column, down)
-    return out.compile_to_callable([maps, height, width], _target)
+    return out.compile_to_callable([maps, height, width], TARGET)
 
 
-@functools.cache
+@compiled
 def _means() -> Any:
     maps = hl.ImageParam(hl.Float(32), 3, "maps")
     height, width = hl.Param(hl.Int(32), "height"), hl.Param(hl.Int(32), "width")
@@ -98,12 +93,12 @@ def _means() -> Any:
     out[x, y, c] = of_cell[x, y, c] / hl.cast(hl.Float(32), pixels)
 
     _by_rows(out, of_cell, of_column, down)
-    return out.compile_to_callable([maps, height, width], _target)
+    return out.compile_to_callable([maps, height, width], TARGET)
 
 
 def _by_rows(out: Any, of_cell: Any, of_column: Any, down: Any) -> None:
     """A row of cells at a time: its columns first, a vector of them, and then across each cell."""
     out.reorder(x, y, c).parallel(c)
     of_cell.compute_at(out, y)
-    of_column.compute_at(out, y).vectorize(x, _lanes)
-    of_column.update().reorder(x, down.x, y, c).vectorize(x, _lanes)
+    of_column.compute_at(out, y).vectorize(x, LANES)
+    of_column.update().reorder(x, down.x, y, c).vectorize(x, LANES)

@@ -11,7 +11,6 @@ divided, are the o of a map of ones, which is filtered in one vector with the fi
 """
 
 import functools
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ import halide as hl
 import numpy as np
 from torch import Tensor
 
+from dpn.functional.halide_compiling import LANES, TARGET, compiled
 from dpn.functional.local_filter import SMALLEST_SUM
 from dpn.functional.memory import empty
 
@@ -27,9 +27,6 @@ TALLEST = 64  # tile, in rows, of which there are half as many as columns: talle
 LABELS = 8  # of a vector
 OF_COLUMN, OF_WINDOW = 6, 7  # sums: of 1, I (three), y, e; and of x, which is the same down a column
 
-_compiling = threading.Lock()
-_target = hl.get_host_target()
-_lanes = _target.natural_vector_size(hl.Float(32))
 x, y, c, xo, xi, yo, yi, co, ci, tile = (hl.Var(name) for name in ("x", "y", "c", "xo", "xi", "yo", "yi", "co", "ci", "tile"))
 label, group, place, field, across, down = (hl.Var(name) for name in ("label", "group", "place", "field", "across", "down"))
 
@@ -58,8 +55,7 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
     o = empty((len(p), normalize + p.shape[1], *p.shape[2:]))
     reach = max(p.shape[2:]) - 1
     before, after = min(before, reach), min(after, reach)
-    with _compiling:
-        pipeline = _pipeline(min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST))
+    pipeline = _pipeline(min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST))
     beside = LABELS - 1 if normalize else 0  # maps in one vector with the ones
     for i in range(len(p) if p.numel() else 0):
         maps, its_image, out = (each.detach().contiguous().numpy() for each in (p[i], image[i], o[i]))
@@ -77,7 +73,7 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
     return o
 
 
-@functools.cache
+@compiled
 def _pipeline(columns: int) -> Any:
     rows = min(columns // 2, TALLEST)
     p, image, divisor = (hl.ImageParam(hl.Float(32), 3, name) for name in ("p", "image", "divisor"))
@@ -151,9 +147,9 @@ def _pipeline(columns: int) -> Any:
     for axis in range(3):
         out.output_buffer().dim(axis).set_min(0)
     out.split(x, xo, xi, columns, guard).split(y, yo, yi, rows, guard).split(c, co, ci, LABELS, guard)
-    out.split(xi, xi, x, _lanes, guard).vectorize(x).reorder(x, xi, yi, ci, xo, yo, co).fuse(xo, yo, tile).parallel(tile)
+    out.split(xi, xi, x, LANES, guard).vectorize(x).reorder(x, xi, yi, ci, xo, yo, co).fuse(xo, yo, tile).parallel(tile)
     P.compute_at(out, co).bound(label, 0, LABELS).vectorize(label).parallel(y)
-    colour.compute_root().bound(field, 0, 4).reorder(field, x, y).unroll(field).vectorize(x, _lanes).parallel(y)
+    colour.compute_root().bound(field, 0, 4).reorder(field, x, y).unroll(field).vectorize(x, LANES).parallel(y)
     xs.compute_root().bound(field, 0, 2).unroll(field)
     sums.compute_at(out, tile).vectorize(label)
     for axis, extent in ((label, LABELS), (across, 1), (down, 1), (group, 1)):
@@ -161,7 +157,7 @@ def _pipeline(columns: int) -> Any:
     sums.update(0).vectorize(label)
     sums.update(1).reorder(label, first.x, first.y, first.z).vectorize(label).unroll(first.x)
     sums.update(2).reorder(label, walk.x, walk.y, walk.z).vectorize(label).unroll(walk.x)
-    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, ones, divide], _target)
+    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, ones, divide], TARGET)
 
 
 def _select(number: Any, values: Sequence[Any]) -> Any:

@@ -15,18 +15,15 @@ Halide computes them too: torch's convolution gradients of the scattered g were 
 Images are taken one by one. Halide's axes run from the fastest, (x, y, u); HL_NUM_THREADS sets its threads.
 """
 
-import functools
-import threading
 from typing import Any
 
 import halide as hl
 import torch
 from torch import Tensor
 
-_compiling = threading.Lock()
-_target = hl.get_host_target()
-_lanes = _target.natural_vector_size(hl.Float(32))
-_registers = 24 if _lanes == 16 else 12  # vectors of sums that a core holds beside the operands
+from dpn.functional.halide_compiling import LANES, TARGET, compiled
+
+_registers = 24 if LANES == 16 else 12  # vectors of sums that a core holds beside the operands
 x, y, u, v, k, ox, oy, lane, tx, ty = (hl.Var(i) for i in ("x", "y", "u", "v", "k", "ox", "oy", "lane", "tx", "ty"))
 xo, xi, yo, yi, uo, ui, vo, vi, task = (hl.Var(i) for i in ("xo", "xi", "yo", "yi", "uo", "ui", "vo", "vi", "task"))
 
@@ -50,8 +47,7 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
     """
     labels, components = mu.shape[:2]
     o, component = torch.empty(s.shape, dtype=s.dtype), torch.empty(s.shape, dtype=torch.uint8)
-    with _compiling:
-        pipeline = _contexts(components, _block(labels, 6 // components))
+    pipeline = _contexts(components, _held(labels, components))
     for i in range(len(s)):
         pipeline(_buffer(s[i]), _buffer(mu), dilation, _buffer(o[i]), _buffer(component[i]))
     return o, component
@@ -84,19 +80,23 @@ def contexts_gradients(
     ds, dmu = None, None
     if need_s:
         ds = torch.empty(s.shape, dtype=s.dtype)
-        with _compiling:
-            pipeline = _gradient_to_s(components, _block(labels, 24))
+        pipeline = _gradient_to_s(components, _block(labels, 24))
         for i in range(len(s)):
             pipeline(_buffer(g[i]), _buffer(component[i]), _buffer(mu), dilation, _buffer(ds[i]))
     if need_mu:
         dmu = torch.zeros(mu.shape, dtype=mu.dtype)
-        with _compiling:
-            pipeline = _gradient_to_mu(components, few, _block(labels, 18 // (few * components)))
+        pipeline = _gradient_to_mu(components, few, _block(labels, 18 // (few * components)))
         for i in range(len(s)):
             each = torch.empty(mu.shape, dtype=mu.dtype)
             pipeline(_buffer(g[i]), _buffer(component[i]), _buffer(s[i]), dilation, mu.shape[-1], _buffer(each))
             dmu += each
     return ds, dmu
+
+
+def _held(labels: int, components: int) -> int:
+    """How many labels' maps a run of pixels holds: of few values, so that few pipelines serve any number of labels."""
+    most = max(1, 6 // components)
+    return most if labels >= most else min(labels, max(1, most // 2))
 
 
 def _block(labels: int, most: int) -> int:
@@ -113,7 +113,7 @@ def _maps(name: str, kind: Any) -> tuple[Any, Any]:
     """An input of (x,y,label), and the same with zeros all around it."""
     given, padded = hl.ImageParam(kind, 3, name), hl.Func(name.upper())
     padded[x, y, u] = hl.BoundaryConditions.constant_exterior(given, hl.cast(kind, 0))[x, y, u]
-    padded.reorder_storage(x, u, y).compute_root().vectorize(x, _lanes).parallel(y)
+    padded.reorder_storage(x, u, y).compute_root().vectorize(x, LANES).parallel(y)
     return given, padded
 
 
@@ -126,7 +126,7 @@ def _hold(sums: Any, out: Any, block: int, width: int) -> None:
     sums.bound_extent(x, width).bound_extent(y, 1).bound_extent(u, block)
 
 
-@functools.cache
+@compiled
 def _contexts(components: int, labels: int) -> Any:
     (s, S), mu, dilation = _maps("s", hl.Float(32)), hl.ImageParam(hl.Float(32), 5, "mu"), hl.Param(hl.Int(32), "d")
     M, maps, out = hl.Func("M"), hl.Func("maps"), hl.Func("out")
@@ -142,15 +142,15 @@ def _contexts(components: int, labels: int) -> Any:
         least = hl.min(least, maps[x, y, u, i])
     out[x, y, u] = (least, component)
 
-    width = _lanes * max(1, _registers // (labels * components))
+    width = LANES * max(1, _registers // (labels * components))
     _hold(maps, out, labels, width)
     maps.bound_extent(k, components).unroll(k)
     maps.update().reorder(x, k, u, r.x, r.y, r.z, y).vectorize(x, width).unroll(k).unroll(u)
     M.compute_root()
-    return out.compile_to_callable([s, mu, dilation], _target)
+    return out.compile_to_callable([s, mu, dilation], TARGET)
 
 
-@functools.cache
+@compiled
 def _gradient_to_s(components: int, labels: int) -> Any:
     (g, G), (component, C) = _maps("g", hl.Float(32)), _maps("component", hl.UInt(8))
     mu, dilation = hl.ImageParam(hl.Float(32), 5, "mu"), hl.Param(hl.Int(32), "dilation")
@@ -164,22 +164,22 @@ def _gradient_to_s(components: int, labels: int) -> Any:
     ds[x, y, u] += M[u, r.x, r.y, r.z, r.w] * guk
     out[x, y, u] = ds[x, y, u]
 
-    _hold(ds, out, labels, _lanes)
-    ds.update().reorder(x, u, r.x, r.y, r.z, r.w, y).vectorize(x, _lanes).unroll(u)
+    _hold(ds, out, labels, LANES)
+    ds.update().reorder(x, u, r.x, r.y, r.z, r.w, y).vectorize(x, LANES).unroll(u)
     M.compute_root()
-    return out.compile_to_callable([g, component, mu, dilation], _target)
+    return out.compile_to_callable([g, component, mu, dilation], TARGET)
 
 
-@functools.cache
+@compiled
 def _gradient_to_mu(components: int, labels: int, sources: int) -> Any:
     """In registers over tiles of 8 x 128 pixels, for a block of labels u by one of sources v; then over the tiles."""
     (g, G), (component, C), (s, S) = _maps("g", hl.Float(32)), _maps("component", hl.UInt(8)), _maps("s", hl.Float(32))
     dilation, size = hl.Param(hl.Int(32), "dilation"), hl.Param(hl.Int(32), "size")
     guk, tile, lanes, out = hl.Func("guk"), hl.Func("tile"), hl.Func("lanes"), hl.Func("out")
     guk[x, y, k, u] = hl.select(C[x, y, u] == k, G[x, y, u], hl.f32(0))
-    r, each = hl.RDom([(0, 128 // _lanes), (0, 8)]), hl.RDom([(0, _lanes)])
+    r, each = hl.RDom([(0, 128 // LANES), (0, 8)]), hl.RDom([(0, LANES)])
     t = hl.RDom([(0, -(-g.width() // 128)), (0, -(-g.height() // 8))])
-    j = tx * 128 + r.x * _lanes + lane, ty * 8 + r.y
+    j = tx * 128 + r.x * LANES + lane, ty * 8 + r.y
     sv = S[j[0] + dilation * (ox - size // 2), j[1] + dilation * (oy - size // 2), v]
     tile[lane, k, v, ox, oy, u, tx, ty] = hl.f32(0)
     tile[lane, k, v, ox, oy, u, tx, ty] += guk[j[0], j[1], k, u] * sv
@@ -189,12 +189,12 @@ def _gradient_to_mu(components: int, labels: int, sources: int) -> Any:
 
     out.bound(k, 0, components).split(v, vo, vi, sources).split(u, uo, ui, labels)
     out.reorder(k, ox, oy, vi, ui, vo, uo).fuse(vo, uo, task).parallel(task)
-    lanes.compute_at(out, task).vectorize(lane, _lanes)
+    lanes.compute_at(out, task).vectorize(lane, LANES)
     lanes.update().reorder(lane, k, v, u, ox, oy, t.x, t.y)
-    tile.compute_at(lanes, ox).store_in(hl.MemoryType.Register).vectorize(lane, _lanes).unroll(k).unroll(v).unroll(u)
+    tile.compute_at(lanes, ox).store_in(hl.MemoryType.Register).vectorize(lane, LANES).unroll(k).unroll(v).unroll(u)
     tile.update().reorder(lane, k, v, u, r.x, r.y)
     for sums in (lanes, tile):
         sums.bound_extent(k, components).bound_extent(v, sources).bound_extent(u, labels)
-        sums.update().vectorize(lane, _lanes).unroll(k).unroll(v).unroll(u)
-    guk.compute_at(lanes, t.x).vectorize(x, _lanes)
-    return out.compile_to_callable([g, component, s, dilation, size], _target)
+        sums.update().vectorize(lane, LANES).unroll(k).unroll(v).unroll(u)
+    guk.compute_at(lanes, t.x).vectorize(x, LANES)
+    return out.compile_to_callable([g, component, s, dilation, size], TARGET)

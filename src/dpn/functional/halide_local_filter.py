@@ -15,7 +15,6 @@ Images are filtered one by one. Halide's axes run from the fastest, (x, y, c); H
 
 import functools
 import operator
-import threading
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -24,14 +23,12 @@ import halide as hl
 import torch
 from torch import Tensor
 
+from dpn.functional.halide_compiling import LANES, TARGET, compiled
 from dpn.functional.halide_euclidean_filter import filter_by_moments
 from dpn.functional.halide_numbers import BITS_OF_E, FAR, exp2
 
 MOST_CHANNELS = 22  # 21 labels and the sum of the weights
 
-_compiling = threading.Lock()
-_target = hl.get_host_target()
-_lanes = _target.natural_vector_size(hl.Float(32))
 x, y, c, dx, dy = (hl.Var(name) for name in ("x", "y", "c", "dx", "dy"))
 xo, xi, yo, yi, co, ci, task = (hl.Var(name) for name in ("xo", "xi", "yo", "yi", "co", "ci", "task"))
 
@@ -66,8 +63,7 @@ def filter_window(
     before, after = _clip(p, before, after)
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
-    with _compiling:
-        pipeline = _table(_block(p))
+    pipeline = _table(_block(p))
     for i in range(len(p)):
         pipeline(_buffer(p[i]), _buffer(image[i]), *weights.tolist(), before, after, include_center, _buffer(o[i]))
     return o[:, :channels].contiguous()
@@ -102,8 +98,7 @@ def weight_gradients(
         return torch.stack([(g * term).sum(dtype=torch.float64) for term in terms]).float()
     sums = torch.empty(len(p), 2, -(-p.shape[1] // _block(p)), *p.shape[2:], dtype=p.dtype)
     window = [*_clip(p, before, after), include_center]
-    with _compiling:
-        pipeline = _gaussian_gradients(_block(p))
+    pipeline = _gaussian_gradients(_block(p))
     for i in range(len(p)):
         outputs = [_buffer(term) for term in sums[i]]
         pipeline(_buffer(p[i]), _buffer(image[i]), *weights.tolist(), *window, _buffer(g[i]), *outputs)
@@ -140,7 +135,7 @@ def _operands() -> SimpleNamespace:
     a.P[x, y, c] = hl.BoundaryConditions.constant_exterior(p, hl.f32(0))[x, y, c]
     a.I[x, y, c] = hl.BoundaryConditions.repeat_edge(image)[x, y, c]
     for padded in (a.P, a.I):
-        padded.reorder_storage(x, c, y).compute_root().vectorize(x, _lanes).parallel(y)
+        padded.reorder_storage(x, c, y).compute_root().vectorize(x, LANES).parallel(y)
     return a
 
 
@@ -171,24 +166,24 @@ def _table_kernel(a: SimpleNamespace) -> tuple[Any, Any]:
     at = [(level[x, y, i], level[x + dx, y + dy, i]) for i in range(3)]
     colour = _sum(table[hl.cast(hl.Int(32), j), hl.cast(hl.Int(32), z)] for j, z in at)
     k[x, y, dx, dy] = a.w1 * colour + a.w2 * _real(dx * dx + dy * dy)
-    level.reorder_storage(x, c, y).compute_root().vectorize(x, _lanes).parallel(y)
+    level.reorder_storage(x, c, y).compute_root().vectorize(x, LANES).parallel(y)
     table.compute_root()
     return k, hl.RDom([(-a.before, a.width), (-a.before, a.width)])
 
 
 def _tile(out: Any, rows: int) -> Any:
     """Vectors of pixels, for images of any width, in tiles of so many rows."""
-    out.split(x, xo, xi, _lanes, hl.TailStrategy.PredicateStores).vectorize(xi)
+    out.split(x, xo, xi, LANES, hl.TailStrategy.PredicateStores).vectorize(xi)
     return out.split(y, yo, yi, rows, hl.TailStrategy.GuardWithIf)
 
 
 def _hold_one_vector(sums: Any) -> None:
-    sums.store_in(hl.MemoryType.Register).bound_extent(x, _lanes).bound_extent(y, 1).bound_extent(c, 1)
+    sums.store_in(hl.MemoryType.Register).bound_extent(x, LANES).bound_extent(y, 1).bound_extent(c, 1)
     for stage in (sums, *(sums.update(i) for i in range(sums.num_update_definitions()))):
-        stage.vectorize(x, _lanes)
+        stage.vectorize(x, LANES)
 
 
-@functools.cache
+@compiled
 def _table(block: int) -> Any:
     a = _operands()
     k, z = _table_kernel(a)
@@ -198,14 +193,14 @@ def _table(block: int) -> Any:
     out[x, y, c] = o[x, y, c]
 
     _tile(out, 8).split(c, co, ci, block).reorder(xi, ci, yi, xo, yo, co).unroll(ci).fuse(yo, co, task).parallel(task)
-    o.compute_at(out, yi).store_in(hl.MemoryType.Register).bound_extent(x, _lanes).bound_extent(c, block)
-    o.reorder(x, c, y).vectorize(x, _lanes).unroll(c)
-    o.update().reorder(x, c, z.x, z.y, y).vectorize(x, _lanes).unroll(c)
-    k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
-    return out.compile_to_callable(a.arguments, _target)
+    o.compute_at(out, yi).store_in(hl.MemoryType.Register).bound_extent(x, LANES).bound_extent(c, block)
+    o.reorder(x, c, y).vectorize(x, LANES).unroll(c)
+    o.update().reorder(x, c, z.x, z.y, y).vectorize(x, LANES).unroll(c)
+    k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
+    return out.compile_to_callable(a.arguments, TARGET)
 
 
-@functools.cache
+@compiled
 def _gaussian_gradients(block: int) -> Any:
     """sum_z k d_t <g_j, p_z> over each block of channels, for t = 1 and 2; here c counts the blocks."""
     a, g = _operands(), hl.ImageParam(hl.Float(32), 3, "g")
@@ -220,6 +215,6 @@ def _gaussian_gradients(block: int) -> Any:
 
     _tile(out, 8).reorder(xi, yi, xo, yo, c).fuse(yo, c, task).parallel(task)
     _hold_one_vector(sums.compute_at(out, yi))
-    G.compute_at(out, yi).store_in(hl.MemoryType.Stack).bound_extent(x, _lanes).bound_extent(c, block)
-    G.vectorize(x, _lanes)
-    return out.compile_to_callable([*a.arguments, g], _target)
+    G.compute_at(out, yi).store_in(hl.MemoryType.Stack).bound_extent(x, LANES).bound_extent(c, block)
+    G.vectorize(x, LANES)
+    return out.compile_to_callable([*a.arguments, g], TARGET)

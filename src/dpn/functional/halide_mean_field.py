@@ -8,8 +8,6 @@ Potts charges every label, penalty sum_v s_i^v, cancels. Two rows at a time are 
 in long runs, and nothing of a map's size is held in between.
 """
 
-import functools
-import threading
 from typing import Any
 
 import halide as hl
@@ -17,14 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpn.functional.halide_compiling import LANES, TARGET, compiled
 from dpn.functional.halide_numbers import BITS_OF_E, exp2, is_nan
 from dpn.functional.memory import empty, scratch
 
 ROWS = 2
 
-_compiling = threading.Lock()
-_target = hl.get_host_target()
-_lanes = _target.natural_vector_size(hl.Float(32))
 x, y, u, m, yo, yi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi"))
 
 
@@ -49,13 +45,12 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
         True
     """
     labels, width = log_p.shape[1], log_p.shape[3]
-    if width < _lanes:
-        log_p, s = (F.pad(each, (0, _lanes - width)) for each in (log_p, s))
+    if width < LANES:
+        log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
     place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
     place[present] = torch.arange(len(present), dtype=torch.int32)
     log_q = empty(log_p.shape)
-    with _compiling:
-        pipeline = _update()
+    pipeline = _update()
     for i in range(len(log_p)):
         maps = (log_p[i], s[i], deviating[i], place)
         pipeline(*(hl.Buffer(each.detach().contiguous().numpy()) for each in maps), penalty, cell, hl.Buffer(log_q[i].numpy()))
@@ -78,24 +73,23 @@ def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
     """
     q = scratch("q", (len(log_q), len(present), *log_q.shape[2:]))
     labels = hl.Buffer(present.int().numpy())
-    with _compiling:
-        pipeline = _probabilities()
+    pipeline = _probabilities()
     for i in range(len(log_q)):
         pipeline(hl.Buffer(log_q[i].detach().contiguous().numpy()), labels, hl.Buffer(q[i].numpy()))
     return q
 
 
-@functools.cache
+@compiled
 def _probabilities() -> Any:
     log_q, present, q = hl.ImageParam(hl.Float(32), 3, "log_q"), hl.ImageParam(hl.Int(32), 1, "present"), hl.Func("q")
     label = hl.unsafe_promise_clamped(present[m], 0, log_q.channels() - 1)
     log = log_q[x, y, label]
     q[x, y, m] = hl.select(is_nan(log), log, exp2(log * hl.f32(BITS_OF_E)))
-    q.vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).parallel(y)
-    return q.compile_to_callable([log_q, present], _target)
+    q.vectorize(x, LANES, hl.TailStrategy.GuardWithIf).parallel(y)
+    return q.compile_to_callable([log_q, present], TARGET)
 
 
-@functools.cache
+@compiled
 def _update() -> Any:
     log_p, s, deviating = (hl.ImageParam(hl.Float(32), 3, name) for name in ("log_p", "s", "deviating"))
     place, penalty, cell = (
@@ -136,12 +130,12 @@ def _update() -> Any:
     out[x, y, u] = hl.strict_float(hl.strict_float(kept - largest[x, y]) - log_total[x, y])
 
     inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate  # of rows of any width
-    out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, _lanes, inwards).parallel(yo)
+    out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, LANES, inwards).parallel(yo)
     columns.compute_root()
-    down.compute_at(out, yo).vectorize(x, _lanes)
-    charge.compute_at(out, yo).reorder(x, y, m).vectorize(x, _lanes, inwards)
+    down.compute_at(out, yo).vectorize(x, LANES)
+    charge.compute_at(out, yo).reorder(x, y, m).vectorize(x, LANES, inwards)
     for each in (largest, total, log_total):
-        each.compute_at(out, yo).vectorize(x, _lanes, inwards)
+        each.compute_at(out, yo).vectorize(x, LANES, inwards)
     for each in (largest, total):
-        each.update().reorder(x, y, w.x).vectorize(x, _lanes, predicate)
-    return out.compile_to_callable([log_p, s, deviating, place, penalty, cell], _target)
+        each.update().reorder(x, y, w.x).vectorize(x, LANES, predicate)
+    return out.compile_to_callable([log_p, s, deviating, place, penalty, cell], TARGET)

@@ -13,7 +13,6 @@ colours before the first label.
 
 import functools
 import math
-import threading
 from typing import Any
 
 import halide as hl
@@ -24,6 +23,7 @@ from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional.halide_cells import extremes_in_cells
+from dpn.functional.halide_compiling import LANES, TARGET, compiled
 from dpn.functional.halide_numbers import BITS_OF_E, FAR, exp2
 from dpn.functional.local_filter import SMALLEST_SUM
 from dpn.functional.memory import empty, scratch
@@ -35,9 +35,6 @@ ROWS = 8  # of a tile
 SMALLEST, LARGEST = 1e-25, 3e38  # weights; the latter is what float32 holds, about
 OUTSIDE = 1e15  # the colour of what is not in the image: by the smallest weight it is far from any
 
-_compiling = threading.Lock()
-_target = hl.get_host_target()
-_lanes = _target.natural_vector_size(hl.Float(32))  # columns of a tile
 x, y, yo, yi, c, dx, dy, slot, task, band = (
     hl.Var(name) for name in ("x", "y", "yo", "yi", "c", "dx", "dy", "slot", "task", "band")
 )
@@ -99,8 +96,7 @@ def filter_tiles(
             continue
         planes = _lattices(p[i], image[i], kept, before, after, stride)
         for size, tasks in _tasks(seen[kept], stride):
-            with _compiling:
-                pipeline = _pipeline(size)
+            pipeline = _pipeline(size)
             arguments = *bits, before, after, include_center, normalize, p.shape[1], width, height, stride
             pipeline(*(hl.Buffer(each.numpy()) for each in (planes, kept, tasks)), *arguments, hl.Buffer(o[i].numpy()))
     return o
@@ -111,7 +107,7 @@ def _seen(p: Tensor, reach: int, stride: int, absent_below: float, *, certain: b
 
     With `certain`, those that are within `absent_below` of 1 all around are none of them: their means are as near to it.
     """
-    smallest, largest = extremes_in_cells(p, (ROWS, _lanes))
+    smallest, largest = extremes_in_cells(p, (ROWS, LANES))
     highest, lowest = _largest_around(largest, reach * stride, stride), -_largest_around(-smallest, reach * stride, stride)
     seen = ~((highest <= absent_below) & (lowest >= -absent_below))  # NaN is seen
     if certain and absent_below:
@@ -125,7 +121,7 @@ def _largest_around(cells: Tensor, reach: int, stride: int) -> Tensor:
     By numpy, which wakes no threads of torch's: they would spin, and keep Halide's from the cores.
     """
     found = cells.numpy()
-    for axis, side in ((1, ROWS), (2, _lanes)):
+    for axis, side in ((1, ROWS), (2, LANES)):
         tiles, n = -(-found.shape[axis] // stride), -(-reach // side)
         around = [(0, 0)] * 3
         around[axis] = n, n + tiles * stride - found.shape[axis]
@@ -138,12 +134,10 @@ def _largest_around(cells: Tensor, reach: int, stride: int) -> Tensor:
 def _lattices(p: Tensor, image: Tensor, kept: Tensor, before: int, after: int, stride: int) -> Tensor:
     """(stride^2, h, 3 + K, w), the lattices: colours, OUTSIDE around the image; p of the labels kept, 0 there."""
     h, w = (
-        step * math.ceil(side / (stride * step)) + before + after
-        for side, step in zip(p.shape[1:], (ROWS, _lanes), strict=True)
+        step * math.ceil(side / (stride * step)) + before + after for side, step in zip(p.shape[1:], (ROWS, LANES), strict=True)
     )
     planes = scratch("lattices", (stride**2, h, 3 + len(kept), w))
-    with _compiling:
-        pipeline = _apart()
+    pipeline = _apart()
     maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (p, image, kept))
     pipeline(*maps, before, stride, hl.Buffer(planes.numpy()))
     return planes
@@ -164,13 +158,13 @@ def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
                 continue
             mine = F.pad(labels[start : start + size, row, column] + 1, (0, 0, 0, max(0, start + size - len(labels))))
             mine = torch.where(torch.arange(size)[:, None] < left[row, column], mine, 0)
-            place = torch.stack([column * _lanes, row * ROWS])
+            place = torch.stack([column * LANES, row * ROWS])
             of_lattices = [torch.cat([place, torch.full_like(row, n)[None], mine]).T for n in range(stride**2)]
             found.append((size, torch.cat(of_lattices).int().contiguous()))
     return found
 
 
-@functools.cache
+@compiled
 def _apart() -> Any:
     p, image = hl.ImageParam(hl.Float(32), 3, "p"), hl.ImageParam(hl.Float(32), 3, "image")
     kept = hl.ImageParam(hl.Int(32), 1, "kept")
@@ -183,13 +177,13 @@ def _apart() -> Any:
     of_p = p[*pixel, hl.clamp(kept[hl.clamp(c - 3, 0, kept.width() - 1)], 0, p.channels() - 1)]
     out[x, c, y, task] = hl.select(c < 3, hl.select(inside, of_image, hl.f32(OUTSIDE)), hl.select(inside, of_p, hl.f32(0)))
     out.output_buffer().dim(1).set_min(0)
-    out.split(y, yo, yi, 32, hl.TailStrategy.GuardWithIf).vectorize(x, _lanes, hl.TailStrategy.GuardWithIf).fuse(
+    out.split(y, yo, yi, 32, hl.TailStrategy.GuardWithIf).vectorize(x, LANES, hl.TailStrategy.GuardWithIf).fuse(
         yo, task, band
     ).parallel(band)
-    return out.compile_to_callable([p, image, kept, before, stride], _target)
+    return out.compile_to_callable([p, image, kept, before, stride], TARGET)
 
 
-@functools.cache
+@compiled
 def _pipeline(size: int) -> Any:
     P, kept = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Int(32), 1, "kept")  # P: (x, c, y, lattice)
     tasks, bits = hl.ImageParam(hl.Int(32), 2, "tasks"), [hl.Param(hl.Float(32), name) for name in ("of_color", "of_space")]
@@ -200,7 +194,7 @@ def _pipeline(size: int) -> Any:
     def told(field: Any, t: Any, largest: Any) -> Any:
         return hl.unsafe_promise_clamped(tasks[field, t], 0, largest)
 
-    left = told(0, task, P.dim(0).extent() - before - after - _lanes)
+    left = told(0, task, P.dim(0).extent() - before - after - LANES)
     top = told(1, task, P.dim(2).extent() - before - after - ROWS)
     lattice = told(2, task, P.dim(3).extent() - 1)
     space, minus_d, k, o, out = (hl.Func(name) for name in ("space", "minus_d", "k", "o", "out"))
@@ -218,7 +212,7 @@ def _pipeline(size: int) -> Any:
     o[x, y, slot, task] = hl.f32(0)
     o[x, y, slot, task] += hl.select(slot == 0, k_z, k_z * P[left + x + z.x, hl.max(plane, 3), top + y + z.y, lattice])
 
-    r = hl.RDom([(0, _lanes), (0, size + 1), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
+    r = hl.RDom([(0, LANES), (0, size + 1), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
     number = tasks[2, r.w]
     column, row = (tasks[0, r.w] + r.x) * stride + number % stride, (tasks[1, r.w] + r.z) * stride + number // stride
     mine = tasks[2 + hl.max(r.y, 1), r.w]
@@ -232,11 +226,11 @@ def _pipeline(size: int) -> Any:
     out[[hl.unsafe_promise_clamped(i, 0, extent - 1) for i, extent in at]] = hl.select(r.y == 0, total, averaged)
 
     out.update().allow_race_conditions().vectorize(r.x).unroll(r.y).parallel(r.w)  # no two tasks write one pixel of one label
-    o.compute_at(out, r.z).store_in(hl.MemoryType.Register).bound_extent(x, _lanes).bound_extent(y, 1).bound_extent(task, 1)
-    o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, _lanes).unroll(slot)
-    o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, _lanes).unroll(slot)
+    o.compute_at(out, r.z).store_in(hl.MemoryType.Register).bound_extent(x, LANES).bound_extent(y, 1).bound_extent(task, 1)
+    o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, LANES).unroll(slot)
+    o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, LANES).unroll(slot)
     for each in (minus_d, k):
-        each.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, _lanes)
+        each.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
     space.compute_root()
     arguments = [P, kept, tasks, *bits, before, after, include_center, normalize, labels, width, height, stride]
-    return out.compile_to_callable(arguments, _target)
+    return out.compile_to_callable(arguments, TARGET)

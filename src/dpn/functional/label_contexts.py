@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.functional import backends
+from dpn.functional.operators import operator
 
 
 def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | None = None) -> Tensor:
@@ -57,18 +58,18 @@ def label_contexts_and_components(
     if dilation < 1:
         raise InputError(f"dilation must be at least 1 pixel, got {dilation}")
     wide = torch.promote_types(s.dtype, torch.float32)
-    o14, component = _contexts(s.to(wide), mu.to(wide), dilation, backends.pick(backend, s.device, wide))
+    o14, component = _label_contexts(s.to(wide), mu.to(wide), dilation, backends.pick(backend, s.device, wide))
     return o14.to(s.dtype), component
 
 
-@torch.library.custom_op("dpn::label_contexts", mutates_args=())
-def _contexts(s: Tensor, mu: Tensor, dilation: int, backend: str) -> tuple[Tensor, Tensor]:
-    """o14 and the component chosen. An operator of torch's own registry, so that compilers and autocast see through it."""
+@operator
+def _label_contexts(s: Tensor, mu: Tensor, dilation: int, backend: str) -> tuple[Tensor, Tensor]:
+    """o14 and the component chosen."""
     return backends.module("label_contexts", backend).contexts(s, mu, dilation=dilation)
 
 
-@torch.library.custom_op("dpn::label_contexts_gradients", mutates_args=())
-def _gradients(
+@operator
+def _label_contexts_gradients(
     g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, backend: str
 ) -> tuple[Tensor, Tensor]:
     """The gradients to s and mu; empty where not needed."""
@@ -77,12 +78,12 @@ def _gradients(
     return s.new_empty(0) if ds is None else ds, mu.new_empty(0) if dmu is None else dmu
 
 
-@_contexts.register_fake
+@torch.library.register_fake(_label_contexts)
 def _(s: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     return s.new_empty(s.shape), s.new_empty(s.shape, dtype=torch.uint8)
 
 
-@_gradients.register_fake
+@torch.library.register_fake(_label_contexts_gradients)
 def _(g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, *others: Any) -> Any:
     return s.new_empty(s.shape if need_s else 0), mu.new_empty(mu.shape if need_mu else 0)
 
@@ -97,8 +98,8 @@ def _backward(ctx: Any, g: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     s, mu, component = ctx.saved_tensors
     dilation, backend = ctx.options
     need_s, need_mu = ctx.needs_input_grad[:2]
-    ds, dmu = _gradients(g, component, s, mu, dilation, need_s, need_mu, backend)
+    ds, dmu = _label_contexts_gradients(g, component, s, mu, dilation, need_s, need_mu, backend)
     return ds if need_s else None, dmu if need_mu else None, None, None
 
 
-_contexts.register_autograd(_backward, setup_context=_keep)
+torch.library.register_autograd(_label_contexts, _backward, setup_context=_keep)

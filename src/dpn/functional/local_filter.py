@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional import backends
+from dpn.functional.operators import operator
 
 KERNELS = ("gaussian", "euclidean", "euclidean_table")
 SMALLEST_SUM = 1e-6
@@ -81,12 +82,12 @@ def local_filter(
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)):
         absent_below = 0.0
-    o = _filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
+    o = _local_filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
     return (o[:, 1:] if normalize else o).to(p.dtype)
 
 
-@torch.library.custom_op("dpn::local_filter", mutates_args=())
-def _filter(
+@operator
+def _local_filter(
     p: Tensor,
     image: Tensor,
     w: Tensor,
@@ -99,10 +100,7 @@ def _filter(
     absent_below: float,
     backend: str,
 ) -> Tensor:
-    """K p, (N,C,H,W); where normalised, the sums that K's rows were divided by stand before it: (N,1+C,H,W).
-
-    An operator of torch's own registry, so that compilers and autocast see through it.
-    """
+    """K p, (N,C,H,W); where normalised, the sums that K's rows were divided by stand before it: (N,1+C,H,W)."""
     window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
     if backend == "halide" and kernel == "gaussian":
         options: dict[str, Any] = {"stride": stride, "normalize": normalize, "absent_below": absent_below}
@@ -118,8 +116,8 @@ def _filter(
     return o
 
 
-@torch.library.custom_op("dpn::local_filter_weight_gradients", mutates_args=())
-def _weight_gradients(
+@operator
+def _local_filter_weight_gradients(
     p: Tensor,
     g: Tensor,
     image: Tensor,
@@ -163,14 +161,14 @@ def _together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
     return values[..., : shape[2], : shape[3]].contiguous()
 
 
-@_filter.register_fake
+@torch.library.register_fake(_local_filter)
 def _(
     p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, stride: int, c: bool, normalize: bool, *_: Any
 ) -> Tensor:
     return p.new_empty(p.shape[0], p.shape[1] + normalize, *p.shape[2:])
 
 
-@_weight_gradients.register_fake
+@torch.library.register_fake(_local_filter_weight_gradients)
 def _(p: Tensor, g: Tensor, image: Tensor, w: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(w)
 
@@ -192,13 +190,13 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         s, o = o[:, :1], o[:, 1:]
         g = g[:, 1:] / s
     if ctx.needs_input_grad[0]:
-        grad_p = _filter(g, image, w, kernel, after, before, stride, include_center, False, 0.0, backend)
+        grad_p = _local_filter(g, image, w, kernel, after, before, stride, include_center, False, 0.0, backend)
     if ctx.needs_input_grad[2]:
         if normalize:
             of_sums = -(g * o).sum(1, keepdim=True).masked_fill(s <= SMALLEST_SUM, 0)
             p, g = _after_ones(p), torch.cat([of_sums, g], dim=1)
-        grad_w = _weight_gradients(p, g, image, w, kernel, before, after, stride, include_center, backend)
+        grad_w = _local_filter_weight_gradients(p, g, image, w, kernel, before, after, stride, include_center, backend)
     return grad_p, None, grad_w, *[None] * 8
 
 
-_filter.register_autograd(_backward, setup_context=_keep)
+torch.library.register_autograd(_local_filter, _backward, setup_context=_keep)

@@ -1,0 +1,38 @@
+"""What the processor has, and pipelines for it, which are compiled once a process, when they are first called for."""
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import halide as hl
+
+TARGET = hl.get_host_target()
+LANES = TARGET.natural_vector_size(hl.Float(32))
+"""float32 values in a vector."""
+
+
+def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a function that compiles a pipeline do so once for each of its arguments, whichever thread calls it first.
+
+    Example:
+        >>> @compiled
+        ... def pipeline(size):
+        ...     print("compiles", size)
+        ...     return size
+        >>> pipeline(1), pipeline(2), pipeline(1)
+        compiles 1
+        compiles 2
+        (1, 2, 1)
+    """
+    found: dict[tuple[Any, ...], Any] = {}
+    guards: dict[tuple[Any, ...], threading.Lock] = {}
+
+    @functools.wraps(build)
+    def of(*key: Any) -> Any:
+        with guards.setdefault(key, threading.Lock()):
+            if key not in found:
+                found[key] = build(*key)
+            return found[key]
+
+    return of

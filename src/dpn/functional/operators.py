@@ -1,0 +1,33 @@
+"""Operators of torch's own registry, which compilers and autocast see through.
+
+As torch.library.custom_op registers them, but without its guard around each call, which imports the whole of torch's compiler
+at the first: that took longer than compiling the kernels.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def operator(function: Callable[..., Any]) -> Any:
+    """Registers a function that computes on any device as dpn::NAME, by its own name without underscores before it.
+
+    Args:
+        function: annotated, of tensors and plain values to new tensors, none of which shares memory with another.
+
+    Returns:
+        the operator, to be called like the function. torch.library.register_fake and register_autograd take it.
+
+    Example:
+        >>> @operator
+        ... def _twice(x: torch.Tensor) -> torch.Tensor:
+        ...     return 2 * x
+        >>> _twice, _twice(torch.ones(2)).tolist()
+        (<OpOverload(op='dpn.twice', overload='default')>, [2.0, 2.0])
+    """
+    name = f"dpn::{function.__name__.lstrip('_')}"
+    schema = torch.library.infer_schema(function, mutates_args=())
+    torch.library.define(name, schema, tags=[torch.Tag.pt2_compliant_tag])
+    torch.library.impl(name, "default", function)
+    return getattr(torch.ops.dpn, name.removeprefix("dpn::")).default
