@@ -1,7 +1,8 @@
 """The Halide pipelines against loops over the offsets in float64.
 
 Tolerances, with float32 inputs. gaussian: 5e-5 of sum_z k |p_z| (k at a large d inherits the rounding of d). euclidean:
-an error of d of 3e-6 of the largest d in the window, that between black and white at its far corner. Label contexts:
+an error of d of 3e-6 of the largest d in the window, that between black and white at its far corner (3e-5 in large images).
+Label contexts:
 2e-6 of sum |mu| |s|. Gradients: 1e-5 of the same sums over the absolute values of their terms.
 """
 
@@ -14,6 +15,7 @@ from torch.nn.functional import pad
 
 from dpn.functional import halide_local_filter, halide_tiled_filter
 from dpn.functional.halide_compiling import compiled
+from dpn.functional.halide_euclidean_filter import filter_by_moments
 from dpn.functional.halide_label_contexts import contexts, contexts_gradients
 from dpn.functional.halide_local_filter import weight_gradients
 
@@ -147,6 +149,27 @@ def test_filter_gradients_are_those_of_the_loop(kernel, channels, include_center
     (scale,) = torch.autograd.grad((filter_by_loop(p, image, w64, kernel, before, after, include_center) * g.abs()).sum(), w64)
     assert found.dtype == torch.float32
     assert ((found - dw).abs() <= 1e-5 * scale.abs()).all()
+
+
+@pytest.mark.parametrize("weights", [(5.0, 0.02), (0.0, 1.0)])
+@pytest.mark.parametrize("window", [10, 50, 100])
+def test_the_euclidean_filter_stays_exact_in_large_tiles(window, weights):
+    p, image = torch.rand(1, 2, 400, 520), torch.rand(1, 3, 400, 520)
+    before, after = window // 2, window - 1 - window // 2
+    found = filter_by_moments(p, image, torch.tensor(weights), before=before, after=after)
+    p, image, (w1, w2) = p.double(), image.double(), weights
+    y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in p.shape[2:]), indexing="ij")
+    places = torch.cat([w1**0.5 * image, w2**0.5 * torch.stack([y, x])[None]], 1)  # d is their squared distance
+    e = places.square().sum(1, keepdim=True)
+
+    def summed(values: Tensor) -> Tensor:
+        integral = pad(pad(values, (before, after, before, after)).cumsum(2).cumsum(3), (1, 0, 1, 0))
+        rows = integral[:, :, window:] - integral[:, :, :-window]
+        return rows[..., window:] - rows[..., :-window]
+
+    exact = e * summed(p) + summed(e * p) - 2 * sum(places[:, i, None] * summed(places[:, i, None] * p) for i in range(5))
+    largest = 3 * w1 + 2 * before**2 * w2
+    assert ((found.double() - exact).abs() <= 3e-5 * largest * summed(p)).all()
 
 
 def test_threads_may_share_the_first_call(monkeypatch):

@@ -1,6 +1,7 @@
 """What the processor has, and pipelines for it, which are compiled once a process, when they are first called for."""
 
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,16 @@ import halide as hl
 TARGET = hl.get_host_target()
 LANES = TARGET.natural_vector_size(hl.Float(32))
 """float32 values in a vector."""
+
+
+def threads() -> int:
+    """How many threads pipelines run on: HL_NUM_THREADS where that is set, as many as there are cores if not.
+
+    Example:
+        >>> threads() >= 1
+        True
+    """
+    return int(os.environ.get("HL_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def compiled(build: Callable[..., Any]) -> Callable[..., Any]:

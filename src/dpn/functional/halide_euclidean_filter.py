@@ -6,7 +6,8 @@
 The seven moments m_f are running sums. In a tile, every row first moves the sums of each column over the window's height (add
 the pixel that enters, subtract the one that leaves), then those sums along the row in the same way. Both walks go from pixel to
 pixel, so that a vector holds eight labels of one pixel. Tiles begin afresh and measure x from their own middle, and are two to
-four times as wide as the window: float32 loses what far pixels weigh more than near ones. The sums of d, by which o may be
+four times as wide as the window, and as high where that leaves each core two: float32 loses what far pixels weigh more than
+near ones. The sums of d, by which o may be
 divided, are the o of a map of ones, which is filtered in one vector with the first seven labels.
 """
 
@@ -18,12 +19,12 @@ import halide as hl
 import numpy as np
 from torch import Tensor
 
-from dpn.functional.halide_compiling import LANES, TARGET, compiled
+from dpn.functional.halide_compiling import LANES, TARGET, compiled, threads
 from dpn.functional.local_filter import SMALLEST_SUM
 from dpn.functional.memory import empty
 
 NARROWEST, WIDEST = 16, 256  # tile, in columns
-TALLEST = 64  # tile, in rows, of which there are half as many as columns: taller ones do not fit the cache
+LOWEST = 16  # tile, in rows
 LABELS = 8  # of a vector
 OF_COLUMN, OF_WINDOW = 6, 7  # sums: of 1, I (three), y, e; and of x, which is the same down a column
 
@@ -44,7 +45,7 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
 
     Returns:
         (N,C,H,W) float32, contiguous; where normalised (N,1+C,H,W), with the sums first. Not normalised, an element is off by
-        3e-6 of the largest d in the window times sum_z |p_z| at most, as tested.
+        3e-5 of the largest d in the window times sum_z |p_z| at most, as tested.
 
     Example:
         >>> import torch
@@ -55,11 +56,14 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
     o = empty((len(p), normalize + p.shape[1], *p.shape[2:]))
     reach = max(p.shape[2:]) - 1
     before, after = min(before, reach), min(after, reach)
-    pipeline = _pipeline(min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST))
+    columns = rows = min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST)
+    while rows > LOWEST and -(-p.shape[2] // rows) * -(-p.shape[3] // columns) < 2 * threads():
+        rows //= 2
+    pipeline = _pipeline(columns)
     beside = LABELS - 1 if normalize else 0  # maps in one vector with the ones
     for i in range(len(p) if p.numel() else 0):
         maps, its_image, out = (each.detach().contiguous().numpy() for each in (p[i], image[i], o[i]))
-        options = *its_image.mean((1, 2)).tolist(), *weights.tolist(), before, after
+        options = *its_image.mean((1, 2)).tolist(), *weights.tolist(), before, after, rows
         sums = out[:1]
         if normalize:
             first = out[: 1 + beside]
@@ -75,11 +79,10 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
 
 @compiled
 def _pipeline(columns: int) -> Any:
-    rows = min(columns // 2, TALLEST)
     p, image, divisor = (hl.ImageParam(hl.Float(32), 3, name) for name in ("p", "image", "divisor"))
     ones, divide = hl.Param(hl.Bool(), "ones"), hl.Param(hl.Bool(), "divide")
     mean, (w1, w2) = ([hl.Param(hl.Float(32), name) for name in names] for names in (("red", "green", "blue"), ("w1", "w2")))
-    before, after = hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "after")
+    before, after, rows = (hl.Param(hl.Int(32), name) for name in ("before", "after", "rows"))
     width = before + after + 1
     P, colour, xs, sums, out = (hl.Func(name) for name in ("P", "colour", "xs", "sums", "out"))
     channel = group * LABELS + label  # with `ones`, the first is 1 everywhere
@@ -157,7 +160,7 @@ def _pipeline(columns: int) -> Any:
     sums.update(0).vectorize(label)
     sums.update(1).reorder(label, first.x, first.y, first.z).vectorize(label).unroll(first.x)
     sums.update(2).reorder(label, walk.x, walk.y, walk.z).vectorize(label).unroll(walk.x)
-    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, ones, divide], TARGET)
+    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, rows, ones, divide], TARGET)
 
 
 def _select(number: Any, values: Sequence[Any]) -> Any:
