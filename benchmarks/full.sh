@@ -13,12 +13,13 @@ for seed in 0 1 2; do
     run "voc_$seed" voc_full "$data/weights/deeplabv3_mobilenet_v2_voc.safetensors" voc --seed "$seed"
     run "camvid_$seed" camvid_full "$data/weights/mobilenet_v2_imagenet.safetensors" camvid --seed "$seed"
 done
+run voc_imagenet voc_imagenet "$data/weights/mobilenet_v2_imagenet.safetensors" voc --stages.unary.steps 10000
 vgg16=$data/weights/vgg16-397923af.pth
 if [ -f "$vgg16" ]; then
     run voc12 voc12 "$vgg16" voc
     run camvid_vgg16 camvid_vgg16 "$vgg16" camvid
 fi
 for name in voc camvid; do
-    dpn experiment all comparison ablation --data "$name" --data-root "$data" --model "$out/${name}_0" \
+    dpn experiment all comparison ablation training --data "$name" --data-root "$data" --model "$out/${name}_0" \
         --out "$out/experiments_$name" --report "$out/experiments_$name/report.html"
 done

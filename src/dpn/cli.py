@@ -232,6 +232,7 @@ def experiment(options: Namespace) -> int:
       comparison  a tuned dense CRF, CRF-RNN and DPN on one unary: accuracy, boundaries, time
       control     the network tuned jointly with the head, and as long without it
       ablation    the MRF with one thing changed at a time
+      training    its training with one thing changed at a time
       flips       where pixels change from stage to stage, for better and for worse
     Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; on real data it is the
     shipped one, or one that you name. What experiments share is kept in the folder, so that a run that was stopped goes on.

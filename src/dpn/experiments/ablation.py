@@ -1,7 +1,6 @@
-"""What matters of the MRF and of its training: one thing changed at a time, stages 2 and 3 anew over the same unary outputs."""
+"""What of the MRF matters: one thing changed at a time, stages 2 and 3 trained anew over the same unary outputs."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dpn.experiments.compare import gain, over_seeds
@@ -39,32 +38,22 @@ def variants(arguments: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "contexts twice as far apart", {"context_dilation": 2 * dilation, "context_stride": stride}
 
 
-def recipes(stage_2: StageRecipe, stage_3: StageRecipe, crop: int) -> Iterator[tuple[str, dict[str, StageRecipe]]]:
-    """What is changed, and to what, of how stages 2 and 3 are trained on images cut to `crop`.
-
-    Example:
-        >>> changed = dict(recipes(StageRecipe(40), StageRecipe(200), 321))
-        >>> [stage.steps for stage in changed["steps, twice"].values()]
-        [80, 400]
-    """
-
-    def both(**changes: Any) -> dict[str, StageRecipe]:
-        return {"triple_penalty": replace(stage_2, **changes), "label_contexts": replace(stage_3, **changes)}
-
-    for word, factor in (("a third", 1 / 3), ("three times", 3.0)):
-        yield f"learning rates, {word}", {name: replace(stage, lr=factor * stage.lr) for name, stage in both().items()}
-    for word, factor in (("half", 0.5), ("twice", 2.0)):
-        yield f"steps, {word}", {name: replace(stage, steps=round(factor * stage.steps)) for name, stage in both().items()}
-    yield "weight decay .1", both(weight_decay=0.1)
-    yield "class-balanced loss", both(balance=0.5)
-    yield f"crops of {crop // 2} pixels", both(crop=crop // 2)
-
-
 def run(bench: Workbench) -> Result:
     """Trains and scores each variant with each seed."""
-    as_it_is = {"triple_penalty": bench.stage_2, "label_contexts": bench.stage_3}
-    changes = {name: (changed, as_it_is) for name, changed in variants(bench.stages["joint"].mrf.arguments)}
-    changes |= {name: ({}, changed) for name, changed in recipes(bench.stage_2, bench.stage_3, bench.setting.crop)}
+    changes = dict(variants(bench.stages["joint"].mrf.arguments))
+    return one_changed(bench, "What of the MRF matters", {name: (changed, None) for name, changed in changes.items()})
+
+
+def one_changed(
+    bench: Workbench, title: str, changes: Mapping[str, tuple[dict[str, Any], dict[str, StageRecipe] | None]]
+) -> Result:
+    """Trains and scores MRFs that are as the network's (AS_IT_IS, the first) but for one thing.
+
+    Args:
+        bench: the unary and the images.
+        title: of the result.
+        changes: by name, the MRF's arguments that are changed, and how its stages are trained (None: as ever).
+    """
     systems: dict[str, Refine | None] = {"unary": None}
     for name, (arguments, stages) in changes.items():
         for seed in bench.setting.seeds:
@@ -79,7 +68,7 @@ def run(bench: Workbench) -> Result:
         )
         rows.append((name, *over_seeds(runs), *beside))
     return Result(
-        "What matters of the MRF and of its training",
+        title,
         f"Stages 2 and 3 over the same unary, one thing changed at a time, {len(bench.setting.seeds)} seeds each; the last two "
         "columns compare the first seed's runs on the same images.",
         ("changed", "mean mIoU %", "over the seeds", "over the network's", "95 % interval"),
