@@ -1,7 +1,7 @@
 """Operators of torch's own registry, which compilers and autocast see through.
 
 As torch.library.custom_op registers them, but without its guard around each call, which imports the whole of torch's compiler
-at the first: that took longer than compiling the kernels.
+at the first, for a second.
 """
 
 from collections.abc import Callable
