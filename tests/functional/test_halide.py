@@ -2,8 +2,7 @@
 
 Tolerances, with float32 inputs. gaussian: 5e-5 of sum_z k |p_z| (k at a large d inherits the rounding of d). euclidean:
 an error of d of 3e-6 of the largest d in the window, that between black and white at its far corner (3e-5 in large images).
-Label contexts:
-2e-6 of sum |mu| |s|. Gradients: 1e-5 of the same sums over the absolute values of their terms.
+Label contexts: 2e-6 of sum |mu| |s|. Gradients: 1e-5 of the same sums over the absolute values of their terms.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -7,8 +7,8 @@ The seven moments m_f are running sums. In a tile, every row first moves the sum
 the pixel that enters, subtract the one that leaves), then those sums along the row in the same way. Both walks go from pixel to
 pixel, so that a vector holds eight labels of one pixel. Tiles begin afresh and measure x from their own middle, and are two to
 four times as wide as the window, and as high where that leaves each core two: float32 loses what far pixels weigh more than
-near ones. The sums of d, by which o may be
-divided, are the o of a map of ones, which is filtered in one vector with the first seven labels.
+near ones. The sums of d, by which o may be divided, are the o of a map of ones, which is filtered in one vector with the first
+seven labels.
 """
 
 import functools
