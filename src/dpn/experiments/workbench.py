@@ -257,7 +257,8 @@ class Workbench:
         self, model: DPN, stage: str, recipe: StageRecipe, seed: int, output: Callable[[DPN, Sample, Tensor], Tensor]
     ) -> None:
         """One stage on the training images; `output` is log q (1,L,H,W) of one, given the cached scores too."""
-        images = self.training if recipe.crop is None else self._outputs("trained_on", self.training_images, recipe.crop)
+        crop = recipe.crop
+        images = self._outputs(f"trained_on_{crop}", self.training_images, crop) if crop else self.training
         weights = label_weights(self.training_images, len(self.labels), recipe.balance)
         penalty = float(model.mrf.label_contexts.penalty.detach())
         optimizer = torch.optim.AdamW(begin(model, stage, recipe))
@@ -341,5 +342,4 @@ class Workbench:
         return open_data(self.setting.data, root=self.setting.root, split=split)
 
     def _outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
-        path = self.out / f"scores_{name}{'' if crop in (None, self.setting.crop) else f'_{crop}'}.pt"
-        return unary_outputs(path, self.unary.unary, images, crop=crop, console=self.console)
+        return unary_outputs(self.out / f"scores_{name}.pt", self.unary.unary, images, crop=crop, console=self.console)

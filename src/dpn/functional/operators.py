@@ -26,8 +26,8 @@ def operator(function: Callable[..., Any]) -> Any:
         >>> _twice, _twice(torch.ones(2)).tolist()
         (<OpOverload(op='dpn.twice', overload='default')>, [2.0, 2.0])
     """
-    name = f"dpn::{function.__name__.lstrip('_')}"
+    name = function.__name__.lstrip("_")
     schema = torch.library.infer_schema(function, mutates_args=())
-    torch.library.define(name, schema, tags=[torch.Tag.pt2_compliant_tag])
-    torch.library.impl(name, "default", function)
-    return getattr(torch.ops.dpn, name.removeprefix("dpn::")).default
+    torch.library.define(f"dpn::{name}", schema, tags=[torch.Tag.pt2_compliant_tag])
+    torch.library.impl(f"dpn::{name}", "default", function)
+    return getattr(torch.ops.dpn, name).default
