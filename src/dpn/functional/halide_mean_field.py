@@ -49,10 +49,11 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
         log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
     place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
     place[present] = torch.arange(len(present), dtype=torch.int32)
+    absent = (place < 0).nonzero().flatten().int()
     log_q = empty(log_p.shape)
     pipeline = _update()
     for i in range(len(log_p)):
-        maps = (log_p[i], s[i], deviating[i], place)
+        maps = (log_p[i], s[i], deviating[i], place, present.int(), absent)
         pipeline(*(hl.Buffer(each.detach().contiguous().numpy()) for each in maps), penalty, cell, hl.Buffer(log_q[i].numpy()))
     return log_q[..., :width].contiguous()
 
@@ -92,11 +93,8 @@ def _probabilities() -> Any:
 @compiled
 def _update() -> Any:
     log_p, s, deviating = (hl.ImageParam(hl.Float(32), 3, name) for name in ("log_p", "s", "deviating"))
-    place, penalty, cell = (
-        hl.ImageParam(hl.Int(32), 1, "place"),
-        hl.Param(hl.Float(32), "penalty"),
-        hl.Param(hl.Int(32), "cell"),
-    )
+    place, present, absent = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present", "absent"))
+    penalty, cell = hl.Param(hl.Float(32), "penalty"), hl.Param(hl.Int(32), "cell")
 
     def between(at: Any, cells: Any) -> tuple[Any, Any, Any]:
         """The cells before and after a pixel, and how far it lies from the first to the second."""
@@ -113,29 +111,33 @@ def _update() -> Any:
     left, right = (hl.unsafe_promise_clamped(columns[x][i], 0, deviating.width() - 1) for i in (0, 1))
     smooth = down[left, y, m] + aside * (down[right, y, m] - down[left, y, m])
 
-    charge, minus_o, largest, total, log_total, out = (
-        hl.Func(n) for n in ("charge", "minus_o", "largest", "total", "log_total", "out")
-    )
-    charge[x, y, m] = penalty * s[x, y, m] - smooth
-    among = hl.unsafe_promise_clamped(hl.max(place[u], 0), 0, s.channels() - 1)
-    minus_o[x, y, u] = hl.select(place[u] >= 0, charge[x, y, among], hl.f32(0))
-    kept = hl.strict_float(log_p[x, y, u] + minus_o[x, y, u])  # rounded alike wherever it stands
-    w = hl.RDom([(0, log_p.channels())])
-    kept_w = hl.strict_float(log_p[x, y, w.x] + minus_o[x, y, w.x])
+    kept, largest, total, log_total, out = (hl.Func(n) for n in ("kept", "largest", "total", "log_total", "out"))
+
+    def label(of: Any) -> Any:
+        return hl.unsafe_promise_clamped(of, 0, log_p.channels() - 1)
+
+    kept[x, y, m] = log_p[x, y, label(present[m])] + (penalty * s[x, y, m] - smooth)
+    v, w = hl.RDom([(0, s.channels())]), hl.RDom([(0, absent.width())])
+    left_out = log_p[x, y, label(absent[w.x])]
     largest[x, y] = hl.Float(32).min()
-    largest[x, y] = hl.max(largest[x, y], kept_w)
+    largest[x, y] = hl.max(largest[x, y], kept[x, y, v.x])
+    largest[x, y] = hl.max(largest[x, y], left_out)
     total[x, y] = hl.f32(0)
-    total[x, y] += exp2((kept_w - largest[x, y]) * hl.f32(BITS_OF_E))
+    total[x, y] += exp2((kept[x, y, v.x] - largest[x, y]) * hl.f32(BITS_OF_E))
+    total[x, y] += exp2((left_out - largest[x, y]) * hl.f32(BITS_OF_E))
     log_total[x, y] = hl.log(total[x, y])
-    out[x, y, u] = hl.strict_float(hl.strict_float(kept - largest[x, y]) - log_total[x, y])
+    among = hl.unsafe_promise_clamped(hl.max(place[u], 0), 0, s.channels() - 1)
+    score = hl.select(place[u] >= 0, kept[x, y, among], log_p[x, y, u])
+    out[x, y, u] = hl.strict_float(hl.strict_float(score - largest[x, y]) - log_total[x, y])
 
     inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate  # of rows of any width
     out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, LANES, inwards).parallel(yo)
     columns.compute_root()
     down.compute_at(out, yo).vectorize(x, LANES)
-    charge.compute_at(out, yo).reorder(x, y, m).vectorize(x, LANES, inwards)
+    kept.compute_at(out, yo).reorder(x, y, m).vectorize(x, LANES, inwards)
     for each in (largest, total, log_total):
         each.compute_at(out, yo).vectorize(x, LANES, inwards)
     for each in (largest, total):
-        each.update().reorder(x, y, w.x).vectorize(x, LANES, predicate)
-    return out.compile_to_callable([log_p, s, deviating, place, penalty, cell], TARGET)
+        each.update(0).reorder(x, y, v.x).vectorize(x, LANES, predicate)
+        each.update(1).reorder(x, y, w.x).vectorize(x, LANES, predicate)
+    return out.compile_to_callable([log_p, s, deviating, place, present, absent, penalty, cell], TARGET)
