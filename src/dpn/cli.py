@@ -234,6 +234,7 @@ def experiment(options: Namespace) -> int:
       ablation    the MRF with one thing changed at a time
       training    its training with one thing changed at a time
       flips       where pixels change from stage to stage, for better and for worse
+      calibration how sure the unary is of the images that MRFs are trained on, and of others
     Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; on real data it is the
     shipped one, or one that you name. What experiments share is kept in the folder, so that a run that was stopped goes on.
 

@@ -16,6 +16,7 @@ from dpn import DPN, MRF
 from dpn.data import CAMVID_LABELS, SCENE_LABELS, voc_palette
 from dpn.errors import InputError
 from dpn.experiments import BEYOND, EXPERIMENTS, Setting, run
+from dpn.experiments.calibration import Calibration
 from dpn.experiments.flips import flips
 from dpn.experiments.operation_counts import counts
 from dpn.experiments.report import write_report
@@ -136,6 +137,22 @@ def test_pixels_that_change_are_those_between_the_predictions(folder, network):
 
 def _columns(result):
     return [row[0] for row in result.rows], [row[2] for row in result.rows]
+
+
+@pytest.mark.parametrize("sureness", [0.8, 1.0, 1.6])
+def test_calibration_finds_how_much_too_sure_a_network_is(sureness):
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(1, 4, 100, 100, generator=generator).mul(2).log_softmax(1)
+    labels = torch.multinomial(true.exp()[0].flatten(1).T, 1, generator=generator).view(1, 100, 100)
+    labels[:, :10] = 255
+    calibration = Calibration(labels=4)
+    calibration.add((sureness * true).log_softmax(1), labels)
+    assert calibration.temperature == pytest.approx(sureness, abs=0.06)
+    assert calibration.bins[0].sum() == 9000
+    assert calibration.accuracy == (true.argmax(1) == labels)[:, 10:].double().mean()
+    assert (calibration.confidence > calibration.accuracy + 0.01) == (sureness > 1)
+    if sureness == 1:
+        assert all(abs(sure - right) < 3 for sure, right in calibration.curve()[2:])  # per cent; of 1,400 pixels and more
 
 
 def test_the_unary_is_the_same_in_every_table(folder):

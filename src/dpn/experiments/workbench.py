@@ -175,6 +175,11 @@ class Workbench:
         """The images that MRFs are trained on, cut to the crop's size, with the unary's scores."""
         return self._outputs("trained_on", self.training_images, self.setting.crop)
 
+    @property
+    def validation_cut(self) -> Outputs:
+        """The images that are scored, cut as those that are trained on."""
+        return self._outputs("scored_cut", self.images, self.setting.crop)
+
     def mrf(self, **arguments: Any) -> MRF:
         """A new MRF for these labels, as the network's, with some of its arguments changed.
 
@@ -251,7 +256,7 @@ class Workbench:
         module.load_state_dict(torch.load(path, weights_only=True))
 
     def _refined(self, model: DPN, sample: Sample, scores: Tensor) -> Tensor:
-        return model.mrf(self._log_p(scores, sample), sample.image[None])
+        return model.mrf(self.log_p(scores, sample), sample.image[None])
 
     def _train(
         self, model: DPN, stage: str, recipe: StageRecipe, seed: int, output: Callable[[DPN, Sample, Tensor], Tensor]
@@ -316,7 +321,7 @@ class Workbench:
     def output(self, index: int) -> tuple[Sample, Tensor]:
         """One of the images that are scored, and the unary's log p (1,L,H,W)."""
         sample, scores = self.validation[index]
-        return sample, self._log_p(scores, sample)
+        return sample, self.log_p(scores, sample)
 
     def window(self) -> dict[str, int]:
         """The window of the network's b12 and its stride, for systems that are to see as far."""
@@ -331,7 +336,8 @@ class Workbench:
             palette[: len(self.labels)] = camvid_palette()
         return palette
 
-    def _log_p(self, scores: Tensor, sample: Sample) -> Tensor:
+    def log_p(self, scores: Tensor, sample: Sample) -> Tensor:
+        """The unary's log p (1,L,H,W), from its scores of the sample."""
         height, width = sample.labels.shape
         with torch.no_grad():
             return self.unary.unary.finish(scores[None], (height, width))

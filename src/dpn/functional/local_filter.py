@@ -42,7 +42,7 @@ def local_filter(
         weights: (w1, w2) >= 0, floats or 0-dim tensors, of squared colour distance and squared pixels; w = 1 / (2 sigma^2).
         kernel: "gaussian", "euclidean" or "euclidean_table".
         stride: pixels between neighbouring z along each side, >= 1: the offsets are its multiples within the window, and the
-            cost falls with its square.
+            gaussian kernel's cost falls with its square. "euclidean", whose cost hardly depends on the window, gains nothing.
         normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
         include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
         absent_below: labels whose p is nowhere above this near a pixel may count as 0 there, or, where normalised, stay as they
