@@ -233,6 +233,7 @@ def experiment(options: Namespace) -> int:
       control     the network tuned jointly with the head, and as long without it
       ablation    the MRF with one thing changed at a time
       training    its training with one thing changed at a time
+      test-time   what mirrors, scales and a second network add, and cost
       flips       where pixels change from stage to stage, for better and for worse
       calibration how sure the unary is of the images that MRFs are trained on, and of others
     Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; on real data it is the

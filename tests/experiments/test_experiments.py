@@ -112,6 +112,15 @@ def test_the_control_leaves_the_network_it_began_from_as_it_was(folder, network)
     assert alone[3] is None and joint[3] is not None
 
 
+def test_views_and_networks_are_averaged_and_timed(folder):
+    _, results = folder
+    rows = {row[0]: row for row in results["test_time"].rows}
+    assert rows["joint tuning"][2] is None and len(rows) == 8
+    assert all(row[-1] > 0 for row in rows.values())
+    seeds = [rows[f"tuned here, seed {seed}"][1] for seed in (0, 1)]
+    assert seeds[0] != seeds[1]
+
+
 def test_flips_are_mended_broken_or_neither():
     before, after, truth = (
         torch.tensor([[0, 1, 1, 2, 0, 1]]),

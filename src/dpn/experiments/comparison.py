@@ -10,7 +10,7 @@ import torch
 from dpn.experiments.compare import gain
 from dpn.experiments.fig7 import measures
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Refine, Workbench
+from dpn.experiments.workbench import Refine, Workbench, of_image
 from dpn.inference.stages import TITLES
 from dpn.mrf import MRF, crf_rnn, dense_crf
 
@@ -27,7 +27,7 @@ def run(bench: Workbench) -> Result:
     refine: dict[str, Refine] = {
         "dense CRF, 10 iterations, tuned": crf,
         "CRF-RNN, 5 iterations, unary frozen": rnn,
-        "CRF-RNN, 5 iterations, trained end to end": lambda log_p, image: rnn_jointly(image),
+        "CRF-RNN, 5 iterations, trained end to end": of_image(rnn_jointly),
     }
     predictions = bench.predict(refine) | bench.predictions
     order = [TITLES["unary"], *refine, *(TITLES[stage] for stage in ("triple_penalty", "label_contexts", "joint"))]

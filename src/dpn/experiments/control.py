@@ -4,7 +4,7 @@ import numpy as np
 
 from dpn.experiments.compare import gain, over_seeds
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Predictions, Refine, Workbench
+from dpn.experiments.workbench import Predictions, Refine, Workbench, of_image
 
 UNARY, FROZEN = "unary", "+ head, unary frozen (stage 3)"
 ALONE, AFTERWARDS, JOINT = "unary tuned alone (the control)", "+ stage 3's head, put on afterwards", "tuned jointly (stage 4)"
@@ -37,7 +37,7 @@ def _systems(bench: Workbench, seed: int) -> dict[str, Refine | None]:
     return {
         UNARY: None,
         FROZEN: mrf,
-        ALONE: lambda log_p, image: alone(image),
+        ALONE: of_image(alone),
         AFTERWARDS: lambda log_p, image: mrf(alone(image), image),
-        JOINT: lambda log_p, image: joint(image),
+        JOINT: of_image(joint),
     }

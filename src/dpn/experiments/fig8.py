@@ -7,7 +7,7 @@ from torch import nn
 
 from dpn.experiments.compare import COLUMNS, compared, pictures
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Refine, Workbench
+from dpn.experiments.workbench import Refine, Workbench, of_image
 from dpn.inference.stages import TITLES
 from dpn.mrf import deeplab
 from dpn.storage import load
@@ -30,7 +30,7 @@ def run(bench: Workbench) -> Result:
     crf = deeplab(len(bench.labels), **bench.window()).eval()
     systems: dict[str, Refine | None] = {"unary of DPN": None}
     if fcn:
-        systems["FCN"] = lambda log_p, image: fcn(image)
+        systems["FCN"] = of_image(fcn)
     if large_fov:
         systems["DeepLab"] = lambda log_p, image: crf(large_fov(image), image)
     else:

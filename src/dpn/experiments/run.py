@@ -22,7 +22,7 @@ EXPERIMENTS = (
 )
 """The modules of this package that make a table or figure of the paper; on the command line with hyphens."""
 
-BEYOND = ("comparison", "control", "ablation", "training", "flips", "calibration")
+BEYOND = ("comparison", "control", "ablation", "training", "test_time", "flips", "calibration")
 """Those that go beyond it, which "all" leaves out."""
 
 

@@ -3,7 +3,7 @@
 from dpn.data import VOC_LABELS
 from dpn.experiments.fig7 import measures
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.workbench import Workbench, of_image
 from dpn.inference.average import SCALES, Average
 from dpn.inference.stages import TITLES
 
@@ -16,7 +16,7 @@ PAPER_MEAN = 67.8
 def run(bench: Workbench) -> Result:
     """Scores every stage and the average over scales, label by label."""
     average = Average([bench.stages["joint"]], scales=SCALES, flip=True)
-    scores = bench.score(bench.predictions | bench.predict({"5 scales, flip": lambda log_p, image: average(image)}))
+    scores = bench.score(bench.predictions | bench.predict({"5 scales, flip": of_image(average)}))
     metrics = measures(bench, bench.predictions, TITLES["joint"])
     columns = [*scores, "TA", "LA", "BA"]
     by_label = [100 * its.per_label for its in scores.values()] + [100 * metrics[name].per_label() for name in columns[-3:]]

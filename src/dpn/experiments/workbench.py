@@ -302,9 +302,8 @@ class Workbench:
     @cached_property
     def predictions(self) -> Predictions:
         """The labels after each stage; the first three stages share the cached unary outputs."""
-        joint = self.stages["joint"]
         systems: dict[str, Refine | None] = {TITLES[stage]: self.stages[stage].refine for stage in STAGES[:-1]}
-        return self.predict(systems | {TITLES["joint"]: lambda log_p, image: joint(image)})
+        return self.predict(systems | {TITLES["joint"]: of_image(self.stages["joint"])})
 
     def score(self, predictions: Predictions, chosen: Iterable[int] | None = None) -> dict[str, Scores]:
         """Scores label maps of all images, or the chosen ones, in the order of the systems."""
@@ -349,3 +348,8 @@ class Workbench:
 
     def _outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
         return unary_outputs(self.out / f"scores_{name}.pt", self.unary.unary, images, crop=crop, console=self.console)
+
+
+def of_image(network: nn.Module) -> Refine:
+    """A network that sees the image itself, beside those that refine the cached outputs of the unary."""
+    return lambda log_p, image: network(image)

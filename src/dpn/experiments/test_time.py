@@ -1,0 +1,44 @@
+"""What averaging adds at test time, and what it costs: mirrors, scales, two networks."""
+
+from typing import Any
+
+from dpn.experiments.compare import gain
+from dpn.experiments.comparison import milliseconds
+from dpn.experiments.result import Cell, Result
+from dpn.experiments.workbench import Refine, Workbench, of_image
+from dpn.inference.average import SCALES, Average
+from dpn.inference.stages import TITLES
+from dpn.model import DPN
+
+VIEWS: dict[str, dict[str, Any]] = {
+    "and its mirror": {"flip": True},
+    "scales .75, 1, 1.25": {"scales": (0.75, 1.0, 1.25)},
+    "five scales, .5 to 1.5": {"scales": SCALES},
+    "five scales and their mirrors": {"scales": SCALES, "flip": True},
+}
+
+
+def run(bench: Workbench) -> Result:
+    """Scores the network on one view of each image and on several; and two that were tuned jointly from other seeds."""
+    joint = bench.stages["joint"]
+    tuned = {seed: bench.tune(bench.fit(bench.mrf(), seed=seed), "joint", seed=seed) for seed in bench.setting.seeds[:2]}
+    models: dict[str, DPN | Average] = {name: Average([joint], **views) for name, views in VIEWS.items()}
+    models |= {f"tuned here, seed {seed}": model for seed, model in tuned.items()}
+    if len(tuned) == 2:
+        models["these two, averaged"] = Average(list(tuned.values()))
+    systems: dict[str, Refine] = {name: of_image(model) for name, model in models.items()}
+    first = TITLES["joint"]
+    scores = bench.score({first: bench.predictions[first]} | bench.predict(systems))
+    systems[first] = of_image(joint)
+    rows: list[list[Cell]] = []
+    for name, its in scores.items():
+        gained = (None, None) if name == first else gain(scores[first], its)
+        rows.append([name, 100 * its.miou, *gained, 100 * its.band_accuracy, milliseconds(bench, systems[name])])
+    return Result(
+        "Averaging at test time",
+        "The network after stage 4 on one view of each image, and its probabilities averaged over several; below, two networks "
+        "that were tuned jointly here over the same unary.",
+        ("system", "mIoU %", "over one view", "95 % interval", "boundary %", "ms an image"),
+        rows,
+        remark="Times are medians over a few images, unary and head together.",
+    )
