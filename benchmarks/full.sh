@@ -20,6 +20,6 @@ if [ -f "$vgg16" ]; then
     run camvid_vgg16 camvid_vgg16 "$vgg16" camvid
 fi
 for name in voc camvid; do
-    dpn experiment all comparison control ablation training test-time flips calibration --data "$name" --data-root "$data" --model "$out/${name}_0" \
-        --out "$out/experiments_$name" --report "$out/experiments_$name/report.html"
+    dpn experiment all comparison control ablation training test-time flips calibration --data "$name" --data-root "$data" \
+        --model "$out/${name}_0" --out "$out/experiments_$name" --report "$out/experiments_$name/report.html"
 done

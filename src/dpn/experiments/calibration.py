@@ -1,6 +1,4 @@
-"""How sure the unary network is of the images that the MRF learns from, and of others: whether the one can teach the other."""
-
-from dataclasses import dataclass, field
+"""How sure the unary network is of the images that the MRF learns from, and of others, and how often it is right."""
 
 import torch
 from torch import Tensor
@@ -15,10 +13,9 @@ from dpn.terminal import progress_bar
 from dpn.training.stages import softmax_loss
 
 BINS = 10
-TEMPERATURES = torch.arange(0.5, 2.05, 0.05)
+TEMPERATURES = torch.linspace(0.5, 2, 31)
 
 
-@dataclass
 class Calibration:
     """Counts of pixels by the probability of their likeliest label, and the loss as that would be at other temperatures.
 
@@ -29,13 +26,10 @@ class Calibration:
         (0.9, 1.0, 0.5)
     """
 
-    labels: int
-    bins: Tensor = field(default_factory=lambda: torch.zeros(3, BINS, dtype=torch.float64))  # pixels, sum of p, right
-    losses: Tensor = field(default_factory=lambda: torch.zeros(len(TEMPERATURES), dtype=torch.float64))
-    images: int = 0
-
-    def __post_init__(self) -> None:
-        self.miou = MeanIoU(self.labels)
+    def __init__(self, labels: int) -> None:
+        self.bins = torch.zeros(3, BINS, dtype=torch.float64)  # pixels, the sum of their p, how many are right
+        self.losses = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
+        self.miou, self.images = MeanIoU(labels), 0
 
     def add(self, log_p: Tensor, labels: Tensor) -> None:
         """log_p (1,L,H,W) of one image, labels (1,H,W) with VOID."""

@@ -1,15 +1,19 @@
-"""Systems on the same images: a table with the paper's figures, gains and their intervals, and a picture of some images."""
+"""Systems on the same images: a table with the paper's figures, gains with their intervals, times, and a picture of some."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
+from time import perf_counter
 
 import numpy as np
+import torch
 
 from dpn.experiments.result import Cell
-from dpn.experiments.workbench import Predictions, Workbench
+from dpn.experiments.workbench import Predictions, Refine, Workbench
 from dpn.metrics import Scores, paired_bootstrap
 from dpn.plots import colourise, strip, tint
 
 COLUMNS = ("system", "paper mIoU %", "mIoU %", "over the unary", "95 % interval", "boundary %")
+TIMED = 9  # images
 
 
 def gain(first: Scores, second: Scores) -> tuple[str, str]:
@@ -57,3 +61,15 @@ def pictures(bench: Workbench, predictions: Predictions, count: int) -> dict[str
         panels += [(name, tint(pixels, labels[sample.name].numpy(), bench.palette)) for name, labels in predictions.items()]
         drawn[sample.name] = strip([(title, np.asarray(picture)) for title, picture in panels])
     return drawn
+
+
+def milliseconds(bench: Workbench, refine: Refine) -> float:
+    """The median wall-clock time of a system, an image."""
+    times = []
+    with torch.inference_mode():
+        for i in range(min(TIMED, len(bench.validation))):
+            sample, log_p = bench.output(i)
+            started = perf_counter()
+            refine(log_p, sample.image[None])
+            times.append(1000 * (perf_counter() - started))
+    return median(times)

@@ -1,13 +1,9 @@
 """The comparison that matters: on one unary and the same images, a tuned dense CRF, CRF-RNN trained, and DPN's stages."""
 
 from itertools import product
-from statistics import median
-from time import perf_counter
 from typing import Any
 
-import torch
-
-from dpn.experiments.compare import gain
+from dpn.experiments.compare import gain, milliseconds
 from dpn.experiments.fig7 import measures
 from dpn.experiments.result import Cell, Result
 from dpn.experiments.workbench import Refine, Workbench, of_image
@@ -16,7 +12,6 @@ from dpn.mrf import MRF, crf_rnn, dense_crf
 
 SEARCH = {"penalty": (2.0, 4.0, 8.0), "sigma_color": (3 / 255, 0.03, 0.06), "sigma_space": (20.0, 60.0)}
 SEARCHED = 25  # images
-TIMED = 9
 
 
 def run(bench: Workbench) -> Result:
@@ -70,15 +65,3 @@ def tuned_dense_crf(bench: Workbench) -> tuple[MRF, str]:
             best = score, crf, name
     assert best is not None
     return best[1], best[2]
-
-
-def milliseconds(bench: Workbench, mrf: MRF | Refine) -> float:
-    """The median wall-clock time of a head, an image."""
-    times = []
-    with torch.inference_mode():
-        for i in range(min(TIMED, len(bench.validation))):
-            sample, log_p = bench.output(i)
-            started = perf_counter()
-            mrf(log_p, sample.image[None])
-            times.append(1000 * (perf_counter() - started))
-    return median(times)

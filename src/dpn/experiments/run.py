@@ -14,7 +14,8 @@ from rich.console import Console
 from dpn.errors import InputError
 from dpn.experiments.report import write_report
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Setting, Workbench
+from dpn.experiments.setting import Setting
+from dpn.experiments.workbench import Workbench
 
 EXPERIMENTS = (
     *("table2a", "table2b", "table2c", "table3", "fig4", "fig5", "fig6a", "fig6b", "fig7", "fig8", "runtime"),

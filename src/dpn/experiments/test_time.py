@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from dpn.experiments.compare import gain
-from dpn.experiments.comparison import milliseconds
+from dpn.experiments.compare import gain, milliseconds
 from dpn.experiments.result import Cell, Result
 from dpn.experiments.workbench import Refine, Workbench, of_image
 from dpn.inference.average import SCALES, Average

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from dpn.data import Sample, SegmentationData, camvid_palette, open_data, scenes
 from dpn.data.dataset import spread
 from dpn.errors import InputError
 from dpn.experiments.outputs import Outputs, unary_outputs
+from dpn.experiments.setting import Setting
 from dpn.files import written_whole
 from dpn.inference.stages import TITLES
 from dpn.metrics import Scores
@@ -42,45 +43,6 @@ BATCH = 4  # images a step where an experiment trains
 
 TUNED_FROM = {"voc": "features.16", "camvid": "features.14"}
 """The part from which the shipped networks are tuned in stage 4; other networks are tuned whole."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """At what scale experiments run.
-
-    Attributes:
-        data: scenes (made up), camvid or voc.
-        root: where the data lies; None for scenes, or where DPN_DATA says it.
-        split: of the images that are scored.
-        model: a network trained on the data, saved with its stages; None trains one on the scenes.
-        images: how many images to score, spread evenly; None is all.
-        train_images: how many images to train MRFs on, likewise.
-        steps: gradient steps of stage 2 and of stage 3 where an experiment trains an MRF.
-        crop: side of the square that each training image is cut to, in pixels.
-        seeds: of the experiments whose figure has a spread.
-        quick: a smaller network of the scenes, trained for fewer steps.
-    """
-
-    data: str = "scenes"
-    root: Path | None = None
-    split: str = "val"
-    model: str | None = None
-    images: int | None = None
-    train_images: int | None = None
-    steps: tuple[int, int] = (40, 200)
-    crop: int = 321
-    seeds: tuple[int, ...] = (0, 1, 2)
-    quick: bool = False
-
-    @classmethod
-    def fast(cls, **given: Any) -> "Setting":
-        """What `--quick` means: all experiments in 17 minutes altogether, as measured on two CPU cores.
-
-        Example:
-            >>> Setting.fast(data="scenes").seeds
-            (0, 1)
-        """
-        return replace(cls(images=40, train_images=120, steps=(12, 60), seeds=(0, 1), quick=True), **given)
 
 
 class Workbench:
