@@ -98,7 +98,7 @@ def _means() -> Any:
 
 def _by_rows(out: Any, of_cell: Any, of_column: Any, down: Any) -> None:
     """A row of cells at a time: its columns first, a vector of them, and then across each cell."""
-    out.reorder(x, y, c).parallel(c)
+    out.never_partition_all().reorder(x, y, c).parallel(c)
     of_cell.compute_at(out, y)
     of_column.compute_at(out, y).vectorize(x, LANES)
     of_column.update().reorder(x, down.x, y, c).vectorize(x, LANES)

@@ -1,4 +1,8 @@
-"""What the processor has, and pipelines for it, which are compiled once a process, when they are first called for."""
+"""What the processor has, and pipelines for it, which are compiled once a process, when they are first called for.
+
+Compiling takes longer than most of what is computed. So no pipeline can be asked for the bounds of its inputs, and where that
+does not pay, loops are not partitioned (into their middle, and the ends where a condition may not hold).
+"""
 
 import functools
 import os
@@ -8,7 +12,7 @@ from typing import Any
 
 import halide as hl
 
-TARGET = hl.get_host_target()
+TARGET = hl.get_host_target().with_feature(hl.TargetFeature.NoBoundsQuery)
 LANES = TARGET.natural_vector_size(hl.Float(32))
 """float32 values in a vector."""
 

@@ -113,13 +113,13 @@ def _maps(name: str, kind: Any) -> tuple[Any, Any]:
     """An input of (x,y,label), and the same with zeros all around it."""
     given, padded = hl.ImageParam(kind, 3, name), hl.Func(name.upper())
     padded[x, y, u] = hl.BoundaryConditions.constant_exterior(given, hl.cast(kind, 0))[x, y, u]
-    padded.reorder_storage(x, u, y).compute_root().vectorize(x, LANES).parallel(y)
+    padded.never_partition_all().reorder_storage(x, u, y).compute_root().vectorize(x, LANES).parallel(y)
     return given, padded
 
 
 def _hold(sums: Any, out: Any, block: int, width: int) -> None:
     """Computes out in vectors of that many pixels and blocks of labels whose sums stay in registers."""
-    out.split(x, xo, xi, width, hl.TailStrategy.PredicateStores).vectorize(xi)
+    out.never_partition_all().split(x, xo, xi, width, hl.TailStrategy.PredicateStores).vectorize(xi)
     out.split(y, yo, yi, 4, hl.TailStrategy.GuardWithIf).split(u, uo, ui, block).unroll(ui)
     out.reorder(xi, ui, yi, uo, xo, yo).parallel(yo)
     sums.compute_at(out, yi).store_in(hl.MemoryType.Register).vectorize(x, width).unroll(u)

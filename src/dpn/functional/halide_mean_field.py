@@ -131,6 +131,7 @@ def _update() -> Any:
     out[x, y, u] = hl.strict_float(hl.strict_float(score - largest[x, y]) - log_total[x, y])
 
     inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate  # of rows of any width
+    out.never_partition_all()
     out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, LANES, inwards).parallel(yo)
     columns.compute_root()
     down.compute_at(out, yo).vectorize(x, LANES)

@@ -28,8 +28,8 @@ from dpn.functional.halide_numbers import BITS_OF_E, FAR, exp2
 from dpn.functional.local_filter import SMALLEST_SUM
 from dpn.functional.memory import empty, scratch
 
-SIZES = (2, 4, 6, 8, 12, 21)
-"""Labels that a pipeline holds; a longer list is cut into several."""
+SIZES = (3, 6, 12, 21)
+"""Labels that a pipeline holds, few sizes since each is compiled; a longer list is cut into several."""
 
 ROWS = 8  # of a tile
 SMALLEST, LARGEST = 1e-25, 3e38  # weights; the latter is what float32 holds, about
@@ -225,6 +225,7 @@ def _pipeline(size: int) -> Any:
     out[x, y, c] = hl.undef(hl.Float(32))
     out[[hl.unsafe_promise_clamped(i, 0, extent - 1) for i, extent in at]] = hl.select(r.y == 0, total, averaged)
 
+    out.update().never_partition_all()
     out.update().allow_race_conditions().vectorize(r.x).unroll(r.y).parallel(r.w)  # no two tasks write one pixel of one label
     o.compute_at(out, r.z).store_in(hl.MemoryType.Register).bound_extent(x, LANES).bound_extent(y, 1).bound_extent(task, 1)
     o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, LANES).unroll(slot)
