@@ -49,11 +49,10 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
         log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
     place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
     place[present] = torch.arange(len(present), dtype=torch.int32)
-    absent = (place < 0).nonzero().flatten().int()
     log_q = empty(log_p.shape)
     pipeline = _update()
     for i in range(len(log_p)):
-        maps = (log_p[i], s[i], deviating[i], place, present.int(), absent)
+        maps = (log_p[i], s[i], deviating[i], place, present.int())
         pipeline(*(hl.Buffer(each.detach().contiguous().numpy()) for each in maps), penalty, cell, hl.Buffer(log_q[i].numpy()))
     return log_q[..., :width].contiguous()
 
@@ -93,7 +92,7 @@ def _probabilities() -> Any:
 @compiled
 def _update() -> Any:
     log_p, s, deviating = (hl.ImageParam(hl.Float(32), 3, name) for name in ("log_p", "s", "deviating"))
-    place, present, absent = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present", "absent"))
+    place, present = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present"))
     penalty, cell = hl.Param(hl.Float(32), "penalty"), hl.Param(hl.Int(32), "cell")
 
     def between(at: Any, cells: Any) -> tuple[Any, Any, Any]:
@@ -113,18 +112,16 @@ def _update() -> Any:
 
     kept, largest, total, log_total, out = (hl.Func(n) for n in ("kept", "largest", "total", "log_total", "out"))
 
-    def label(of: Any) -> Any:
-        return hl.unsafe_promise_clamped(of, 0, log_p.channels() - 1)
-
-    kept[x, y, m] = log_p[x, y, label(present[m])] + (penalty * s[x, y, m] - smooth)
-    v, w = hl.RDom([(0, s.channels())]), hl.RDom([(0, absent.width())])
-    left_out = log_p[x, y, label(absent[w.x])]
+    label = hl.unsafe_promise_clamped(present[m], 0, log_p.channels() - 1)
+    kept[x, y, m] = log_p[x, y, label] + (penalty * s[x, y, m] - smooth)
+    v, w = hl.RDom([(0, s.channels())]), hl.RDom([(0, log_p.channels())])
+    w.where(place[w.x] < 0)
     largest[x, y] = hl.Float(32).min()
     largest[x, y] = hl.max(largest[x, y], kept[x, y, v.x])
-    largest[x, y] = hl.max(largest[x, y], left_out)
+    largest[x, y] = hl.max(largest[x, y], log_p[x, y, w.x])
     total[x, y] = hl.f32(0)
     total[x, y] += exp2((kept[x, y, v.x] - largest[x, y]) * hl.f32(BITS_OF_E))
-    total[x, y] += exp2((left_out - largest[x, y]) * hl.f32(BITS_OF_E))
+    total[x, y] += exp2((log_p[x, y, w.x] - largest[x, y]) * hl.f32(BITS_OF_E))
     log_total[x, y] = hl.log(total[x, y])
     among = hl.unsafe_promise_clamped(hl.max(place[u], 0), 0, s.channels() - 1)
     score = hl.select(place[u] >= 0, kept[x, y, among], log_p[x, y, u])
@@ -141,4 +138,4 @@ def _update() -> Any:
     for each in (largest, total):
         each.update(0).reorder(x, y, v.x).vectorize(x, LANES, predicate)
         each.update(1).reorder(x, y, w.x).vectorize(x, LANES, predicate)
-    return out.compile_to_callable([log_p, s, deviating, place, present, absent, penalty, cell], TARGET)
+    return out.compile_to_callable([log_p, s, deviating, place, present, penalty, cell], TARGET)
