@@ -14,19 +14,13 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from dpn import DPN, MRF, load
+from dpn import load
+from dpn.bench.cases import changed
 from dpn.data import open_data
 from dpn.metrics import BoundaryBand, MeanIoU
 from dpn.terminal import progress_bar
 
 NONE = {"window_stride": 1, "context_stride": 1, "absent_below": 0.0}
-
-
-def with_economies(network: DPN, **economies: float) -> MRF:
-    """The network's MRF with other strides or another threshold."""
-    mrf = MRF(**network.mrf.arguments | economies)
-    mrf.load_state_dict(network.mrf.state_dict())
-    return mrf.eval()
 
 
 def main(model: str, data_root: Path | None = None, data: str = "voc", split: str = "val", every: int = 6) -> None:
@@ -37,14 +31,14 @@ def main(model: str, data_root: Path | None = None, data: str = "voc", split: st
         data_root: where the data lies.
         data: voc, camvid or folder.
         split: which part of it.
-        every: takes every so manieth image.
+        every: takes one image in so many.
     """
     network = load(model)
     shipped = {name: network.mrf.arguments[name] for name in NONE}
     variants = [NONE, *(NONE | {name: value} for name, value in shipped.items()), shipped]
     variants += [shipped | {"window_stride": 3}, shipped | {"window_stride": 4}, shipped | {"absent_below": 0.01}]
     variants = [dict(each) for each in dict.fromkeys(tuple(each.items()) for each in variants)]
-    mrfs = [with_economies(network, **economies) for economies in variants]
+    mrfs = [changed(network.mrf, **economies) for economies in variants]
     images = open_data(data, root=data_root, split=split)
     metrics = [(MeanIoU(network.mrf.labels), BoundaryBand()) for _ in variants]
     differing, largest, pixels, present = torch.zeros(len(variants)), torch.zeros(len(variants)), 0, 0

@@ -1,7 +1,7 @@
 """Ten iterations of the dense CRF (pydensecrf) over a network's unary, with three usual sets of parameters.
 
     pip install -c constraints.txt -e '.[peers]'
-    python benchmarks/dense_crf.py voc --data-root DIR --out results/dense_crf
+    python benchmarks/dense_crf.py voc --data_root DIR --out results/dense_crf
 
 Writes a file of scores for each set, which `dpn evaluate voc --data voc --beside results/dense_crf/*.npz` puts beside the
 network's own stages. Labels whose probability is nowhere above 1e-4 take no part: pydensecrf's cost too follows the labels.
@@ -10,32 +10,22 @@ network's own stages. Labels whose probability is nowhere above 1e-4 take no par
 from pathlib import Path
 
 import numpy as np
-import pydensecrf.densecrf as dcrf
+import pydensecrf.densecrf
 import torch
 from jsonargparse import auto_cli
 
 from dpn import load
+from dpn.bench.peers import DENSE_CRF, DenseCRF
 from dpn.data import open_data
 from dpn.metrics import Evaluation
 from dpn.terminal import progress_bar
 
 ABSENT_BELOW = 1e-4
-# spatial: width in pixels, weight; bilateral: width in pixels, width in colour (0-255), weight
 SETS = {
-    "dense_crf_readme": ((3, 3), (80, 13, 10)),  # the example in pydensecrf's README
-    "dense_crf_deeplab": ((1, 3), (67, 3, 4)),  # DeepLab v2's published test script
+    "dense_crf_readme": DENSE_CRF["pydensecrf as in its example"],
+    "dense_crf_deeplab": DENSE_CRF["pydensecrf"],
     "dense_crf_crf_rnn": ((3, 3), (160, 3, 5)),  # CRF-RNN's starting values
 }
-
-
-def refine(log_p: np.ndarray, image: np.ndarray, spatial: tuple, bilateral: tuple, iterations: int) -> np.ndarray:
-    """log p (L,H,W) float32 and image (H,W,3) uint8 -> labels (H,W)."""
-    labels, height, width = log_p.shape
-    crf = dcrf.DenseCRF2D(width, height, labels)
-    crf.setUnaryEnergy(np.ascontiguousarray(-log_p.reshape(labels, -1)))
-    crf.addPairwiseGaussian(sxy=spatial[0], compat=spatial[1])
-    crf.addPairwiseBilateral(sxy=bilateral[0], srgb=bilateral[1], compat=bilateral[2], rgbim=np.ascontiguousarray(image))
-    return np.array(crf.inference(iterations)).reshape(labels, height, width).argmax(0)
 
 
 def main(
@@ -64,10 +54,11 @@ def main(
         for i in progress.track(range(len(images)), description=f"dense CRF, {iterations} iterations, {len(SETS)} sets"):
             sample = images[i]
             log_p = network(sample.image[None])[0].numpy()
-            pixels = (sample.image * 255).round().byte().permute(1, 2, 0).numpy()
+            pixels = (sample.image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             present = np.flatnonzero(np.exp(log_p).max((1, 2)) > ABSENT_BELOW)
-            for name, (spatial, bilateral) in SETS.items():
-                labels = present[refine(log_p[present], pixels, spatial, bilateral, iterations)]
+            for name, parameters in SETS.items():
+                q = DenseCRF(pydensecrf.densecrf, log_p[present], pixels, parameters).whole(iterations)()
+                labels = present[q.argmax(0).reshape(pixels.shape[:2])]
                 evaluation.add(name, labels, sample.labels, sample.name)
     for name, scores in evaluation.scores.items():
         scores.save(out / f"{name}.npz")

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one go: checks and timings of the Triton kernels, the long recipes, their evaluation, the experiments.
+# What needs a GPU, in one go: checks and timings of the Triton kernels, the long recipes, their evaluation, the experiments. Only the
+# pretraining on COCO (configs/coco_pretrain.yaml) is left out.
 #   benchmarks/full.sh DATA [OUT]       DATA holds VOCdevkit/, CamVid/ and weights/; runs that were stopped go on
 set -euo pipefail
+data=$(realpath "$1") out=$(realpath -m "${2:-results/full}")
 cd "$(dirname "$0")/.."
-data=$1 out=${2:-results/full}
 python benchmarks/gpu_check.py --out "$out/gpu"
 run() { # NAME RECIPE WEIGHTS DATASET [OPTION...]
     dpn train "configs/$2.yaml" --unary.weights "$3" --data.root "$data" --out "$out/$1" "${@:5}"

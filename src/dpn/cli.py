@@ -152,7 +152,7 @@ def evaluate(options: Namespace) -> int:
       dpn evaluate runs/a runs/b --data voc --scales .5 .75 1 1.25 1.5 --flip
       dpn evaluate voc --data voc --split test --submission mine.tar.gz
     With several models, --scales or --flip there is one row: the average of what the last stage of each sees. --submission
-    writes the archive that the VOC server takes, and scores nothing.
+    writes the archive that the VOC server takes (as comp6: trained on more than VOC), and scores nothing.
     """
     from dpn.inference.average import Average
     from dpn.inference.evaluate import evaluate as evaluate_networks
@@ -237,11 +237,12 @@ def experiment(options: Namespace) -> int:
       flips       where pixels change from stage to stage, for better and for worse
       calibration how sure the unary is of the images that MRFs are trained on, and of others
     Each writes NAME.md, NAME.csv and pictures. On the made-up scenes the network is trained first; on real data it is the
-    shipped one, or one that you name. What experiments share is kept in the folder, so that a run that was stopped goes on.
+    shipped one, or one that you name. What experiments share is kept in the folder, so that a run that was stopped goes on;
+    another setting needs another --out.
 
     examples:
       dpn experiment all --quick --report report.html      17 minutes on two cores
-      dpn experiment table2a fig6b --data voc --data-root VOCdevkit --images 100
+      dpn experiment table2a fig6b --data voc --data-root VOCdevkit --images 100 --out results/voc
       dpn experiment all --data camvid --data-root CamVid --model runs/camvid --out results/camvid --report results/camvid.html
     """
     from dpn.experiments import Setting

@@ -42,6 +42,8 @@ __all__ = [
     "voc_palette",
 ]
 
+GIVE_ROOT = "give the folder as --data-root, or as data.root of a recipe"
+
 
 def open_data(
     name: str,
@@ -75,7 +77,7 @@ def open_data(
         raise InputError(f"no data set is called {name!r}; choose one of voc, camvid, folder, scenes, coco")
     if name == "folder":
         if root is None:
-            raise InputError("folder needs the path of a folder or a list file; pass --data-root")
+            raise InputError(f"folder needs the path of a folder or a list file; {GIVE_ROOT}")
         return folder(root, labels, split)
     if split is None:
         raise InputError(f"{name} needs a split; pass --split")
@@ -84,7 +86,7 @@ def open_data(
     else:
         root = root or os.environ.get("DPN_DATA")
         if not root:
-            raise InputError(f"where is {name}? pass --data-root, or set DPN_DATA to the folder that holds it")
+            raise InputError(f"where is {name}? {GIVE_ROOT}, or set DPN_DATA to the folder that holds it")
         data = readers[name](root, split)
     if labels is not None and (isinstance(labels, str | Path) or tuple(labels) != data.labels):
         raise InputError(f"{name} has its own labels ({', '.join(data.labels)}); give labels only for a folder")

@@ -85,5 +85,5 @@ def _about(setting: Setting) -> dict[str, str]:
         "date": date.today().isoformat(),
         "setting": ", ".join(f"{name} {value}" for name, value in given.items() if name != "root"),
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "device": f"CPU, {torch.get_num_threads()} threads",
     }

@@ -41,8 +41,8 @@ Predictions = dict[str, dict[str, Tensor]]
 
 BATCH = 4  # images a step where an experiment trains
 
-TUNED_FROM = {"voc": "features.16", "camvid": "features.14"}
-"""The part from which the shipped networks are tuned in stage 4; other networks are tuned whole."""
+TUNED_FROM = {"MobileNetV2": "features.16", "MobileNetV2Pyramid": "features.14"}
+"""The part from which an experiment tunes a unary network of this class in stage 4; others are tuned whole."""
 
 
 class Workbench:
@@ -162,9 +162,8 @@ class Workbench:
     @property
     def stage_4(self) -> StageRecipe:
         """How everything, or the unary alone, is tuned where an experiment tunes it."""
-        return StageRecipe(
-            self.setting.steps[1], batch=BATCH, lr=2e-4, unary_lr=5e-5, train_from=TUNED_FROM.get(self.setting.data)
-        )
+        train_from = TUNED_FROM.get(type(self.unary.unary).__name__)
+        return StageRecipe(self.setting.steps[1], batch=BATCH, lr=2e-4, unary_lr=5e-5, train_from=train_from)
 
     def fit(self, mrf: MRF, stages: Mapping[str, StageRecipe] | None = None, *, seed: int = 0) -> MRF:
         """Trains an MRF on the cached outputs of the unary network, which stays as it is.

@@ -16,7 +16,7 @@ from dpn.model import DPN
 from dpn.storage import load
 
 SIZE = 513
-"""The longer side, in pixels, at which networks see a photograph unless told otherwise: they were trained at this size."""
+"""The longer side, in pixels, at which networks see a photograph unless told otherwise."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

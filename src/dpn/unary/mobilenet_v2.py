@@ -32,7 +32,7 @@ class MobileNetV2(UnaryNetwork):
     Args:
         labels: L.
         stride: 16, or 8: the last stride of 2 then gives way to dilation. The same weights serve both; the scores are
-            four times as many, and the network takes about twice as long.
+            four times as many, and the network takes more than twice as long.
         activation: b11's nonlinearity, see UnaryNetwork.
 
     Attributes:
