@@ -113,9 +113,10 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(load, spoil, mes
     assert not network.freeze_batchnorm
 
 
-def test_loaded_batchnorm_statistics_stay_as_they_are_in_training():
+@pytest.mark.parametrize("load", ["load_deeplab", "load_dpn"])
+def test_loaded_batchnorm_statistics_stay_as_they_are_in_training(load):
     network = MobileNetV2(3)
-    network.load_deeplab(lively().state_dict())
+    getattr(network, load)(lively().state_dict())
     network.train()
     image, before = torch.rand(1, 3, 17, 17), copy.deepcopy(network.state_dict())
     torch.testing.assert_close(network(image), network.eval()(image))

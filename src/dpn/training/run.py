@@ -25,7 +25,6 @@ from dpn.training.loop import run_stage
 from dpn.training.recipe import Recipe, StageRecipe, UnaryRecipe, as_plain, check
 from dpn.training.stages import begin, label_weights
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork
-from dpn.unary.base import load_exactly
 from dpn.weights import read_weights
 
 COUNTED = 500
@@ -58,11 +57,11 @@ def _unary(recipe: UnaryRecipe, labels: int) -> UnaryNetwork:
             arguments[name] = value
     unary = network(labels, **arguments)
     if recipe.weights:
-        goes_on = recipe.layout == "dpn"
-        loader = partial(load_exactly, unary) if goes_on else getattr(unary, f"load_{recipe.layout}", None)
+        loader = getattr(unary, f"load_{recipe.layout}", None)
         if loader is None:
             raise InputError(f"unary.layout: {recipe.network} has no weights of layout {recipe.layout!r}; use imagenet")
-        tensors = storage.load(recipe.weights).unary.state_dict() if goes_on else read_weights(recipe.weights)
+        own = recipe.layout == "dpn"
+        tensors = storage.load(recipe.weights).unary.state_dict() if own else read_weights(recipe.weights)
         try:
             loader(tensors)
         except InputError as error:

@@ -56,6 +56,14 @@ class UnaryNetwork(nn.Module, ABC):
         height, width = image.shape[-2:]
         return self.finish(self.scores(image), (height, width))
 
+    def load_dpn(self, tensors: Mapping[str, Tensor]) -> None:
+        """Loads what this network, or one of the same shape, has learned before.
+
+        Raises:
+            InputError: if a tensor is missing, unknown or of another shape.
+        """
+        load_exactly(self, tensors)
+
     def finish(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> log p (N,L,H,W): what b11 does after its convolution."""
         scores = self.upsample(scores, size)

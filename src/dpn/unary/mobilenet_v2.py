@@ -88,6 +88,10 @@ class MobileNetV2(UnaryNetwork):
         load_exactly(self, tensors)
         self._freeze_batchnorm()
 
+    def load_dpn(self, tensors: Mapping[str, Tensor]) -> None:
+        super().load_dpn(tensors)
+        self._freeze_batchnorm()
+
     def load_imagenet(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the features of an ImageNet classifier, torchvision's `mobilenet_v2`; the head stays as it is.
 
