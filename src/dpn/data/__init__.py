@@ -42,7 +42,7 @@ __all__ = [
     "voc_palette",
 ]
 
-GIVE_ROOT = "give the folder as --data-root, or as data.root of a recipe"
+GIVE_ROOT = "give its path as --data-root, or as data.root of a recipe"
 
 
 def open_data(
@@ -77,7 +77,7 @@ def open_data(
         raise InputError(f"no data set is called {name!r}; choose one of voc, camvid, folder, scenes, coco")
     if name == "folder":
         if root is None:
-            raise InputError(f"folder needs the path of a folder or a list file; {GIVE_ROOT}")
+            raise InputError(f"folder needs a folder or a list file; {GIVE_ROOT}")
         return folder(root, labels, split)
     if split is None:
         raise InputError(f"{name} needs a split; pass --split")

@@ -57,10 +57,18 @@ class UnaryNetwork(nn.Module, ABC):
         return self.finish(self.scores(image), (height, width))
 
     def load_dpn(self, tensors: Mapping[str, Tensor]) -> None:
-        """Loads what this network, or one of the same shape, has learned before.
+        """Loads what a network of this shape has learned before: its state dict.
 
         Raises:
             InputError: if a tensor is missing, unknown or of another shape.
+
+        Example:
+            >>> from dpn.unary import FCN
+            >>> known, new = FCN(labels=2, width=4), FCN(labels=2, width=4)
+            >>> new.load_dpn(known.state_dict())
+            >>> image = torch.rand(1, 3, 40, 50)
+            >>> torch.equal(known.eval()(image), new.eval()(image))
+            True
         """
         load_exactly(self, tensors)
 

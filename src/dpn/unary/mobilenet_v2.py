@@ -89,6 +89,7 @@ class MobileNetV2(UnaryNetwork):
         self._freeze_batchnorm()
 
     def load_dpn(self, tensors: Mapping[str, Tensor]) -> None:
+        """As of every unary network; the BatchNorm statistics then stay as they are, as with other weights."""
         super().load_dpn(tensors)
         self._freeze_batchnorm()
 
