@@ -1,13 +1,17 @@
 """The mean-field step on the CPU, by Halide, where some labels take no part: what goes into b12, exp(log q), and b15,
 
-    log q_i^u = log p_i^u - o_i^u - log sum_w exp{ log p_i^w - o_i^w },
-    o_i^u = -penalty s_i^u + deviating_i^u  if u takes part, 0 if not.
+    log q_i^u = log p_i^u - o_i^u - log ( sum_{w in P} exp{ log p_i^w - o_i^w } + a_i ),       a_i = sum_{w not in P} p_i^w,
+    o_i^u = -penalty s_i^u + deviating_i^u  if u is in P, the labels that take part, 0 if not.
 
 s is at every pixel, the deviations from Potts at the centres of cells, between which they are interpolated bilinearly. What
 Potts charges every label, penalty sum_v s_i^v, cancels. Two rows at a time are seen label by label, so that every map is read
 in long runs, and nothing of a map's size is held in between.
+
+Most maps may be of absent labels, which are read once: a_i is what P leaves of 1. It is summed only in rows where it may be
+something else, since p is no distribution, or where its rounding would count, since P keeps little.
 """
 
+import math
 from typing import Any
 
 import halide as hl
@@ -15,16 +19,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpn.functional.halide_cells import extremes_in_cells
 from dpn.functional.halide_compiling import LANES, TARGET, compiled
 from dpn.functional.halide_numbers import BITS_OF_E, exp2, is_nan
 from dpn.functional.memory import empty, scratch
 
 ROWS = 2
 
+ROUNDING = 1e-5
+"""By how much the probabilities of a distribution may miss 1."""
+
+LITTLE = 0.01
+"""Where absent labels may have more than this, or no label that takes part keeps as much, a_i is summed."""
+
 x, y, u, m, yo, yi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi"))
 
 
-def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
+def update(
+    log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, absent_at_most: float, penalty: float, cell: int
+) -> Tensor:
     """The new log q.
 
     Args:
@@ -32,6 +45,7 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
         s: (N,M,H,W) float32, b12's output for the labels that take part.
         deviating: (N,M,h,w) float32, b13's and b14's for them, less the Potts part; h = ceil(H / cell), w likewise.
         present: (M,) int64, which labels these are; no label twice.
+        absent_at_most: what the probabilities of all the others sum to at most, at any pixel.
         penalty: strength of the Potts model.
         cell: side of a cell in pixels.
 
@@ -40,7 +54,8 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
 
     Example:
         >>> log_p, s = torch.zeros(1, 3, 1, 1), torch.tensor([0.5, 1.0]).view(1, 2, 1, 1)
-        >>> log_q = update(log_p, s, torch.zeros(1, 2, 1, 1), torch.tensor([0, 2]), penalty=2.0, cell=1)
+        >>> present, known = torch.tensor([0, 2]), {"absent_at_most": 1.0, "penalty": 2.0, "cell": 1}
+        >>> log_q = update(log_p, s, torch.zeros(1, 2, 1, 1), present, **known)
         >>> torch.allclose(log_q.flatten(), torch.tensor([1.0, 0.0, 2.0]).log_softmax(0))
         True
     """
@@ -52,9 +67,26 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
     log_q = empty(log_p.shape)
     pipeline = _update()
     for i in range(len(log_p)):
-        maps = (log_p[i], s[i], deviating[i], place, present.int())
-        pipeline(*(hl.Buffer(each.detach().contiguous().numpy()) for each in maps), penalty, cell, hl.Buffer(log_q[i].numpy()))
+        maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (log_p[i], s[i], deviating[i], place, present.int()))
+        pipeline(*maps, absent_at_most, penalty, cell, hl.Buffer(log_q[i].numpy()))
     return log_q[..., :width].contiguous()
+
+
+def largest_probabilities(log_q: Tensor) -> Tensor:
+    """The largest probability of each label in a batch.
+
+    Args:
+        log_q: (N,L,H,W) float32 on the CPU, N, H and W at least 1.
+
+    Returns:
+        (L,) float32; NaN where a pixel has NaN.
+
+    Example:
+        >>> largest_probabilities(torch.tensor([[0.25, 1.0], [0.75, 0.0]]).log().view(1, 2, 1, 2))
+        tensor([1.0000, 0.7500])
+    """
+    largest = extremes_in_cells(log_q.flatten(0, 1), (log_q.shape[2], log_q.shape[3]))[1]
+    return largest.view(log_q.shape[:2]).amax(0).exp()
 
 
 def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
@@ -93,7 +125,8 @@ def _probabilities() -> Any:
 def _update() -> Any:
     log_p, s, deviating = (hl.ImageParam(hl.Float(32), 3, name) for name in ("log_p", "s", "deviating"))
     place, present = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present"))
-    penalty, cell = hl.Param(hl.Float(32), "penalty"), hl.Param(hl.Int(32), "cell")
+    at_most, penalty = hl.Param(hl.Float(32), "absent_at_most"), hl.Param(hl.Float(32), "penalty")
+    cell = hl.Param(hl.Int(32), "cell")
 
     def between(at: Any, cells: Any) -> tuple[Any, Any, Any]:
         """The cells before and after a pixel, and how far it lies from the first to the second."""
@@ -110,18 +143,37 @@ def _update() -> Any:
     left, right = (hl.unsafe_promise_clamped(columns[x][i], 0, deviating.width() - 1) for i in (0, 1))
     smooth = down[left, y, m] + aside * (down[right, y, m] - down[left, y, m])
 
-    kept, largest, total, log_total, out = (hl.Func(n) for n in ("kept", "largest", "total", "log_total", "out"))
+    names = ("kept", "rest", "best", "doubtful", "log_absent", "largest", "total", "log_total", "out")
+    kept, rest, best, doubtful, log_absent, largest, total, log_total, out = (hl.Func(name) for name in names)
 
-    label = hl.unsafe_promise_clamped(present[m], 0, log_p.channels() - 1)
-    kept[x, y, m] = log_p[x, y, label] + (penalty * s[x, y, m] - smooth)
-    v, w = hl.RDom([(0, s.channels())]), hl.RDom([(0, log_p.channels())])
-    w.where(place[w.x] < 0)
-    largest[x, y] = hl.Float(32).min()
-    largest[x, y] = hl.max(largest[x, y], kept[x, y, v.x])
+    def label(m: Any) -> Any:
+        return hl.unsafe_promise_clamped(present[m], 0, log_p.channels() - 1)
+
+    kept[x, y, m] = log_p[x, y, label(m)] + (penalty * s[x, y, m] - smooth)
+    v, w, along = (hl.RDom([(0, extent)]) for extent in (s.channels(), log_p.channels(), log_p.width()))
+    rest[x, y] = hl.f32(1)
+    rest[x, y] -= exp2(log_p[x, y, label(v.x)] * hl.f32(BITS_OF_E))
+    best[x, y] = hl.Float(32).min()
+    best[x, y] = hl.max(best[x, y], kept[x, y, v.x])
+
+    remains = rest[along.x, y]
+    outside = (remains < -hl.f32(ROUNDING)) | (remains > at_most + hl.f32(ROUNDING))
+    doubtful[y] = hl.cast(hl.Int(32), at_most > hl.f32(LITTLE))
+    doubtful[y] |= hl.cast(hl.Int(32), outside | (best[along.x, y] < hl.f32(math.log(LITTLE))))
+    summed = doubtful[y] != 0
+    w.where((place[w.x] < 0) & summed)
+
+    nothing, absent = hl.Float(32).min(), hl.clamp(rest[x, y], hl.f32(0), at_most)
+    log_absent[x, y] = hl.select(summed | (absent == 0), nothing, hl.log(absent))
+    largest[x, y] = hl.max(best[x, y], log_absent[x, y])
     largest[x, y] = hl.max(largest[x, y], log_p[x, y, w.x])
-    total[x, y] = hl.f32(0)
-    total[x, y] += exp2((kept[x, y, v.x] - largest[x, y]) * hl.f32(BITS_OF_E))
-    total[x, y] += exp2((log_p[x, y, w.x] - largest[x, y]) * hl.f32(BITS_OF_E))
+
+    def share(log: Any) -> Any:
+        return exp2((log - largest[x, y]) * hl.f32(BITS_OF_E))
+
+    total[x, y] = hl.select(log_absent[x, y] == nothing, hl.f32(0), share(log_absent[x, y]))
+    total[x, y] += share(kept[x, y, v.x])
+    total[x, y] += share(log_p[x, y, w.x])
     log_total[x, y] = hl.log(total[x, y])
     among = hl.unsafe_promise_clamped(hl.max(place[u], 0), 0, s.channels() - 1)
     score = hl.select(place[u] >= 0, kept[x, y, among], log_p[x, y, u])
@@ -133,9 +185,11 @@ def _update() -> Any:
     columns.compute_root()
     down.compute_at(out, yo).vectorize(x, LANES)
     kept.compute_at(out, yo).reorder(x, y, m).vectorize(x, LANES, inwards)
-    for each in (largest, total, log_total):
+    doubtful.compute_at(out, yo)
+    for each in (rest, best, log_absent, largest, total, log_total):
         each.compute_at(out, yo).vectorize(x, LANES, inwards)
-    for each in (largest, total):
+    for each in (rest, best, total):
         each.update(0).reorder(x, y, v.x).vectorize(x, LANES, predicate)
-        each.update(1).reorder(x, y, w.x).vectorize(x, LANES, predicate)
-    return out.compile_to_callable([log_p, s, deviating, place, present, penalty, cell], TARGET)
+    for summing in (largest.update(0), total.update(1)):
+        summing.reorder(x, y, w.x).vectorize(x, LANES, predicate)
+    return out.compile_to_callable([log_p, s, deviating, place, present, at_most, penalty, cell], TARGET)
