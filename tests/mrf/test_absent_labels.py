@@ -97,6 +97,19 @@ def test_150_labels_of_which_six_are_present_are_the_same_six():
         assert q[:, 6:].max() < 1e-6
 
 
+@pytest.mark.parametrize("charged", [0.0, 8.5])
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_sigmoid_unary_that_nearly_sums_to_1_is_normalised_by_its_own_sum(charged, iterations):
+    mrf = MRF(50, components=1, window=7, context=1, sigma_color=0.4, iterations=iterations)
+    with torch.no_grad():
+        mrf.label_contexts.deviation[0, 0, 0] = charged
+    log_p = torch.full((1, 50, 20, 40), 1.99e-4).log()
+    log_p[:, 0] = torch.tensor(0.999).log()
+    full, short = both(mrf, log_p, torch.rand(1, 3, 20, 40), 2e-4)
+    torch.testing.assert_close(short.sum(1), torch.ones(1, 20, 40))
+    torch.testing.assert_close(short, full, rtol=1e-2, atol=1e-3)
+
+
 def test_unaries_that_underflow_are_still_normalised():
     """A log-sigmoid unary may give every label of a pixel less than the smallest float."""
     log_p = torch.full((1, 3, 4, 4), -300.0)

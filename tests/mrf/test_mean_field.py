@@ -65,8 +65,11 @@ def test_one_step_is_equation_7(kernel, triple, normalize, include_center, compo
     random_mu(mrf)
     log_p, image = scene()
     torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
-    single = mrf.float()(log_p.float(), image.float())
-    torch.testing.assert_close(single.exp().double(), truth(mrf, log_p, image), rtol=1e-4, atol=1e-4)
+    equation_7 = truth(mrf.float(), log_p, image)
+    for training in (True, False):
+        with torch.inference_mode(not training):
+            single = mrf.train(training)(log_p.float(), image.float())
+        torch.testing.assert_close(single.exp().double(), equation_7, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("iterations", [2, 5, 10])
@@ -75,6 +78,9 @@ def test_iterations_repeat_the_step(iterations):
     random_mu(mrf)
     log_p, image = scene()
     torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
+    with torch.inference_mode():
+        single = mrf.float().eval()(log_p.float(), image.float())
+    torch.testing.assert_close(single.exp().double(), truth(mrf, log_p, image), rtol=1e-3, atol=1e-3)
 
 
 def test_contexts_may_be_dilated_and_windows_strided():
@@ -92,6 +98,18 @@ def test_a_log_sigmoid_unary_is_renormalised_by_b15():
     q = mrf(log_p, image).exp()
     torch.testing.assert_close(q, truth(mrf, log_p, image))
     torch.testing.assert_close(q.sum(1), torch.ones(2, 4, 5, dtype=torch.float64))
+    with torch.inference_mode():
+        single = mrf.float().eval()(log_p.float(), image.float())
+    torch.testing.assert_close(single.exp().double(), truth(mrf, log_p, image), rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_in_half_precision_infers_as_it_trains():
+    log_p, image = scene(size=(20, 40), dtype=torch.bfloat16)
+    mrf = MRF(3, window=5, context=3).bfloat16()
+    random_mu(mrf)
+    trained = mrf(log_p, image)
+    with torch.inference_mode():
+        torch.testing.assert_close(mrf.eval()(log_p, image), trained, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("iterations", [1, 10])
@@ -156,7 +174,8 @@ def test_a_new_mixture_is_exactly_the_potts_step():
 def test_any_finite_input_gives_a_distribution(labels, height, width, scale, level, dtype, activation, training, kernel):
     log_p = activation((scale * torch.randn(1, labels, height, width) - scale).to(dtype))
     mrf = MRF(labels, context=3, kernel=kernel).train(training)
-    log_q = mrf(log_p, torch.full((1, 3, height, width), level, dtype=dtype))
+    with torch.inference_mode(not training):
+        log_q = mrf(log_p, torch.full((1, 3, height, width), level, dtype=dtype))
     assert log_q.dtype == dtype
     assert not log_q.isnan().any()
     torch.testing.assert_close(log_q.float().exp().sum(1), torch.ones(1, height, width), rtol=0.03, atol=0.03)

@@ -304,7 +304,7 @@ def _layer_parts(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[tuple[str, str]
         parts[f"b12 {kernel}", TRAINING] = trained(layer, p, image)
     parts["b13 + b14", INFERENCE] = inferred(mrf.label_contexts.deviating, *given["b13"])
     parts["b13 + b14", TRAINING] = trained(mrf.label_contexts, p)
-    parts["b15", INFERENCE] = inferred(partial(backends.module("mean_field", "halide").update, **given["known"]), *given["b15"])
+    parts["b15", INFERENCE] = inferred(partial(backends.module("mean_field", "halide").update, **given["potts"]), *given["b15"])
     parts["b15", TRAINING] = trained(_Normalize(), p, log_p)
     return parts
 
@@ -338,9 +338,8 @@ def _inputs(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[str, Any]:
         b12 = log_p[:, present].exp(), image, NEAR * mrf.absent_below
         s = mrf.triple_penalty(*b12)
         b15 = log_p, s, contexts.deviating(s, present), present
-        absent = backends.module("mean_field", "halide").largest_probabilities(log_p).index_fill(0, present, 0)
-        known = {"absent_at_most": absent.sum().item(), "penalty": contexts.penalty.item(), "cell": contexts.stride}
-    return {"b12": b12, "b13": (s, present), "b15": b15, "known": known}
+        potts = {"penalty": contexts.penalty.item(), "cell": contexts.stride}
+    return {"b12": b12, "b13": (s, present), "b15": b15, "potts": potts}
 
 
 class _Normalize(nn.Module):

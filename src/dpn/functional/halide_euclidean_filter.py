@@ -74,6 +74,10 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
             inputs = maps[beside:], its_image, sums
             rest = hl.Buffer(out[int(normalize) + beside :])
             pipeline(*(hl.Buffer(each) for each in inputs), *options, False, normalize, rest)
+    if not (before and after):  # some windows hold their own pixel alone, where rounding would be divided by rounding
+        alone = slice(-1 if after else None, 1 if before else None)
+        o[..., alone, alone] = 0
+        o[:, : int(normalize), alone, alone] = SMALLEST_SUM
     return o
 
 

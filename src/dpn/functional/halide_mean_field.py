@@ -7,37 +7,39 @@ s is at every pixel, the deviations from Potts at the centres of cells, between 
 Potts charges every label, penalty sum_v s_i^v, cancels. Two rows at a time are seen label by label, so that every map is read
 in long runs, and nothing of a map's size is held in between.
 
-Most maps may be of absent labels, which are read once: a_i is what P leaves of 1. It is summed only in rows where it may be
-something else, since p is no distribution, or where its rounding would count, since P keeps little.
+Most maps may be of absent labels, which are read once: a_i is what the others leave of 1. It is summed where p is no
+distribution (b11 may be a sigmoid), in rows where the others exceed 1, and in those where they are charged so much that its
+rounding would count.
 """
 
 import math
 from typing import Any
 
 import halide as hl
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.halide_cells import extremes_in_cells
 from dpn.functional.halide_compiling import LANES, TARGET, compiled
 from dpn.functional.halide_numbers import BITS_OF_E, exp2, is_nan
 from dpn.functional.memory import empty, scratch
 
 ROWS = 2
 
+SAMPLE = slice(None, None, 32)
+"""The rows and columns by which p is told to be a distribution."""
+
 ROUNDING = 1e-5
 """By how much the probabilities of a distribution may miss 1."""
 
-LITTLE = 0.01
-"""Where absent labels may have more than this, or no label that takes part keeps as much, a_i is summed."""
+LITTLE = 1 / 32
+"""Where exp(log p - o) is nowhere as large, a_i is summed; elsewhere q is off by ROUNDING / LITTLE of itself at most."""
 
 x, y, u, m, yo, yi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi"))
 
 
-def update(
-    log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, absent_at_most: float, penalty: float, cell: int
-) -> Tensor:
+def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
     """The new log q.
 
     Args:
@@ -45,7 +47,6 @@ def update(
         s: (N,M,H,W) float32, b12's output for the labels that take part.
         deviating: (N,M,h,w) float32, b13's and b14's for them, less the Potts part; h = ceil(H / cell), w likewise.
         present: (M,) int64, which labels these are; no label twice.
-        absent_at_most: what the probabilities of all the others sum to at most, at any pixel.
         penalty: strength of the Potts model.
         cell: side of a cell in pixels.
 
@@ -54,8 +55,7 @@ def update(
 
     Example:
         >>> log_p, s = torch.zeros(1, 3, 1, 1), torch.tensor([0.5, 1.0]).view(1, 2, 1, 1)
-        >>> present, known = torch.tensor([0, 2]), {"absent_at_most": 1.0, "penalty": 2.0, "cell": 1}
-        >>> log_q = update(log_p, s, torch.zeros(1, 2, 1, 1), present, **known)
+        >>> log_q = update(log_p, s, torch.zeros(1, 2, 1, 1), torch.tensor([0, 2]), penalty=2.0, cell=1)
         >>> torch.allclose(log_q.flatten(), torch.tensor([1.0, 0.0, 2.0]).log_softmax(0))
         True
     """
@@ -68,25 +68,8 @@ def update(
     pipeline = _update()
     for i in range(len(log_p)):
         maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (log_p[i], s[i], deviating[i], place, present.int()))
-        pipeline(*maps, absent_at_most, penalty, cell, hl.Buffer(log_q[i].numpy()))
+        pipeline(*maps, _is_distribution(log_p[i]), penalty, cell, hl.Buffer(log_q[i].numpy()))
     return log_q[..., :width].contiguous()
-
-
-def largest_probabilities(log_q: Tensor) -> Tensor:
-    """The largest probability of each label in a batch.
-
-    Args:
-        log_q: (N,L,H,W) float32 on the CPU, N, H and W at least 1.
-
-    Returns:
-        (L,) float32; NaN where a pixel has NaN.
-
-    Example:
-        >>> largest_probabilities(torch.tensor([[0.25, 1.0], [0.75, 0.0]]).log().view(1, 2, 1, 2))
-        tensor([1.0000, 0.7500])
-    """
-    largest = extremes_in_cells(log_q.flatten(0, 1), (log_q.shape[2], log_q.shape[3]))[1]
-    return largest.view(log_q.shape[:2]).amax(0).exp()
 
 
 def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
@@ -111,6 +94,12 @@ def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
     return q
 
 
+def _is_distribution(log_p: Tensor) -> bool:
+    """Whether p (L,H,W) sums to 1, as far as SAMPLE shows."""
+    missed = np.exp(log_p.detach()[:, SAMPLE, SAMPLE].numpy()).sum(0) - 1  # numpy wakes no threads of torch's
+    return bool(np.abs(missed).max() < ROUNDING)
+
+
 @compiled
 def _probabilities() -> Any:
     log_q, present, q = hl.ImageParam(hl.Float(32), 3, "log_q"), hl.ImageParam(hl.Int(32), 1, "present"), hl.Func("q")
@@ -125,7 +114,7 @@ def _probabilities() -> Any:
 def _update() -> Any:
     log_p, s, deviating = (hl.ImageParam(hl.Float(32), 3, name) for name in ("log_p", "s", "deviating"))
     place, present = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present"))
-    at_most, penalty = hl.Param(hl.Float(32), "absent_at_most"), hl.Param(hl.Float(32), "penalty")
+    is_distribution, penalty = hl.Param(hl.Bool(), "is_distribution"), hl.Param(hl.Float(32), "penalty")
     cell = hl.Param(hl.Int(32), "cell")
 
     def between(at: Any, cells: Any) -> tuple[Any, Any, Any]:
@@ -155,16 +144,12 @@ def _update() -> Any:
     rest[x, y] -= exp2(log_p[x, y, label(v.x)] * hl.f32(BITS_OF_E))
     best[x, y] = hl.Float(32).min()
     best[x, y] = hl.max(best[x, y], kept[x, y, v.x])
+    doubtful[y] = ~is_distribution
+    doubtful[y] |= (rest[along.x, y] < -hl.f32(ROUNDING)) | (best[along.x, y] < hl.f32(math.log(LITTLE)))
+    w.where((place[w.x] < 0) & doubtful[y])
 
-    remains = rest[along.x, y]
-    outside = (remains < -hl.f32(ROUNDING)) | (remains > at_most + hl.f32(ROUNDING))
-    doubtful[y] = hl.cast(hl.Int(32), at_most > hl.f32(LITTLE))
-    doubtful[y] |= hl.cast(hl.Int(32), outside | (best[along.x, y] < hl.f32(math.log(LITTLE))))
-    summed = doubtful[y] != 0
-    w.where((place[w.x] < 0) & summed)
-
-    nothing, absent = hl.Float(32).min(), hl.clamp(rest[x, y], hl.f32(0), at_most)
-    log_absent[x, y] = hl.select(summed | (absent == 0), nothing, hl.log(absent))
+    nothing, left = hl.Float(32).min(), (rest[x, y] > 0) & (s.channels() < log_p.channels()) & ~doubtful[y]
+    log_absent[x, y] = hl.select(left, hl.log(rest[x, y]), nothing)
     largest[x, y] = hl.max(best[x, y], log_absent[x, y])
     largest[x, y] = hl.max(largest[x, y], log_p[x, y, w.x])
 
@@ -192,4 +177,4 @@ def _update() -> Any:
         each.update(0).reorder(x, y, v.x).vectorize(x, LANES, predicate)
     for summing in (largest.update(0), total.update(1)):
         summing.reorder(x, y, w.x).vectorize(x, LANES, predicate)
-    return out.compile_to_callable([log_p, s, deviating, place, present, at_most, penalty, cell], TARGET)
+    return out.compile_to_callable([log_p, s, deviating, place, present, is_distribution, penalty, cell], TARGET)

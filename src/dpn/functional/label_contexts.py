@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.functional import backends
-from dpn.functional.operators import operator
+from dpn.functional.operators import differentiable_once, operator
 
 
 def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | None = None) -> Tensor:
@@ -26,11 +26,12 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves s's device and dtype.
 
     Returns:
-        (N,L,H,W), of s's dtype. Differentiable once, to s and to mu; the gradient flows through the component chosen, the
-            first on ties.
+        (N,L,H,W), of s's dtype; float16 and bfloat16 are summed in float32. Differentiable once, to s and to mu; the gradient
+            flows through the component chosen, the first on ties.
 
     Raises:
         InputError: if shapes, dilation or backend do not fit.
+        NotImplementedError: from a second derivative.
 
     Example:
         >>> potts = (1 - torch.eye(3))[:, None, :, None, None]
@@ -103,3 +104,4 @@ def _backward(ctx: Any, g: Tensor, _: Any) -> tuple[Tensor | None, ...]:
 
 
 torch.library.register_autograd(_label_contexts, _backward, setup_context=_keep)
+torch.library.register_autograd(_label_contexts_gradients, differentiable_once)

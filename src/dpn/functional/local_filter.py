@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional import backends
-from dpn.functional.operators import operator
+from dpn.functional.operators import differentiable_once, operator
 
 KERNELS = ("gaussian", "euclidean", "euclidean_table")
 SMALLEST_SUM = 1e-6
@@ -56,7 +56,8 @@ def local_filter(
         Differentiable once, to p and to the weights.
 
     Raises:
-        InputError: if shapes, window, kernel or backend do not fit, or a weight is negative.
+        InputError: if shapes, window, kernel or backend do not fit, or a weight, where it is a float, is negative or NaN.
+        NotImplementedError: from a second derivative.
 
     Example:
         >>> p, image = torch.rand(1, 21, 32, 48), torch.rand(1, 3, 32, 48)
@@ -69,7 +70,7 @@ def local_filter(
         raise InputError(f"image must be {(p.shape[0], 3, *p.shape[2:])} to fit p, got {tuple(image.shape)}")
     if window < 1:
         raise InputError(f"window must be at least 1 pixel, got {window}")
-    if any(isinstance(weight, float | int) and weight < 0 for weight in weights):
+    if any(isinstance(weight, float | int) and not weight >= 0 for weight in weights):
         raise InputError(f"weights must not be negative, got {weights}")
     if stride < 1:
         raise InputError(f"stride must be at least 1 pixel, got {stride}")
@@ -109,7 +110,7 @@ def _local_filter(
         reach: dict[str, Any] = {"before": before, "after": after, "normalize": normalize}
         return backends.module("euclidean_filter", backend).filter_by_moments(p, image, w, **reach)
     p = _after_ones(p) if normalize else p.contiguous()
-    lattices = _apart(p, stride), _apart(image, stride), _of_lattices(w, stride)
+    lattices = _apart(p, stride), _apart(image, stride, "replicate"), _of_lattices(w, stride)
     o = _together(backends.module("local_filter", backend).filter_window(*lattices, kernel=kernel, **window), stride, p.shape)
     if normalize:
         o[:, 1:] /= o[:, :1].clamp_min_(SMALLEST_SUM)
@@ -131,7 +132,7 @@ def _local_filter_weight_gradients(
 ) -> Tensor:
     """The gradient of sum <g, K p> to w, K not normalised."""
     window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
-    lattices = _apart(p, stride), _apart(g, stride), _apart(image, stride), _of_lattices(w, stride)
+    lattices = _apart(p, stride), _apart(g, stride), _apart(image, stride, "replicate"), _of_lattices(w, stride)
     return _of_lattices(backends.module("local_filter", backend).weight_gradients(*lattices, kernel=kernel, **window), stride)
 
 
@@ -141,15 +142,18 @@ def _after_ones(p: Tensor) -> Tensor:
 
 def _of_lattices(w: Tensor, stride: int) -> Tensor:
     """w for steps of a lattice: no window mixes the lattices (y0 + stride i, x0 + stride j), which are filtered as images."""
-    return w * w.new_tensor([1, stride**2])
+    return torch.stack([w[0], w[1] * stride**2])
 
 
-def _apart(values: Tensor, stride: int) -> Tensor:
-    """(N,C,H,W) -> (N stride^2, C, ceil(H/stride), ceil(W/stride)), the interleaved lattices, with zeros beyond the image."""
-    if stride == 1:
+def _apart(values: Tensor, stride: int, beyond: str = "constant") -> Tensor:
+    """(N,C,H,W) -> (N stride^2, C, ceil(H/stride), ceil(W/stride)), the interleaved lattices.
+
+    Beyond the image are zeros, or the colours of its edge ("replicate"), which leave the mean that is taken off where it is.
+    """
+    if stride == 1 or values.numel() == 0:
         return values
     height, width = values.shape[2:]
-    values = F.pad(values, (0, -width % stride, 0, -height % stride))
+    values = F.pad(values, (0, -width % stride, 0, -height % stride), mode=beyond)
     return values.unflatten(3, (-1, stride)).unflatten(2, (-1, stride)).permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
 
 
@@ -200,3 +204,4 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 
 
 torch.library.register_autograd(_local_filter, _backward, setup_context=_keep)
+torch.library.register_autograd(_local_filter_weight_gradients, differentiable_once)

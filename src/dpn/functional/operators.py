@@ -31,3 +31,17 @@ def operator(function: Callable[..., Any]) -> Any:
     torch.library.define(f"dpn::{name}", schema, tags=[torch.Tag.pt2_compliant_tag])
     torch.library.impl(f"dpn::{name}", "default", function)
     return getattr(torch.ops.dpn, name).default
+
+
+def differentiable_once(ctx: Any, *gradients: Any) -> Any:
+    """The backward rule of an operator that computes gradients; without one, torch would take second derivatives to be 0.
+
+    Raises:
+        NotImplementedError: always.
+
+    Example:
+        >>> differentiable_once(None)
+        Traceback (most recent call last):
+        NotImplementedError: dpn's operators are differentiable once: no second derivatives (create_graph=True) through them
+    """
+    raise NotImplementedError("dpn's operators are differentiable once: no second derivatives (create_graph=True) through them")

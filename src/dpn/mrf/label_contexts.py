@@ -124,7 +124,7 @@ class LabelContexts(nn.Module):
         deviation: Tensor = self.deviation
         if present is not None:  # by numpy, for the same reason
             which = present.numpy()
-            deviation = torch.from_numpy(deviation.detach().numpy()[which][:, :, which])
+            deviation = torch.from_numpy(deviation.detach().float().numpy()[which][:, :, which])
         return label_contexts(s, deviation.to(s.dtype), dilation=dilation)
 
     def extra_repr(self) -> str:

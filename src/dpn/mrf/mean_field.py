@@ -131,9 +131,8 @@ class MRF(nn.Module):
 
         log_q: (N,L,H,W) float32 on the CPU.
         """
-        return self._present(backends.module("mean_field", "halide").largest_probabilities(log_q))
-
-    def _present(self, largest: Tensor) -> Tensor:
+        extremes_in_cells = backends.module("cells", "halide").extremes_in_cells
+        largest = extremes_in_cells(log_q.flatten(0, 1), log_q.shape[2:])[1].view(log_q.shape[:2]).amax(0).exp()
         bound = largest.max().clamp(max=self.absent_below)
         return (~(largest < bound)).nonzero().flatten()  # NaN takes part
 
@@ -141,17 +140,11 @@ class MRF(nn.Module):
         if not self._infers(unary):
             o14 = self.label_contexts(self.triple_penalty(log_q.exp(), image))
             return torch.log_softmax(unary - o14, dim=1)
+        present = self.present(log_q)
         mean_field, contexts = backends.module("mean_field", "halide"), self.label_contexts
-        largest_q = mean_field.largest_probabilities(log_q)
-        largest_p = largest_q if log_q is unary else mean_field.largest_probabilities(unary)
-        present = self._present(largest_q)
         s = self.triple_penalty(mean_field.probabilities(log_q, present), image, NEAR * self.absent_below)
-        known = {
-            "absent_at_most": largest_p.index_fill(0, present, 0).sum().item(),
-            "penalty": contexts.penalty.detach().item(),
-            "cell": contexts.stride,
-        }
-        return mean_field.update(unary, s, contexts.deviating(s, present), present, **known)
+        deviating, penalty = contexts.deviating(s, present), contexts.penalty.detach().item()
+        return mean_field.update(unary, s, deviating, present, penalty=penalty, cell=contexts.stride)
 
     def _infers(self, unary: Tensor) -> bool:
         """Whether labels may be left out: in evaluation mode on the CPU, where no gradient is asked for."""
