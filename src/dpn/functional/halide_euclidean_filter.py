@@ -59,11 +59,11 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
     columns = rows = min(max(NARROWEST, 2 << (before + after).bit_length()), WIDEST)
     while rows > LOWEST and -(-p.shape[2] // rows) * -(-p.shape[3] // columns) < 2 * threads():
         rows //= 2
-    pipeline = _pipeline(columns)
+    pipeline = _pipeline()
     beside = LABELS - 1 if normalize else 0  # maps in one vector with the ones
     for i in range(len(p) if p.numel() else 0):
         maps, its_image, out = (each.detach().contiguous().numpy() for each in (p[i], image[i], o[i]))
-        options = *its_image.mean((1, 2)).tolist(), *weights.tolist(), before, after, rows
+        options = *its_image.mean((1, 2)).tolist(), *weights.tolist(), before, after, columns // LANES, rows
         sums = out[:1]
         if normalize:
             first = out[: 1 + beside]
@@ -82,11 +82,12 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
 
 
 @compiled
-def _pipeline(columns: int) -> Any:
+def _pipeline() -> Any:
     p, image, divisor = (hl.ImageParam(hl.Float(32), 3, name) for name in ("p", "image", "divisor"))
     ones, divide = hl.Param(hl.Bool(), "ones"), hl.Param(hl.Bool(), "divide")
     mean, (w1, w2) = ([hl.Param(hl.Float(32), name) for name in names] for names in (("red", "green", "blue"), ("w1", "w2")))
-    before, after, rows = (hl.Param(hl.Int(32), name) for name in ("before", "after", "rows"))
+    before, after, vectors, rows = (hl.Param(hl.Int(32), name) for name in ("before", "after", "vectors", "rows"))
+    columns = vectors * LANES
     width = before + after + 1
     P, colour, xs, sums, out = (hl.Func(name) for name in ("P", "colour", "xs", "sums", "out"))
     channel = group * LABELS + label  # with `ones`, the first is 1 everywhere
@@ -146,8 +147,9 @@ def _pipeline(columns: int) -> Any:
     steps.append((of_o + row * columns + hl.max(j, 0), o))
     places, values = zip(*steps, strict=True)
     sums[label, _select(walk.x, places), across, down, group] = _select(walk.x, values)
-    there = of_o + y % rows * columns + x % columns
-    total = sums[c % LABELS, there, x // columns, y // rows, c // LABELS]
+    vector = x // LANES
+    there = of_o + y % rows * columns + vector % vectors * LANES + x % LANES
+    total = sums[c % LABELS, there, vector // vectors, y // rows, c // LABELS]
     out[x, y, c] = hl.select(divide, total / divisor[x, y, 0], total)
 
     guard = hl.TailStrategy.GuardWithIf
@@ -164,7 +166,7 @@ def _pipeline(columns: int) -> Any:
     sums.update(0).vectorize(label)
     sums.update(1).reorder(label, first.x, first.y, first.z).vectorize(label).unroll(first.x)
     sums.update(2).reorder(label, walk.x, walk.y, walk.z).vectorize(label).unroll(walk.x)
-    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, rows, ones, divide], TARGET)
+    return out.compile_to_callable([p, image, divisor, *mean, w1, w2, before, after, vectors, rows, ones, divide], TARGET)
 
 
 def _select(number: Any, values: Sequence[Any]) -> Any:
