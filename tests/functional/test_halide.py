@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dpn.functional import halide_local_filter, halide_tiled_filter
+from dpn.functional import halide_compiling, halide_local_filter, halide_tiled_filter
 from dpn.functional.halide_compiling import compiled
 from dpn.functional.halide_euclidean_filter import filter_by_moments
 from dpn.functional.halide_label_contexts import contexts, contexts_gradients
@@ -265,3 +265,10 @@ def test_only_the_gradients_needed_are_computed():
     ds, dmu = contexts_gradients(s, component, s, mu, dilation=1, need_s=False, need_mu=True)
     assert ds is None
     assert dmu is not None
+
+
+@pytest.mark.parametrize(("slow", "words"), [(0.0, "took 0 s to compile"), (5.0, "")])
+def test_compiling_says_nothing_unless_it_is_slow(monkeypatch, caplog, slow, words):
+    monkeypatch.setattr(halide_compiling, "SLOW", slow)
+    compiled(lambda: "a pipeline")()
+    assert words in caplog.text and bool(words) == bool(caplog.text)

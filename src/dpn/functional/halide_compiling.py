@@ -5,8 +5,10 @@ does not pay, loops are not partitioned (into their middle, and the ends where a
 """
 
 import functools
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,11 @@ import halide as hl
 TARGET = hl.get_host_target().with_feature(hl.TargetFeature.NoBoundsQuery)
 LANES = TARGET.natural_vector_size(hl.Float(32))
 """float32 values in a vector."""
+
+SLOW = 5.0
+"""Seconds from which on compiling a pipeline is worth a word; it takes one at most, as a rule."""
+
+_log = logging.getLogger(__name__)
 
 
 def threads() -> int:
@@ -30,6 +37,8 @@ def threads() -> int:
 def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a function that compiles a pipeline do so once for each of its arguments, whichever thread calls it first.
 
+    It logs a warning where that is slow.
+
     Example:
         >>> @compiled
         ... def pipeline(size):
@@ -42,12 +51,16 @@ def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
     """
     found: dict[tuple[Any, ...], Any] = {}
     guards: dict[tuple[Any, ...], threading.Lock] = {}
+    name = build.__module__, build.__name__
 
     @functools.wraps(build)
     def of(*key: Any) -> Any:
         with guards.setdefault(key, threading.Lock()):
             if key not in found:
+                begun = time.perf_counter()
                 found[key] = build(*key)
+                if (seconds := time.perf_counter() - begun) > SLOW:
+                    _log.warning("%s.%s took %.0f s to compile; it serves until this process ends", *name, seconds)
             return found[key]
 
     return of
