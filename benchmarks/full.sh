@@ -5,6 +5,7 @@
 set -euo pipefail
 data=$(realpath "$1") out=$(realpath -m "${2:-results/full}")
 cd "$(dirname "$0")/.."
+pytest -q tests/functional/test_triton.py
 python benchmarks/gpu_check.py --out "$out/gpu"
 run() { # NAME RECIPE WEIGHTS DATASET [OPTION...]
     dpn train "configs/$2.yaml" --unary.weights "$3" --data.root "$data" --out "$out/$1" "${@:5}"

@@ -3,9 +3,10 @@
     pip install -c constraints.txt -e '.[gpu]'
     python benchmarks/gpu_check.py --out results/gpu
 
-Values and gradients against the reference backend in float64, on small, odd-sized and whole images; one input twenty times,
-to equal bits; then medians of CUDA events for a batch of ten 512x512 images and 21 labels, beside the goals for an H200 and
-the paper's times. b12 has a window of 50; b13 has 9x9 taps, b14 five components. float32 is multiplied as
+Values and gradients against the reference backend in float64, in float32 and in half precision, on small, odd-sized and whole
+images, with strides, normalised and without the centre; one input twenty times, to equal bits; whether a step waits for the
+GPU; then medians of CUDA events for a batch of ten 512x512 images and 21 labels, beside the goals for an H200 and the paper's
+times. b12 has a window of 50; b13 has 9x9 taps, b14 five components. float32 is multiplied as
 `torch.set_float32_matmul_precision` says: "highest" splits every number in two, "high" is tf32. The table is also written to
 OUT/gpu_check.csv. Exit code 0: all right; 1: a check failed; 2: no CUDA.
 """
@@ -28,6 +29,7 @@ from dpn.functional import backends, label_contexts, local_filter
 
 Row = tuple[str, str, float, str, float | None, float | None]  # what, case, measured, unit, goal, the paper's
 TYPICAL = (5.0, 1 / 800)
+ERRORS = {torch.float32: 2e-4, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 SHAPES = [(2, 3, 1, 1), (1, 3, 1, 7), (2, 5, 37, 53), (1, 65, 40, 33), (1, 21, 130, 97)]
 GOALS = {  # ms: forward on an H200, and the paper's; backward twice the goal
     "b12 euclidean": (0.3, 30),
@@ -40,8 +42,9 @@ GOALS = {  # ms: forward on an H200, and the paper's; backward twice the goal
 
 def filtered(backend: str, dtype: torch.dtype, p: Tensor, image: Tensor, g: Tensor, **options) -> tuple[Tensor, ...]:
     """o and the gradients to p and the weights."""
-    p, w = p.to(dtype).requires_grad_(), torch.tensor(TYPICAL, dtype=dtype, device=p.device, requires_grad=True)
-    o = local_filter(p, image.to(dtype), weights=w, backend=backend, **options)
+    wide = torch.promote_types(dtype, torch.float32)
+    p, w = p.to(dtype).requires_grad_(), torch.tensor(TYPICAL, dtype=wide, device=p.device, requires_grad=True)
+    o = local_filter(p, image.to(wide), weights=w, backend=backend, **options)
     return o.detach(), *torch.autograd.grad(o, (p, w), g.to(dtype))
 
 
@@ -60,13 +63,18 @@ def cases() -> Iterator[tuple[str, Callable[[str, torch.dtype], tuple[Tensor, ..
         for picture, image in {"noisy": noisy, "bright": torch.ones_like(noisy)}.items():
             p, image, g = p.cuda(), image.cuda(), g.cuda()
             for kernel in ("euclidean", "gaussian"):
-                for window in (5, 50):
-                    options = {"kernel": kernel, "window": window}
+                for options in (
+                    {"window": 5},
+                    {"window": 50},
+                    {"window": 7, "stride": 2},
+                    {"window": 5, "include_center": False},
+                ):
+                    options |= {"kernel": kernel, "normalize": kernel == "gaussian" and options["window"] == 7}
 
                     def run(backend, dtype, p=p, image=image, g=g, options=options):
                         return filtered(backend, dtype, p, image, g, **options)
 
-                    yield f"b12 {kernel} {shape} {picture} window {window}", run
+                    yield f"b12 {shape} {picture} {options}", run
         for n, components, dilation in ((1, 1, 1), (2, 5, 3), (9, 5, 1), (9, 1, 3)):
             mu = torch.randn(shape[1], components, shape[1], n, n).cuda()
 
@@ -80,17 +88,36 @@ def check() -> list[Row]:
     """The largest error of each case, as a part of the largest value or of 1; and how many of 20 repeats differ in a bit."""
     rows: list[Row] = []
     for name, run in cases():
-        found, truth = run("triton", torch.float32), run("reference", torch.float64)
-        errors = [(one - true).abs().max() / true.abs().max().clamp_min(1) for one, true in zip(found, truth, strict=True)]
-        finite = all(one.isfinite().all() for one in found)
-        worst = max(error.item() for error in errors) if finite else float("nan")
-        rows.append(("error", name, worst, "of the largest value, or of 1", 2e-4, None))
-        different = 0
+        truth = run("reference", torch.float64)
+        for dtype, most in ERRORS.items():
+            found = run("triton", dtype)
+            errors = [(one - true).abs().max() / true.abs().max().clamp_min(1) for one, true in zip(found, truth, strict=True)]
+            finite = all(one.isfinite().all() for one in found)
+            worst = max(error.item() for error in errors) if finite else float("nan")
+            rows.append(("error", f"{name} {dtype}", worst, "of the largest value, or of 1", most, None))
+        once, different = run("triton", torch.float32), 0
         for _ in range(20):
-            different += any(
-                not torch.equal(one, again) for one, again in zip(found, run("triton", torch.float32), strict=True)
-            )
+            different += any(not torch.equal(one, again) for one, again in zip(once, run("triton", torch.float32), strict=True))
         rows.append(("races", name, different, "of 20 repeats differ", 0, None))
+    return rows
+
+
+def waits() -> list[Row]:
+    """Whether a step, forwards and backwards, waits for the GPU, which torch then refuses."""
+    rows: list[Row] = []
+    log_p, image = torch.randn(1, 21, 64, 64).cuda().log_softmax(1).requires_grad_(), torch.rand(1, 3, 64, 64).cuda()
+    for kernel in ("euclidean", "gaussian"):
+        mrf = MRF(21, kernel=kernel, window=9, window_stride=2, context_dilation=4, context_stride=4).cuda()
+        mrf(log_p, image).sum().backward()  # compiles
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            mrf(log_p, image).sum().backward()
+            waited = 0
+        except RuntimeError:
+            waited = 1
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        rows.append(("waits", f"MRF {kernel}", waited, "times", 0, None))
     return rows
 
 
@@ -158,12 +185,11 @@ def main(out: Path = Path("results/gpu"), runs: int = 20) -> None:
         sys.exit(2)
     backends.BACKENDS = ("triton", *backends.BACKENDS)  # so that dpn.MRF takes it too
     torch.manual_seed(0)
-    checks, times = check(), time(runs)
+    checks, times = check() + waits(), time(runs)
     failed = [row for row in checks if not row[2] <= row[4]]  # NaN is not <=
+    largest = max(row[2] for row in checks if row[0] == "error" and "float32" in row[1])
     console = Console()
-    console.print(
-        f"{len(checks) - len(failed)} of {len(checks)} checks hold; largest error {max(row[2] for row in checks[::2]):.1e}"
-    )
+    console.print(f"{len(checks) - len(failed)} of {len(checks)} checks hold; largest error in float32 {largest:.1e}")
     for what, case, measured, unit, *_ in failed:
         console.print(f"[red]{what}[/red] {case}: {measured:.2g} {unit}")
     table = Table("", "part", "ms", "goal (H200)", "paper", title=f"{torch.cuda.get_device_name()}, ten 512x512, 21 labels")

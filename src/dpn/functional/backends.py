@@ -13,15 +13,17 @@ BACKENDS = ("halide", "reference", "triton")
 
 
 def serves(backend: str, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a backend can compute on a device in a dtype.
+    """Whether a backend can compute on a device in a dtype, half precision included.
 
     Example:
         >>> serves("halide", torch.device("cpu"), torch.float64)
         False
     """
-    if backend == "triton":
-        return device.type == "cuda" and dtype == torch.float32 and find_spec("triton") is not None
-    return backend == "reference" or (device.type == "cpu" and dtype == torch.float32)
+    if backend == "reference":
+        return True
+    if torch.promote_types(dtype, torch.float32) != torch.float32:
+        return False
+    return device.type == "cuda" and find_spec("triton") is not None if backend == "triton" else device.type == "cpu"
 
 
 def pick(backend: str | None, device: torch.device, dtype: torch.dtype) -> str:

@@ -26,8 +26,8 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves s's device and dtype.
 
     Returns:
-        (N,L,H,W), of s's dtype; float16 and bfloat16 are summed in float32. Differentiable once, to s and to mu; the gradient
-            flows through the component chosen, the first on ties.
+        (N,L,H,W), of s's dtype; float16 and bfloat16 are summed in float32, and "triton" multiplies them as they are.
+            Differentiable once, to s and to mu; the gradient flows through the component chosen, the first on ties.
 
     Raises:
         InputError: if shapes, dilation or backend do not fit.
@@ -58,8 +58,9 @@ def label_contexts_and_components(
         raise InputError(f"mu must be (L,K,L,n,n) with L = {labels} as in s and K <= 255, got {tuple(mu.shape)}")
     if dilation < 1:
         raise InputError(f"dilation must be at least 1 pixel, got {dilation}")
-    wide = torch.promote_types(s.dtype, torch.float32)
-    o14, component = _label_contexts(s.to(wide), mu.to(wide), dilation, backends.pick(backend, s.device, wide))
+    backend = backends.pick(backend, s.device, s.dtype)
+    wide = s.dtype if backend == "triton" else torch.promote_types(s.dtype, torch.float32)
+    o14, component = _label_contexts(s.to(wide), mu.to(wide), dilation, backend)
     return o14.to(s.dtype), component
 
 

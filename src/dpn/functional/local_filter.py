@@ -52,8 +52,8 @@ def local_filter(
         backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves p's device and dtype.
 
     Returns:
-        (N,L,H,W) of p's dtype, not to be changed in place before a backward pass. float16 and bfloat16 are summed in float32.
-        Differentiable once, to p and to the weights.
+        (N,L,H,W) of p's dtype, not to be changed in place before a backward pass. float16 and bfloat16 are summed in float32;
+        where not normalised, "triton" multiplies them as they are. Differentiable once, to p and to the weights.
 
     Raises:
         InputError: if shapes, window, kernel or backend do not fit, or a weight, where it is a float, is negative or NaN.
@@ -77,9 +77,9 @@ def local_filter(
     if kernel not in KERNELS:
         raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
     wide = torch.promote_types(p.dtype, torch.float32)
-    backend = backends.pick(backend, p.device, wide)
+    backend = backends.pick(backend, p.device, p.dtype)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
-    q, image = p.to(wide), image.to(wide)
+    q, image = p if backend == "triton" and not normalize else p.to(wide), image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)):
         absent_below = 0.0
