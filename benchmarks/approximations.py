@@ -1,4 +1,4 @@
-"""What the economies of a network's MRF cost in accuracy: strides, and labels left out.
+"""What the economies of a network's MRF cost in accuracy: strides, labels left out, and b13 of low rank.
 
     python benchmarks/approximations.py voc --data_root DIR --every 6
 
@@ -14,13 +14,15 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from dpn import load
+from dpn import compress, load
 from dpn.bench.cases import changed
 from dpn.data import open_data
 from dpn.metrics import BoundaryBand, MeanIoU
 from dpn.terminal import progress_bar
 
 NONE = {"window_stride": 1, "context_stride": 1, "absent_below": 0.0}
+RANKS = (5, 10, 15)
+"""Of b13, where it has as many filters; otherwise as the network has it."""
 
 
 def main(model: str, data_root: Path | None = None, data: str = "voc", split: str = "val", every: int = 6) -> None:
@@ -39,6 +41,10 @@ def main(model: str, data_root: Path | None = None, data: str = "voc", split: st
     variants += [shipped | {"window_stride": 3}, shipped | {"window_stride": 4}, shipped | {"absent_below": 0.01}]
     variants = [dict(each) for each in dict.fromkeys(tuple(each.items()) for each in variants)]
     mrfs = [changed(network.mrf, **economies) for economies in variants]
+    contexts = network.mrf.label_contexts.mu
+    ranks = [rank for rank in RANKS if rank < len(contexts) * min(contexts.shape[1], contexts.shape[-1] ** 2)]
+    variants += [shipped] * len(ranks)
+    mrfs += [compress(network.mrf, rank=rank).eval() for rank in ranks]
     images = open_data(data, root=data_root, split=split)
     metrics = [(MeanIoU(network.mrf.labels), BoundaryBand()) for _ in variants]
     differing, largest, pixels, present = torch.zeros(len(variants)), torch.zeros(len(variants)), 0, 0
@@ -58,15 +64,16 @@ def main(model: str, data_root: Path | None = None, data: str = "voc", split: st
                 largest[row] = max(largest[row], (q - exact).abs().max())
     title = f"{len(chosen)} images; {present / len(chosen):.1f} of {network.mrf.labels} labels present, on average"
     table = Table(
-        *(name.replace("_", " ") for name in NONE), "mIoU %", "boundary %", "other label, %", "largest change of q", title=title
+        *(name.replace("_", " ") for name in NONE), "rank", "mIoU %", "boundary %", "other label, %", "change of q", title=title
     )
+    of_rank = ["full"] * (len(variants) - len(ranks)) + [str(rank) for rank in ranks]
     for row, economies in enumerate(variants):
         figures = (
             *(f"{100 * metric.compute():.2f}" for metric in metrics[row]),
             f"{100 * differing[row] / pixels:.4f}",
             f"{largest[row]:.4f}",
         )
-        table.add_row(*(f"{value:g}" for value in economies.values()), *figures)
+        table.add_row(*(f"{value:g}" for value in economies.values()), of_rank[row], *figures)
     Console().print(table)
 
 
