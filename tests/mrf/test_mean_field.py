@@ -188,3 +188,5 @@ def test_errors_say_what_was_received():
         MRF(3, sigma_color=0)
     with pytest.raises(InputError, match=r"log_p must be \(N,3,H,W\)"):
         MRF(3)(torch.zeros(1, 4, 5, 5), torch.zeros(1, 3, 5, 5))
+    with pytest.raises(InputError, match=r"of a pixel at least, got \(1, 3, 0, 5\)"):
+        MRF(3)(torch.zeros(1, 3, 0, 5), torch.zeros(1, 3, 0, 5))

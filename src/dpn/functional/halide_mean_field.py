@@ -96,7 +96,8 @@ def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
 
 def _is_distribution(log_p: Tensor) -> bool:
     """Whether p (L,H,W) sums to 1, as far as SAMPLE shows."""
-    missed = np.exp(log_p.detach()[:, SAMPLE, SAMPLE].numpy()).sum(0) - 1  # numpy wakes no threads of torch's
+    with np.errstate(over="ignore"):
+        missed = np.exp(log_p.detach()[:, SAMPLE, SAMPLE].numpy()).sum(0) - 1  # numpy wakes no threads of torch's
     return bool(np.abs(missed).max() < ROUNDING)
 
 
@@ -148,8 +149,8 @@ def _update() -> Any:
     doubtful[y] |= (rest[along.x, y] < -hl.f32(ROUNDING)) | (best[along.x, y] < hl.f32(math.log(LITTLE)))
     w.where((place[w.x] < 0) & doubtful[y])
 
-    nothing, left = hl.Float(32).min(), (rest[x, y] > 0) & (s.channels() < log_p.channels()) & ~doubtful[y]
-    log_absent[x, y] = hl.select(left, hl.log(rest[x, y]), nothing)
+    nothing, something = hl.Float(32).min(), (rest[x, y] > 0) & (s.channels() < log_p.channels()) & ~doubtful[y]
+    log_absent[x, y] = hl.select(something, hl.log(rest[x, y]), nothing)
     largest[x, y] = hl.max(best[x, y], log_absent[x, y])
     largest[x, y] = hl.max(largest[x, y], log_p[x, y, w.x])
 

@@ -116,8 +116,8 @@ class MRF(nn.Module):
 
         Half precision is computed in float32.
         """
-        if log_p.ndim != 4 or log_p.shape[1] != self.labels:
-            raise InputError(f"log_p must be (N,{self.labels},H,W), got {tuple(log_p.shape)}")
+        if log_p.ndim != 4 or log_p.shape[1] != self.labels or 0 in log_p.shape[2:]:
+            raise InputError(f"log_p must be (N,{self.labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
         wide = torch.promote_types(log_p.dtype, torch.float32)
         with torch.autocast(log_p.device.type, enabled=False):
             unary, image = log_p.to(wide), image.to(wide)
