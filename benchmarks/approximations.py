@@ -2,7 +2,7 @@
 
     python benchmarks/approximations.py voc --data_root DIR --every 6
 
-Each row is the network with one economy changed, on the same images: its mIoU and its accuracy within 5 pixels of a boundary,
+Each row is the network with its economies as given, on the same images: its mIoU and its accuracy within 5 pixels of a boundary,
 the share of the pixels whose label differs from the network with none of them (strides of 1, all labels), and the largest
 change of any probability.
 """
@@ -22,7 +22,7 @@ from dpn.terminal import progress_bar
 
 NONE = {"window_stride": 1, "context_stride": 1, "absent_below": 0.0}
 RANKS = (5, 10, 15)
-"""Of b13, where it has as many filters; otherwise as the network has it."""
+"""Of b13, as shipped otherwise; those below its own."""
 
 
 def main(model: str, data_root: Path | None = None, data: str = "voc", split: str = "val", every: int = 6) -> None:

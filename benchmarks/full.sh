@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What needs a GPU, in one go: checks and timings of the Triton kernels, the long recipes, their evaluation, the experiments. Only the
 # pretraining on COCO (configs/coco_pretrain.yaml) is left out.
+#   pip install -c constraints.txt -e '.[dev,gpu]'
 #   benchmarks/full.sh DATA [OUT]       DATA holds VOCdevkit/, CamVid/ and weights/; runs that were stopped go on
 set -euo pipefail
 data=$(realpath "$1") out=$(realpath -m "${2:-results/full}")

@@ -19,7 +19,7 @@ LANES = TARGET.natural_vector_size(hl.Float(32))
 """float32 values in a vector."""
 
 SLOW = 5.0
-"""Seconds from which on compiling a pipeline is worth a word; it takes one at most, as a rule."""
+"""Seconds from which on compiling a pipeline is worth a word; it takes one, as a rule."""
 
 _log = logging.getLogger(__name__)
 

@@ -79,7 +79,8 @@ def local_filter(
     wide = torch.promote_types(p.dtype, torch.float32)
     backend = backends.pick(backend, p.device, p.dtype)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
-    q, image = p if backend == "triton" and not normalize else p.to(wide), image.to(wide)
+    q = p if backend == "triton" and not normalize else p.to(wide)
+    image = image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)):
         absent_below = 0.0

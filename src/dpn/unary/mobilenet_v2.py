@@ -66,7 +66,7 @@ class MobileNetV2(UnaryNetwork):
         """Image (N,3,H,W), RGB in [0,1] -> raw scores (N,L,h,w); at stride 16 h = ceil((H - 1) / 16) + 1, w likewise."""
         height, width = image.shape[-2:]
         x = F.pad(self.normalize(image), (0, (1 - width) % 16, 0, (1 - height) % 16))
-        x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions of single channels are faster
+        x = x.contiguous(memory_format=torch.channels_last)  # in which depthwise convolutions are faster
         x = self.features(x)  # (N,320,h,w)
         pooled = self.image_pooling(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
         return self.score(self.project(torch.cat([pooled, self.aspp(x)], dim=1)))

@@ -51,7 +51,7 @@ class MobileNetV2Pyramid(UnaryNetwork):
         """Image (N,3,H,W), RGB in [0,1] -> raw scores (N,L,h,w); h = ceil((H - 1) / 4) + 1, w likewise."""
         height, width = image.shape[-2:]
         x = F.pad(self.normalize(image), (0, (1 - width) % 32, 0, (1 - height) % 32))
-        x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions of single channels are faster
+        x = x.contiguous(memory_format=torch.channels_last)  # in which depthwise convolutions are faster
         levels = []
         for block, layer in enumerate(self.features):
             x = layer(x)
