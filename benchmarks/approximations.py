@@ -2,7 +2,7 @@
 
     python benchmarks/approximations.py voc --data_root DIR --every 6
 
-Each row is the network with its economies as given, on the same images: its mIoU and its accuracy within 5 pixels of a boundary,
+Each row is the network with its economies as given, on the same images: its mIoU, its accuracy within 5 pixels of a boundary,
 the share of the pixels whose label differs from the network with none of them (strides of 1, all labels), and the largest
 change of any probability.
 """
