@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from dpn import DPN, MRF, save, segment
 from dpn.cli import COMMANDS, main
 from dpn.data import voc_palette
+from dpn.mrf import MRFConfig
 from dpn.plots.legend import percent
 from dpn.training import Recipe
 from dpn.unary import MobileNetV2
@@ -306,9 +307,7 @@ def test_the_printed_config_is_a_recipe_and_options_after_it_win(
         main(["train", "--print_config"])
     (tmp_path / "mine.yaml").write_text(printed.getvalue())
     assert run("train", tmp_path / "mine.yaml", "--mrf.window", 7, "--out", "OUT")[0] == 0
-    expected = Recipe()
-    expected.mrf.window = 7
-    assert recipes == [expected]
+    assert recipes == [Recipe(mrf=MRFConfig(window=7))]
 
 
 def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

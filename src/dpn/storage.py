@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def save(
     about = {
         "format": FORMAT,
         "unary": {"network": network} | model.unary.arguments,
-        "mrf": model.mrf.arguments,
+        "mrf": {"labels": model.mrf.labels} | asdict(model.mrf.config),
         "labels": model.labels,
         "stages": stages,
     }

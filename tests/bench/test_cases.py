@@ -12,8 +12,6 @@ from dpn.bench.cases import (
     Setting,
     at_size,
     case,
-    changed,
-    exact,
     images,
     log_probabilities,
     photograph,
@@ -21,6 +19,8 @@ from dpn.bench.cases import (
     with_labels,
 )
 from dpn.errors import InputError
+from dpn.mrf import changed, exact
+from dpn.mrf.absent_labels import present
 from dpn.unary import MobileNetV2
 
 STRIDES = {"window_stride": 2, "context_dilation": 2, "context_stride": 2}
@@ -67,7 +67,7 @@ def test_other_numbers_of_labels_leave_what_is_present(labels: int) -> None:
     log_other = with_labels(p.log(), labels)
     other = log_other.exp()
     torch.testing.assert_close(other.sum(1), torch.ones(1, 6, 7))
-    assert MRF(labels).present(log_other).tolist() == list(range(min(3, labels)))
+    assert present(log_other, MRF(labels).absent_below).tolist() == list(range(min(3, labels)))
     if labels >= 3:
         torch.testing.assert_close(other[:, :3], p, atol=2 * ABSENT * (labels - 3) + 1e-6, rtol=0)
     with pytest.raises(InputError, match="at least 1"):
@@ -87,7 +87,7 @@ def test_changing_nothing_changes_nothing_and_exact_takes_every_pixel(model: DPN
     assert str(changed(model.mrf)) == str(model.mrf)
     assert all(map(torch.equal, changed(model.mrf).state_dict().values(), model.mrf.state_dict().values()))
     every = exact(model.mrf)
-    assert (every.triple_penalty.window_stride, every.label_contexts.stride) == (1, 1)
+    assert (every.triple_penalty.config.window_stride, every.label_contexts.cell) == (1, 1)
 
 
 def test_the_layers_in_turn_give_what_the_whole_gives(model: DPN) -> None:

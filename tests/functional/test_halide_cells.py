@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dpn.functional.halide_cells import extremes_in_cells, means_in_cells
+from dpn.functional.halide.cells import extremes_in_cells, means_in_cells
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 17), (16, 32), (33, 70)])

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.halide_mean_field import probabilities, update
+from dpn.functional.halide.mean_field import probabilities, update
 
 
 def plainly(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, penalty: float, cell: int) -> Tensor:

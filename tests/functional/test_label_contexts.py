@@ -58,7 +58,7 @@ def test_halide_gradients_equal_the_reference(n, dilation):
         torch.testing.assert_close(single, truth, rtol=1e-4, atol=1e-4 * truth.abs().max().item())
 
 
-@pytest.mark.parametrize("backend", ["reference", "halide"])
+@pytest.mark.usefixtures("on_device")
 def test_ties_go_to_the_first_component(backend):
     mu = torch.randn(2, 1, 2, 3, 3).expand(2, 4, 2, 3, 3).clone().requires_grad_()
     label_contexts(torch.rand(1, 2, 5, 5), mu, backend=backend).sum().backward()

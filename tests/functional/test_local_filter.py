@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.functional import local_filter
-from dpn.mrf import energy
+from dpn.mrf import MRFConfig, energy
 
 SIZES = [(1, 1), (1, 7), (5, 6), (9, 4)]
 WINDOWS = [1, 2, 5, 6, 50]
@@ -19,7 +19,8 @@ def by_definition(p: Tensor, image: Tensor, window: int, weights: tuple[float, f
     size = p.shape[-2:]
     out = []
     for one_p, one_image in zip(p.double().flatten(2), image.double().flatten(2), strict=True):
-        model = energy.Model(one_p.T, one_image.T, tuple(size), *weights, torch.zeros(1), window, kernel, **options)
+        config = MRFConfig(window=window, kernel=kernel, **{"normalize": False} | options)
+        model = energy.Model(one_p.T, one_image.T, tuple(size), *weights, torch.zeros(1), config)
         out.append((energy.kernel(model) @ one_p.T).T.unflatten(1, size))
     return torch.stack(out)
 
@@ -41,7 +42,7 @@ def test_equals_its_definition(kernel, window, size, normalize, include_center):
         torch.testing.assert_close(o.double(), truth, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("backend", ["reference", "halide"])
+@pytest.mark.usefixtures("on_device")
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("window", [5, 6, 50])
 def test_the_lookup_table_is_the_euclidean_kernel_of_an_8_bit_image(backend, normalize, window):
@@ -65,7 +66,8 @@ def test_the_lookup_table_is_the_euclidean_kernel_of_an_8_bit_image(backend, nor
 def test_a_stride_takes_its_multiples_of_the_offsets(kernel, window, stride, size, normalize, include_center):
     p, image = torch.rand(2, 3, *size, dtype=torch.float64), torch.rand(2, 3, *size, dtype=torch.float64)
     options = {"normalize": normalize, "include_center": include_center, "stride": stride}
-    truth = by_definition(p, image, window, (5.0, 0.03), kernel, **options)
+    defined = {"normalize": normalize, "include_center": include_center, "window_stride": stride}
+    truth = by_definition(p, image, window, (5.0, 0.03), kernel, **defined)
     exact = local_filter(p, image, window=window, weights=(5.0, 0.03), kernel=kernel, **options)
     torch.testing.assert_close(exact, truth, rtol=1e-9, atol=1e-8)
 
@@ -164,7 +166,7 @@ def test_errors_say_what_was_received(change, words):
         local_filter(arguments.pop("p"), arguments.pop("image"), **arguments)
 
 
-@pytest.mark.parametrize("backend", ["reference", "halide"])
+@pytest.mark.usefixtures("on_device")
 @pytest.mark.parametrize("level", [0.0, 1.0])
 @pytest.mark.parametrize("size", [(5, 16), (65, 31)])
 def test_strided_euclidean_windows_keep_their_precision_on_flat_images(backend, level, size):
@@ -174,7 +176,7 @@ def test_strided_euclidean_windows_keep_their_precision_on_flat_images(backend, 
     torch.testing.assert_close(local_filter(p, image, backend=backend, **options).double(), truth, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["reference", "halide"])
+@pytest.mark.usefixtures("on_device")
 def test_a_second_derivative_is_refused(backend):
     p, image = torch.rand(1, 2, 6, 7), torch.rand(1, 3, 6, 7)
     w = torch.tensor([3.0, 0.1], requires_grad=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dpn.functional import local_filter
-from dpn.functional.halide_tiled_filter import SIZES, filter_tiles
+from dpn.functional.halide.tiled_filter import SIZES, filter_tiles
 
 WEIGHTS = (20.0, 0.01)
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpn import MRF
-from dpn.mrf.mean_field import NEAR
+from dpn.mrf import absent_labels
+from dpn.mrf.absent_labels import NEAR
 
 
 def scene(labels: int, absent: list[int], largest: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,13 +27,16 @@ def local_scene(
     return (p * (1 - rare.sum(1, keepdim=True)) + rare).log(), torch.rand(2, 3, *size)
 
 
-def both(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """q of the full step and of the one without the absent labels."""
-    results = []
-    for mrf.absent_below in (0.0, threshold):
-        with torch.no_grad():
-            results.append(mrf.eval()(log_p, image).exp())
-    return results[0], results[1]
+def both(
+    mrf: MRF, log_p: torch.Tensor, image: torch.Tensor, threshold: float, backend: str | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """q of the full step, and of the one without the absent labels by the backend that serves or one that is named."""
+    with torch.no_grad():
+        mrf.absent_below = 0.0
+        full = mrf.eval()(log_p, image).exp()
+        mrf.absent_below, mrf.backend = threshold, backend
+        layers = mrf.triple_penalty, mrf.label_contexts
+        return full, absent_labels.mean_field(*layers, mrf.config, log_p, image, backend=backend).exp()
 
 
 @settings(max_examples=30, deadline=None)
@@ -44,9 +48,10 @@ def both(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor, threshold: float) -
     strength=st.sampled_from([0.1, 1.0]),
     seed=st.integers(0, 100),
     places=st.sampled_from([1, 8]),
+    backend=st.sampled_from(["halide", "reference"]),
 )
 def test_no_probability_moves_by_more_than_the_bound(
-    components, context_stride, window_stride, threshold, strength, seed, places
+    components, context_stride, window_stride, threshold, strength, seed, places, backend
 ):
     torch.manual_seed(seed)
     labels, absent = 6, [1, 4]
@@ -58,7 +63,7 @@ def test_no_probability_moves_by_more_than_the_bound(
     with torch.no_grad():
         deviation.normal_().mul_(strength)
     log_p, image = local_scene(labels, absent, threshold, (20, 18 * places), places)
-    full, short = both(mrf, log_p, image, threshold)
+    full, short = both(mrf, log_p, image, threshold, backend)
     kept = [u for u in range(labels) if u not in absent]
     with torch.no_grad():
         shortfall = torch.full((labels,), NEAR * threshold)
@@ -67,6 +72,24 @@ def test_no_probability_moves_by_more_than_the_bound(
     bound = lost / 2 + mrf.label_contexts.penalty.item() * shortfall[kept].max() / 2
     bound = bound + torch.maximum(full[:, absent].sum(1), short[:, absent].sum(1))[:, None]
     assert ((full - short).abs() <= bound + 1e-5).all()
+
+
+def test_inference_leaves_labels_out_as_the_function_itself_does():
+    log_p, image = scene(6, [1, 4], 1e-2)
+    mrf = MRF(6, components=2, window=7, context=3, sigma_color=0.4, absent_below=1e-2).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(mrf(log_p, image).exp(), both(mrf, log_p, image, 1e-2)[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_every_backend_gives_the_same_answer(iterations):
+    log_p, image = scene(6, [1, 4], 1e-2)
+    mrf = MRF(
+        6, components=2, window=7, context=3, context_dilation=2, context_stride=2, iterations=iterations, sigma_color=0.4
+    )
+    torch.nn.init.normal_(mrf.label_contexts.deviation, std=0.1)
+    answers = [both(mrf, log_p, image, 1e-2, backend)[1] for backend in ("reference", "halide")]
+    torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
 
 
 def test_a_label_takes_no_part_where_it_is_not_near():

@@ -28,14 +28,15 @@ def test_every_position_has_its_own_filter(window):
             for (dy, dx), logit, i in zip(offsets, logits, inside, strict=True):
                 if i:
                     expected[:, :, y, x] += logit.exp() / total * q[:, :, y + dy, x + dx]
-    torch.testing.assert_close(layer(q), expected)
-    assert torch.autograd.gradcheck(layer, q.requires_grad_())
+    image = torch.rand(2, 3, height, width)
+    torch.testing.assert_close(layer(q, image), expected)
+    assert torch.autograd.gradcheck(lambda q: layer(q, image), q.requires_grad_())
 
 
 def test_it_begins_as_the_average_over_the_window():
     q = torch.rand(1, 2, 6, 7)
     expected = F.avg_pool2d(q, 3, stride=1, padding=1, count_include_pad=False)
-    torch.testing.assert_close(AlignedPenalty((6, 7), window=3)(q), expected)
+    torch.testing.assert_close(AlignedPenalty((6, 7), window=3)(q, torch.rand(1, 3, 6, 7)), expected)
 
 
 def test_an_mrf_has_it_by_configuration_and_is_stored_with_it(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dpn.mrf import energy
+from dpn.mrf import MRFConfig, energy
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def model() -> energy.Model:
     image = torch.rand(12, 3, dtype=torch.float64)
     mu = torch.rand(3, 3, dtype=torch.float64)
     mu = ((mu + mu.T) / 2)[:, None, :, None, None]
-    return energy.Model(log_p, image, size, 3.0, 0.1, mu, window=9, include_center=False)
+    return energy.Model(log_p, image, size, 3.0, 0.1, mu, MRFConfig(window=9, normalize=False, include_center=False))
 
 
 def test_free_energy_of_a_certain_q_is_the_energy_of_its_labelling(model):
@@ -58,7 +58,7 @@ def test_updating_pixel_by_pixel_never_raises_the_free_energy(model):
 def test_equation_7_lowers_the_triple_free_energy_from_the_unary(model):
     """With an attractive (Potts) mu the one step of Eqn. 7 leaves Q better than p by the energy it descends from."""
     potts = (1 - torch.eye(3, dtype=torch.float64))[:, None, :, None, None]
-    model = energy.Model(model.log_p, model.image, model.size, 3.0, 0.1, potts, window=5, normalize=True)
+    model = energy.Model(model.log_p, model.image, model.size, 3.0, 0.1, potts, MRFConfig(window=5))
     p = model.log_p.exp()
     assert energy.triple_free_energy(model, energy.mean_field_step(model, p)) < energy.triple_free_energy(model, p)
 
@@ -69,5 +69,7 @@ def test_equation_7_with_one_1x1_component_is_equation_6(model):
 
 
 def test_even_windows_reach_one_pixel_further_back():
-    model = energy.Model(torch.zeros(9, 1), torch.zeros(9, 3), (1, 9), 1.0, 1.0, torch.zeros(1, 1, 1, 1, 1), window=4)
+    model = energy.Model(
+        torch.zeros(9, 1), torch.zeros(9, 3), (1, 9), 1.0, 1.0, torch.zeros(1, 1, 1, 1, 1), MRFConfig(window=4)
+    )
     assert energy.neighbours(model)[4].nonzero().flatten().tolist() == [2, 3, 4, 5]

@@ -62,7 +62,7 @@ def test_both_factors_can_be_tuned_on():
 
 
 def test_a_new_one_is_exactly_potts():
-    contexts, s = LowRankContexts(3, rank=2), torch.rand(1, 3, 8, 9)
+    contexts, s = LowRankContexts(3, context_rank=2), torch.rand(1, 3, 8, 9)
     torch.testing.assert_close(contexts(s), contexts.penalty * (s.sum(1, keepdim=True) - s))
 
 

@@ -21,20 +21,8 @@ def truth(mrf: MRF, log_p: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     size = tuple(log_p.shape[-2:])
     out = []
     for one_p, one_image in zip(log_p.flatten(2), image.flatten(2), strict=True):
-        model = energy.Model(
-            one_p.T.double(),
-            one_image.T.double(),
-            size,
-            *(w.item() for w in b12.weights),
-            b13.mu.detach().double(),
-            b12.window,
-            b12.kernel,
-            b12.normalize,
-            b12.include_center,
-            b12.triple,
-            b12.window_stride,
-            b13.dilation,
-        )
+        mu, weights = b13.mu.detach().double(), (w.item() for w in b12.weights)
+        model = energy.Model(one_p.T.double(), one_image.T.double(), size, *weights, mu, mrf.config)
         out.append(energy.mean_field(model, mrf.iterations).T.unflatten(1, size))
     return torch.stack(out)
 
@@ -126,7 +114,7 @@ def test_one_component_and_a_1x1_context_are_the_dense_crf(iterations):
     for n in range(2):
         weights = (w.item() for w in mrf.triple_penalty.weights)
         mu = mrf.label_contexts.mu.detach()
-        model = energy.Model(log_p[n].flatten(1).T, image[n].flatten(1).T, (5, 7), *weights, mu, 15, include_center=False)
+        model = energy.Model(log_p[n].flatten(1).T, image[n].flatten(1).T, (5, 7), *weights, mu, mrf.config)
         q = model.log_p.exp()
         for _ in range(iterations):
             q = energy.classic_step(model, q)

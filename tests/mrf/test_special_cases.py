@@ -7,7 +7,7 @@ from scipy.special import log_softmax, softmax
 
 from dpn import MRF
 from dpn.errors import InputError
-from dpn.mrf import crf_rnn, deeplab, dense_crf, dsn, energy
+from dpn.mrf import MRFConfig, crf_rnn, deeplab, dense_crf, dsn, energy
 
 CASES = {
     dense_crf: {"penalty": 10, "smoothness": 3, "sigma_space": 80, "sigma_color": 13 / 255, "sigma_smooth": 3},
@@ -83,10 +83,8 @@ def test_two_kernels_in_a_small_window_are_the_energy_s(normalize, include_cente
     log_p, image = torch.randn(1, 3, 5, 6).double().log_softmax(1), torch.rand(1, 3, 5, 6).double()
     w1, w2 = (w.item() for w in mrf.triple_penalty.weights)
     smoothness = mrf.triple_penalty.smoothness.log_weight.exp().item()
-    model = energy.Model(
-        log_p[0].flatten(1).T, image[0].flatten(1).T, (5, 6), w1, w2, mrf.label_contexts.mu.detach(), 4,
-        normalize=normalize, include_center=include_center, stride=stride, smoothness=smoothness, sigma_smooth=1.5,
-    )  # fmt: skip
+    mu, config = mrf.label_contexts.mu.detach(), mrf.config.changed(smoothness=smoothness)
+    model = energy.Model(log_p[0].flatten(1).T, image[0].flatten(1).T, (5, 6), w1, w2, mu, config)
     expected = energy.mean_field(model).T.unflatten(1, (5, 6))
     torch.testing.assert_close(mrf(log_p, image)[0].exp(), expected, rtol=1e-6, atol=1e-6)
 
@@ -97,10 +95,9 @@ def test_a_compatibility_matrix_of_pairs_is_equation_6():
         crf.label_contexts.deviation.normal_()
     log_p, image = (torch.from_numpy(part) for part in scene())
     w1, w2 = (w.item() for w in crf.triple_penalty.weights)
-    model = energy.Model(
-        log_p.flatten(1).T, image.flatten(1).T, (6, 7), w1, w2, crf.label_contexts.mu.detach(), 16, normalize=True,
-        include_center=False, smoothness=crf.triple_penalty.smoothness.log_weight.exp().item(), sigma_smooth=3.0,
-    )  # fmt: skip
+    mu = crf.label_contexts.mu.detach()
+    config = MRFConfig(window=16, include_center=False, smoothness=crf.triple_penalty.smoothness.log_weight.exp().item())
+    model = energy.Model(log_p.flatten(1).T, image.flatten(1).T, (6, 7), w1, w2, mu, config)
     q = model.log_p.exp()
     for _ in range(5):
         q = energy.classic_step(model, q)

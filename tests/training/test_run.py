@@ -9,9 +9,10 @@ import yaml
 from dpn import load
 from dpn.cli import main
 from dpn.errors import InputError
+from dpn.mrf import MRFConfig
 from dpn.training import Recipe, train
 from dpn.training.folder import RunFolder
-from dpn.training.recipe import DataRecipe, MRFRecipe, StageRecipe, StagesRecipe
+from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
 
 TINY = {"batch": 2, "validate_every": 2, "optimizer": "adam", "lr": 0.01}
 
@@ -19,7 +20,7 @@ TINY = {"batch": 2, "validate_every": 2, "optimizer": "adam", "lr": 0.01}
 def tiny(**stages: StageRecipe) -> Recipe:
     return Recipe(
         data=DataRecipe(crop=33, val_images=2, workers=0),
-        mrf=MRFRecipe(components=2, window=5, context=3, context_dilation=4, context_stride=2, window_stride=2),
+        mrf=MRFConfig(components=2, window=5, context=3, context_dilation=4, context_stride=2, window_stride=2),
         stages=StagesRecipe(**{name: StageRecipe(steps=0) for name in vars(StagesRecipe())} | stages),
         checkpoint_every=2,
     )

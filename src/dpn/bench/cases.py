@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from dpn.bench.measure import Part
 from dpn.data import to_tensor
 from dpn.errors import InputError
-from dpn.functional import backends
+from dpn.functional.backend import BACKENDS, choose
 from dpn.inference.segmentation import segment
 from dpn.model import DPN
-from dpn.mrf import MRF
-from dpn.mrf.mean_field import NEAR
+from dpn.mrf import MRF, changed, exact
+from dpn.mrf.absent_labels import NEAR, present
 
 PHOTOGRAPHS = ("astronaut", "cat", "motorcycle")
 ABSENT = 1e-6
@@ -67,7 +67,7 @@ class Case:
     """What is measured in one setting.
 
     Attributes:
-        present: how many labels are present in the photographs, as `dpn.MRF.present` counts.
+        present: how many labels are present in the photographs, see dpn.mrf.absent_labels.
         parts: {(one of AXES, INFERENCE or TRAINING): part}.
         corners: the same upon a corner of the photograph, to compile them with.
     """
@@ -161,34 +161,6 @@ def with_labels(log_p: Tensor, labels: int) -> Tensor:
     return torch.log_softmax(torch.cat([log_p, added], 1), 1)
 
 
-def changed(mrf: MRF, **arguments: Any) -> MRF:
-    """The same MRF, in evaluation mode, with some of its arguments changed: weights are kept as far as they fit.
-
-    Example:
-        >>> changed(MRF(3, window=5, context=3, penalty=2.5), labels=4, kernel="euclidean").label_contexts
-        LabelContexts(labels=4, components=5, context=3, dilation=1, stride=1, penalty=2.5)
-    """
-    new = MRF(**(mrf.arguments | arguments))
-    known = mrf.state_dict()
-    with torch.no_grad():
-        for name, value in new.state_dict().items():
-            if (old := known.get(name)) is not None:
-                common = tuple(slice(0, min(sides)) for sides in zip(value.shape, old.shape, strict=True))
-                value[common] = old[common]
-    new.label_contexts.potts_only = mrf.label_contexts.potts_only
-    return new.eval()
-
-
-def exact(mrf: MRF, **arguments: Any) -> MRF:
-    """The same MRF with every neighbour in b12's window and every pixel in b13's cells: both strides 1.
-
-    Example:
-        >>> exact(MRF(3, window_stride=2, context_dilation=4, context_stride=4)).arguments["context_stride"]
-        1
-    """
-    return changed(mrf, window_stride=1, context_stride=1, **arguments)
-
-
 def inferred(function: Callable[..., Tensor], *inputs: Any) -> Part:
     """A function or module in inference mode, as `dpn.segment` runs it.
 
@@ -258,7 +230,7 @@ def case(model: DPN, setting: Setting, names: Iterable[str] = PHOTOGRAPHS) -> Ca
     log_p = with_labels(log_probabilities(model, image), setting.labels)
     mrf = changed(model.mrf, window=setting.window, labels=setting.labels)
     heads = {"b12-b15": mrf, "b12-b15, strides 1": exact(mrf)}
-    if heads["b12-b15"].arguments == heads["b12-b15, strides 1"].arguments:
+    if heads["b12-b15"].config == heads["b12-b15, strides 1"].config:
         del heads["b12-b15, strides 1"]
 
     def built(image: Tensor, log_p: Tensor) -> dict[tuple[str, str], Part]:
@@ -269,7 +241,7 @@ def case(model: DPN, setting: Setting, names: Iterable[str] = PHOTOGRAPHS) -> Ca
     if setting.labels == model.mrf.labels and setting.batch == 1:
         pixels = at_size(photograph(names[0]), setting.size)
         parts["dpn.segment", INFERENCE] = Part(lambda: segment(pixels, model, size=setting.size).seen)
-    return Case(len(mrf.present(log_p)), parts, built(image[:1, :, :CORNER, :CORNER], corner(log_p)))
+    return Case(len(present(log_p, mrf.absent_below)), parts, built(image[:1, :, :CORNER, :CORNER], corner(log_p)))
 
 
 def corner(log_p: Tensor) -> Tensor:
@@ -296,15 +268,15 @@ def _unary_parts(unary: nn.Module | None, image: Tensor) -> dict[tuple[str, str]
 
 
 def _layer_parts(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[tuple[str, str], Part]:
-    p, given = log_p.exp(), _inputs(mrf, log_p, image)
-    parts = {}
+    (q, near), b13, b15 = _inference(mrf, log_p, image)
+    p, parts = log_p.exp(), {}
     for kernel in ("gaussian", "euclidean"):
         layer = changed(mrf, kernel=kernel).triple_penalty
-        parts[f"b12 {kernel}", INFERENCE] = inferred(layer, *given["b12"])
+        parts[f"b12 {kernel}", INFERENCE] = inferred(partial(layer, absent_below=near), q, image)
         parts[f"b12 {kernel}", TRAINING] = trained(layer, p, image)
-    parts["b13 + b14", INFERENCE] = inferred(mrf.label_contexts.deviating, *given["b13"])
+    parts["b13 + b14", INFERENCE] = inferred(b13)
     parts["b13 + b14", TRAINING] = trained(mrf.label_contexts, p)
-    parts["b15", INFERENCE] = inferred(partial(backends.module("mean_field", "halide").update, **given["potts"]), *given["b15"])
+    parts["b15", INFERENCE] = inferred(b15)
     parts["b15", TRAINING] = trained(_Normalize(), p, log_p)
     return parts
 
@@ -331,15 +303,22 @@ def log_probabilities(model: DPN, image: Tensor) -> Tensor:
     return log_p.clone()  # outside inference mode, so that autograd takes it
 
 
-def _inputs(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[str, Any]:
-    """What the MRF gives its layers in inference: the arguments of b12, of b13 and b14, and of b15."""
-    contexts, present = mrf.label_contexts, mrf.present(log_p)
+def _inference(
+    mrf: MRF, log_p: Tensor, image: Tensor
+) -> tuple[tuple[Tensor, float], Callable[[], Tensor], Callable[[], Tensor]]:
+    """What dpn.mrf.absent_labels does, apart: what b12 is given, b13 with b14, and b15."""
+    contexts, which = mrf.label_contexts, present(log_p, mrf.absent_below)
+    parts = BACKENDS[choose(mrf.backend, log_p.device, log_p.dtype)].mean_field
+    q, near = log_p[:, which].exp(), NEAR * mrf.absent_below
+
+    def b13(s: Tensor) -> Tensor:
+        return contexts.deviating(parts.cell_means(s, contexts.cell), *contexts.patterns_among(which))
+
     with torch.no_grad():
-        b12 = log_p[:, present].exp(), image, NEAR * mrf.absent_below
-        s = mrf.triple_penalty(*b12)
-        b15 = log_p, s, contexts.deviating(s, present), present
-        potts = {"penalty": contexts.penalty.item(), "cell": contexts.stride}
-    return {"b12": b12, "b13": (s, present), "b15": b15, "potts": potts}
+        s = mrf.triple_penalty(q, image, absent_below=near)
+        deviating, penalty = b13(s), contexts.penalty.item()
+    b15 = partial(parts.update, log_p, s, deviating, which, penalty=penalty, cell=contexts.cell)
+    return (q, near), partial(b13, s), b15
 
 
 class _Normalize(nn.Module):

@@ -11,8 +11,6 @@ from dpn.bench.cases import (
     INFERENCE,
     TRAINING,
     at_size,
-    changed,
-    exact,
     images,
     inferred,
     log_probabilities,
@@ -24,6 +22,8 @@ from dpn.bench.measure import Part, Spread, peak_memory, ratios
 from dpn.bench.peers import CONV_CRF_ITERATIONS, DENSE_CRF, DenseCRF, Peers, conv_crf, crf_rnn
 from dpn.bench.report import MB, Comparison
 from dpn.model import DPN
+from dpn.mrf import changed, exact
+from dpn.mrf.absent_labels import present
 
 ITERATIONS = (1, 5, 10)
 NARROW, WIDE = 10, 100  # windows
@@ -72,9 +72,9 @@ def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
     narrow, wide = (_b12(model, q, image, kernel="euclidean", window=window) for window in (NARROW, WIDE))
     unary = inferred(model.unary, image)
     many = inferred(changed(model.mrf, labels=MANY), with_labels(log_p, MANY), image)
-    present = model.mrf.present(log_p).tolist()
-    absent = [u for u in range(labels) if u not in present]
-    fewer = with_labels(log_p[:, present + absent], min(labels, len(present) + 1))  # the absent as one
+    which = present(log_p, model.mrf.absent_below).tolist()
+    absent = [u for u in range(labels) if u not in which]
+    fewer = with_labels(log_p[:, which + absent], min(labels, len(which) + 1))  # the absent as one
     found = []
     ten = _dense_crfs(peers, fewer, name, size)
     for of, crf in _dense_crfs(peers, log_p, name, size).items():
@@ -97,7 +97,7 @@ def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
     found.append(Pair(f"b12-b15, {MANY} labels / {labels} labels, the same present", 1.5, many, head))
     found.append(Pair("b12-b15 / the unary network", 0.5, head, unary))
     every = exact(model.mrf)
-    if every.arguments != model.mrf.arguments:
+    if every.config != model.mrf.config:
         strided = inferred(changed(model.mrf, kernel="gaussian").triple_penalty, q, image)
         found.append(Pair("b12 gaussian, all labels, the model's stride / stride 1", None, strided, gaussian))
         found.append(Pair("b12-b15, strides 1 / b12-b15", None, inferred(every, log_p, image), head))

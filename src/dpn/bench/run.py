@@ -128,7 +128,7 @@ def bench(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made a folder ({error.strerror}); choose another place") from error
-    base = Setting(network.mrf.arguments["window"], network.mrf.labels, plan.size)
+    base = Setting(network.mrf.config.window, network.mrf.labels, plan.size)
     rows = list(_once(network, model, base, plan))
     known: dict[tuple[str, str], Cost] = {}
     settings = plan.settings(base.window, base.labels)
@@ -178,7 +178,7 @@ def _rows(network: DPN, axis: str, setting: Setting, plan: Plan, base: Mapping[t
     `base` holds what they cost in the plan's first setting, from which it is foretold whether they would take too long.
     """
     of = case(network, setting, PHOTOGRAPHS if setting.batch > 1 else PHOTOGRAPHS[:1])
-    before = Setting(network.mrf.arguments["window"], network.mrf.labels, plan.size)
+    before = Setting(network.mrf.config.window, network.mrf.labels, plan.size)
     for (what, direction), part in of.parts.items():
         if axis and axis not in AXES[what]:
             continue

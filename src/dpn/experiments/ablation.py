@@ -6,19 +6,20 @@ from typing import Any
 from dpn.experiments.compare import gain, over_seeds
 from dpn.experiments.result import Cell, Result
 from dpn.experiments.workbench import Refine, Workbench
+from dpn.mrf import MRFConfig
 from dpn.training.recipe import StageRecipe
 
 AS_IT_IS = "as the network's"
 
 
-def variants(arguments: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is changed, and to what, of an MRF's arguments.
+def variants(config: MRFConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is changed, and to what, of an MRF's configuration.
 
     Example:
-        >>> dict(variants({"components": 1, "context_dilation": 8, "context_stride": 8}))["no b13 (1 x 1)"]
+        >>> dict(variants(MRFConfig(components=1, context_dilation=8, context_stride=8)))["no b13 (1 x 1)"]
         {'context': 1}
     """
-    dilation, stride = arguments["context_dilation"], arguments["context_stride"]
+    dilation, stride = config.context_dilation, config.context_stride
     yield AS_IT_IS, {}
     yield "kernel: euclidean, as printed", {"kernel": "euclidean", "normalize": False, "sigma_color": 1.0, "sigma_space": 100.0}
     yield "kernel: and a smoothness kernel", {"smoothness": 0.5}
@@ -31,7 +32,7 @@ def variants(arguments: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"sigma_space begins at {sigma:.0f}", {"sigma_space": sigma}
     for penalty in (2.0, 8.0):
         yield f"Potts {penalty:.0f}", {"penalty": penalty}
-    components = 5 if arguments["components"] == 1 else 1
+    components = 5 if config.components == 1 else 1
     yield f"K = {components}", {"components": components}
     yield "no b13 (1 x 1)", {"context": 1}
     yield "contexts half as far apart", {"context_dilation": max(1, dilation // 2), "context_stride": max(1, stride // 2)}
@@ -40,7 +41,7 @@ def variants(arguments: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def run(bench: Workbench) -> Result:
     """Trains and scores each variant with each seed."""
-    changes = dict(variants(bench.stages["joint"].mrf.arguments))
+    changes = dict(variants(bench.stages["joint"].mrf.config))
     return one_changed(bench, "What of the MRF matters", {name: (changed, None) for name, changed in changes.items()})
 
 

@@ -8,19 +8,19 @@ def run(bench: Workbench) -> Result:
     """Counts multiply-adds of b12 to b15 for the paper's sizes and for the network's, on 512x512 pixels."""
     mrf = bench.stages["joint"].mrf
     b13 = mrf.label_contexts
-    components, n, window, stride = (mrf.arguments[name] for name in ("components", "context", "window", "window_stride"))
-    reach = -(-window // stride)
+    components, n = mrf.config.components, mrf.config.context
+    reach = -(-mrf.config.window // mrf.config.window_stride)
     rows = [
         (layer, f"{theirs:.2e}", f"{ours:.2e}")
         for (layer, theirs), ours in zip(
-            counts(21, 5, 50, 9).items(), counts(mrf.labels, components, reach, n, b13.stride).values(), strict=True
+            counts(21, 5, 50, 9).items(), counts(mrf.labels, components, reach, n, b13.cell).values(), strict=True
         )
     ]
     return Result(
         "Operation counts",
         "Multiply-adds an image of 512x512: the paper's sizes (21 labels, 5 components, a window of 50, contexts of 9), and "
         f"this network's ({mrf.labels} labels, {components} components, {reach} neighbours a side in b12, contexts of {n} on "
-        f"cells of {b13.stride}).",
+        f"cells of {b13.cell}).",
         ("layer", "paper's sizes", "this network's"),
         rows,
         remark="Section 3.3 gives 1.3e11 for b12 and a batch of ten by f N^2 s^2 M, and calls it the costliest layer; its own "

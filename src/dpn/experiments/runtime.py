@@ -15,7 +15,7 @@ def run(bench: Workbench) -> Result:
     """Measures the layers on photographs of 512x512; `dpn bench` measures them beside their peers."""
     model, batch = bench.stages["joint"], 1 if bench.setting.quick else 10
     labels = model.mrf.labels
-    window, stride = (model.mrf.arguments[name] for name in ("window", "window_stride"))
+    window, stride = model.mrf.config.window, model.mrf.config.window_stride
     parts = case(model, Setting(window=window, labels=labels, size=512, batch=batch)).parts
     rows: list[tuple] = []
     for name in ("unary, b1-b11", "b12 euclidean", "b12 gaussian", "b13 + b14", "b15", "b12-b15"):

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from dpn.inference.stages import TITLES
 from dpn.metrics import Scores
 from dpn.metrics.evaluation import Evaluation
 from dpn.model import DPN, STAGES
-from dpn.mrf import MRF
+from dpn.mrf import MRF, MRFConfig
 from dpn.storage import load_stages
 from dpn.terminal import progress_bar
 from dpn.training import Recipe, train
 from dpn.training.draws import mix
-from dpn.training.recipe import DataRecipe, MRFRecipe, StageRecipe, StagesRecipe
+from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
 from dpn.training.stages import begin, label_weights, phase_in, softmax_loss
 
 Refine = Callable[[Tensor, Tensor], Tensor]
@@ -99,7 +99,7 @@ class Workbench:
         quick, apart = self.setting.quick, 2 if self.setting.quick else 1
         return Recipe(
             data=DataRecipe(train_images=200 if quick else None, val_images=20 if quick else None, workers=2),
-            mrf=MRFRecipe(components=5, window_stride=apart, context_dilation=apart, context_stride=apart),
+            mrf=MRFConfig(components=5, window_stride=apart, context_dilation=apart, context_stride=apart),
             stages=StagesRecipe(
                 **{
                     name: replace(stage, batch=8, validate_every=max(1, stage.steps // 2)) if quick else stage
@@ -147,7 +147,7 @@ class Workbench:
 
         b12's window and strides come from the network, so that variants differ in what the experiment is about.
         """
-        return MRF(**self.stages["joint"].mrf.arguments | {"penalty": MRFRecipe().penalty} | arguments)
+        return MRF(len(self.labels), self.stages["joint"].mrf.config, **{"penalty": MRFConfig().penalty} | arguments)
 
     @property
     def stage_2(self) -> StageRecipe:
@@ -185,7 +185,7 @@ class Workbench:
             for stage, recipe in stages.items():
                 self._train(model, stage, recipe, seed, self._refined)
 
-        self._once([mrf.arguments, {name: vars(recipe) for name, recipe in stages.items()}, seed], mrf, train_stages)
+        self._once([asdict(mrf.config), {name: vars(recipe) for name, recipe in stages.items()}, seed], mrf, train_stages)
         mrf.label_contexts.potts_only = "label_contexts" not in stages
         return mrf.requires_grad_(True).eval()
 
@@ -202,7 +202,7 @@ class Workbench:
         def train_stage() -> None:
             self._train(model, stage, recipe, seed, lambda network, sample, _: network(sample.image[None]))
 
-        self._once([mrf.arguments, stage, vars(recipe), seed], model, train_stage)
+        self._once([asdict(mrf.config), stage, vars(recipe), seed], model, train_stage)
         return model.requires_grad_(True).eval()
 
     def _once(self, described: object, module: nn.Module, train: Callable[[], None]) -> None:
@@ -285,8 +285,8 @@ class Workbench:
 
     def window(self) -> dict[str, int]:
         """The window of the network's b12 and its stride, for systems that are to see as far."""
-        arguments = self.stages["joint"].mrf.arguments
-        return {name: arguments[name] for name in ("window", "window_stride")}
+        config = self.stages["joint"].mrf.config
+        return {"window": config.window, "window_stride": config.window_stride}
 
     @property
     def palette(self) -> np.ndarray:

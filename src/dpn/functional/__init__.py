@@ -1,6 +1,7 @@
-"""The two costly operators, each behind one call, with a plain and a fast backend that agree."""
+"""The two costly operators, b12's sum and b13 with b14: each is one call, computed by whichever backend serves."""
 
+from dpn.functional.backend import backends
 from dpn.functional.label_contexts import label_contexts
 from dpn.functional.local_filter import local_filter
 
-__all__ = ["label_contexts", "local_filter"]
+__all__ = ["backends", "label_contexts", "local_filter"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dpn.errors import InputError
-from dpn.functional import backends
+from dpn.functional.backend import BACKENDS, choose
 from dpn.functional.operators import differentiable_once, operator
 
 
@@ -23,11 +23,11 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         mu: (L,K,L,n,n), same dtype and device: penalty of label u (first axis), under component k (second), for label v (third)
             at each offset -(n//2) .. n-1-n//2, times the dilation.
         dilation: pixels between neighbouring taps of mu, >= 1.
-        backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves s's device and dtype.
+        backend: one of dpn.functional.backends(); None takes the fastest one that serves s's device and dtype.
 
     Returns:
-        (N,L,H,W), of s's dtype; float16 and bfloat16 are summed in float32, and "triton" multiplies them as they are.
-            Differentiable once, to s and to mu; the gradient flows through the component chosen, the first on ties.
+        (N,L,H,W), of s's dtype; float16 and bfloat16 are summed in float32. Differentiable once, to s and to mu; the gradient
+        flows through the component chosen, the first on ties.
 
     Raises:
         InputError: if shapes, dilation or backend do not fit.
@@ -58,8 +58,8 @@ def label_contexts_and_components(
         raise InputError(f"mu must be (L,K,L,n,n) with L = {labels} as in s and K <= 255, got {tuple(mu.shape)}")
     if dilation < 1:
         raise InputError(f"dilation must be at least 1 pixel, got {dilation}")
-    backend = backends.pick(backend, s.device, s.dtype)
-    wide = s.dtype if backend == "triton" else torch.promote_types(s.dtype, torch.float32)
+    backend = choose(backend, s.device, s.dtype)
+    wide = s.dtype if BACKENDS[backend].takes_half else torch.promote_types(s.dtype, torch.float32)
     o14, component = _label_contexts(s.to(wide), mu.to(wide), dilation, backend)
     return o14.to(s.dtype), component
 
@@ -67,7 +67,7 @@ def label_contexts_and_components(
 @operator
 def _label_contexts(s: Tensor, mu: Tensor, dilation: int, backend: str) -> tuple[Tensor, Tensor]:
     """o14 and the component chosen."""
-    return backends.module("label_contexts", backend).contexts(s, mu, dilation=dilation)
+    return BACKENDS[backend].label_contexts.contexts(s, mu, dilation=dilation)
 
 
 @operator
@@ -75,7 +75,7 @@ def _label_contexts_gradients(
     g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, backend: str
 ) -> tuple[Tensor, Tensor]:
     """The gradients to s and mu; empty where not needed."""
-    contexts_gradients = backends.module("label_contexts", backend).contexts_gradients
+    contexts_gradients = BACKENDS[backend].label_contexts.contexts_gradients
     ds, dmu = contexts_gradients(g, component, s, mu, dilation=dilation, need_s=need_s, need_mu=need_mu)
     return s.new_empty(0) if ds is None else ds, mu.new_empty(0) if dmu is None else dmu
 

@@ -4,14 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.functional import backends
+from dpn.functional.backend import BACKENDS, choose
+from dpn.functional.kernels import SMALLEST_SUM, kernel_named
+from dpn.functional.lattices import after_ones
 from dpn.functional.operators import differentiable_once, operator
-
-KERNELS = ("gaussian", "euclidean", "euclidean_table")
-SMALLEST_SUM = 1e-6
 
 
 def local_filter(
@@ -46,14 +44,14 @@ def local_filter(
         normalize: divide by sum_z k(j,z), or by 1e-6 where that is smaller (no neighbour counts: the output fades to 0).
         include_center: whether z = j takes part (of no consequence for "euclidean", where d(j,j) = 0).
         absent_below: labels whose p is nowhere above this near a pixel may count as 0 there, or, where normalised, stay as they
-            are, as may those that are within this of 1 all around. Taken up where it saves time: by "halide" for the gaussian
-            kernel, where no gradient is asked for. An element then differs from the exact one by this times the sum of the
-            weights (1 where they are normalised) at most.
-        backend: "reference", "halide" (CPU) or "triton" (CUDA); None takes the fastest one that serves p's device and dtype.
+            are, as may those that are within this of 1 all around. A backend may make use of it where that saves time and no
+            gradient is asked for. An element then differs from the exact one by this times the sum of the weights (1 where
+            they are normalised) at most.
+        backend: one of dpn.functional.backends(); None takes the fastest one that serves p's device and dtype.
 
     Returns:
-        (N,L,H,W) of p's dtype, not to be changed in place before a backward pass. float16 and bfloat16 are summed in float32;
-        where not normalised, "triton" multiplies them as they are. Differentiable once, to p and to the weights.
+        (N,L,H,W) of p's dtype, not to be changed in place before a backward pass. float16 and bfloat16 are summed in float32.
+        Differentiable once, to p and to the weights.
 
     Raises:
         InputError: if shapes, window, kernel or backend do not fit, or a weight, where it is a float, is negative or NaN.
@@ -74,12 +72,11 @@ def local_filter(
         raise InputError(f"weights must not be negative, got {weights}")
     if stride < 1:
         raise InputError(f"stride must be at least 1 pixel, got {stride}")
-    if kernel not in KERNELS:
-        raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {kernel!r}")
+    kernel_named(kernel)
     wide = torch.promote_types(p.dtype, torch.float32)
-    backend = backends.pick(backend, p.device, p.dtype)
+    backend = choose(backend, p.device, p.dtype, kernel=kernel)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
-    q = p if backend == "triton" and not normalize else p.to(wide)
+    q = p if BACKENDS[backend].takes_half and not normalize else p.to(wide)
     image = image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)):
@@ -103,19 +100,9 @@ def _local_filter(
     backend: str,
 ) -> Tensor:
     """K p, (N,C,H,W); where normalised, the sums that K's rows were divided by stand before it: (N,1+C,H,W)."""
-    window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
-    if backend == "halide" and kernel == "gaussian":
-        options: dict[str, Any] = {"stride": stride, "normalize": normalize, "absent_below": absent_below}
-        return backends.module("tiled_filter", backend).filter_tiles(p, image, w, **window, **options)
-    if backend == "halide" and kernel == "euclidean" and stride == 1:
-        reach: dict[str, Any] = {"before": before, "after": after, "normalize": normalize}
-        return backends.module("euclidean_filter", backend).filter_by_moments(p, image, w, **reach)
-    p = _after_ones(p) if normalize else p.contiguous()
-    lattices = _apart(p, stride), _apart(image, stride, "replicate"), _of_lattices(w, stride)
-    o = _together(backends.module("local_filter", backend).filter_window(*lattices, kernel=kernel, **window), stride, p.shape)
-    if normalize:
-        o[:, 1:] /= o[:, :1].clamp_min_(SMALLEST_SUM)
-    return o
+    window: dict[str, Any] = {"before": before, "after": after, "stride": stride, "include_center": include_center}
+    window |= {"normalize": normalize, "absent_below": absent_below}
+    return BACKENDS[backend].local_filter.filter_window(p, image, w, kernel=kernel, **window)
 
 
 @operator
@@ -132,38 +119,8 @@ def _local_filter_weight_gradients(
     backend: str,
 ) -> Tensor:
     """The gradient of sum <g, K p> to w, K not normalised."""
-    window: dict[str, Any] = {"before": before, "after": after, "include_center": include_center}
-    lattices = _apart(p, stride), _apart(g, stride), _apart(image, stride, "replicate"), _of_lattices(w, stride)
-    return _of_lattices(backends.module("local_filter", backend).weight_gradients(*lattices, kernel=kernel, **window), stride)
-
-
-def _after_ones(p: Tensor) -> Tensor:
-    return torch.cat([p.new_ones(len(p), 1, *p.shape[2:]), p], dim=1)
-
-
-def _of_lattices(w: Tensor, stride: int) -> Tensor:
-    """w for steps of a lattice: no window mixes the lattices (y0 + stride i, x0 + stride j), which are filtered as images."""
-    return torch.stack([w[0], w[1] * stride**2])
-
-
-def _apart(values: Tensor, stride: int, beyond: str = "constant") -> Tensor:
-    """(N,C,H,W) -> (N stride^2, C, ceil(H/stride), ceil(W/stride)), the interleaved lattices.
-
-    Beyond the image are zeros, or the colours of its edge ("replicate"), which leave the mean that is taken off where it is.
-    """
-    if stride == 1 or values.numel() == 0:
-        return values
-    height, width = values.shape[2:]
-    values = F.pad(values, (0, -width % stride, 0, -height % stride), mode=beyond)
-    return values.unflatten(3, (-1, stride)).unflatten(2, (-1, stride)).permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
-
-
-def _together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
-    """The values of that shape (N,C,H,W) whose lattices are these."""
-    if stride == 1:
-        return lattices
-    values = lattices.unflatten(0, (-1, stride, stride)).permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
-    return values[..., : shape[2], : shape[3]].contiguous()
+    window: dict[str, Any] = {"before": before, "after": after, "stride": stride, "include_center": include_center}
+    return BACKENDS[backend].local_filter.weight_gradients(p, g, image, w, kernel=kernel, **window)
 
 
 @torch.library.register_fake(_local_filter)
@@ -199,7 +156,7 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.needs_input_grad[2]:
         if normalize:
             of_sums = -(g * o).sum(1, keepdim=True).masked_fill(s <= SMALLEST_SUM, 0)
-            p, g = _after_ones(p), torch.cat([of_sums, g], dim=1)
+            p, g = after_ones(p), torch.cat([of_sums, g], dim=1)
         grad_w = _local_filter_weight_gradients(p, g, image, w, kernel, before, after, stride, include_center, backend)
     return grad_p, None, grad_w, *[None] * 8
 

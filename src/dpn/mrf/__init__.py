@@ -1,10 +1,12 @@
 """b12 to b15: from what each pixel looks like to what it can be among its neighbours."""
 
 from dpn.mrf.aligned_penalty import AlignedPenalty
+from dpn.mrf.config import MRFConfig
 from dpn.mrf.label_contexts import LabelContexts
-from dpn.mrf.low_rank import LowRankContexts, compress
+from dpn.mrf.low_rank import LowRankContexts
 from dpn.mrf.mean_field import MRF
 from dpn.mrf.special_cases import crf_rnn, deeplab, dense_crf, dsn
+from dpn.mrf.surgery import changed, compress, exact
 from dpn.mrf.triple_penalty import TriplePenalty
 
 __all__ = [
@@ -12,10 +14,13 @@ __all__ = [
     "AlignedPenalty",
     "LabelContexts",
     "LowRankContexts",
+    "MRFConfig",
     "TriplePenalty",
+    "changed",
     "compress",
     "crf_rnn",
     "deeplab",
     "dense_crf",
     "dsn",
+    "exact",
 ]

@@ -39,8 +39,8 @@ class AlignedPenalty(nn.Module):
         outside = self._neighbours(torch.ones(1, 1, *self.size).to(self.logits))[0] == 0
         return self.logits.masked_fill(outside, -torch.inf).softmax(0)
 
-    def forward(self, q: Tensor, image: Tensor | None = None, absent_below: float = 0.0) -> Tensor:
-        """q (N,L,H,W) probabilities -> (N,L,H,W); the image is not looked at, and no label is left out."""
+    def forward(self, q: Tensor, image: Tensor) -> Tensor:
+        """q (N,L,H,W) probabilities, image (N,3,H,W) -> (N,L,H,W). The image is given as to any b12, and not looked at."""
         if q.shape[-2:] != self.size:
             raise InputError(f"an aligned b12 of {self.size} pixels got an image of {tuple(q.shape[-2:])}: resize it")
         alone = q.reshape(-1, 1, *self.size)

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dpn.functional.kernels import kernel_named
+from dpn.mrf.config import MRFConfig
+
 SMALLEST_SUM = 1e-6
 
 
@@ -22,10 +25,7 @@ class Model:
         size: (H,W), P = H W.
         w1, w2: weights of squared colour distance and of squared distance in pixels.
         mu: (L,K,L,n,n), penalty of (u under component k, v) at each offset of j from i.
-        window: side of N_j.
-        stride: pixels between the neighbours in N_j, along each side.
-        kernel: "gaussian", k = exp(-d), or "euclidean", k = d.
-        normalize, include_center, triple, dilation, smoothness, sigma_smooth: as dpn.MRF's.
+        config: the rest: window, kernel, ... Its widths, penalty and sizes of mu are not looked at: w1, w2 and mu say them.
     """
 
     log_p: Tensor
@@ -34,15 +34,7 @@ class Model:
     w1: float
     w2: float
     mu: Tensor
-    window: int
-    kernel: str = "gaussian"
-    normalize: bool = False
-    include_center: bool = True
-    triple: bool = False
-    stride: int = 1
-    dilation: int = 1
-    smoothness: float = 0.0
-    sigma_smooth: float = 3.0
+    config: MRFConfig = field(default_factory=MRFConfig)
     position: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,13 +45,14 @@ class Model:
 def neighbours(model: Model) -> Tensor:
     """N_j as a (P,P) mask: row j, column z, offsets in y and in x the multiples of the stride in -(n//2) .. n-1-n//2."""
     offset = model.position[None] - model.position[:, None]
-    n = model.window
-    return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % model.stride == 0)).all(-1)
+    n, stride = model.config.window, model.config.window_stride
+    return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)).all(-1)
 
 
 def distance(model: Model) -> Tensor:
     """d(j,z) = w1 |I_j - I_z|^2 + w2 |[x_j y_j] - [x_z y_z]|^2, (P,P)."""
-    colour = (model.image[:, None] - model.image[None]).double().square().sum(-1)
+    image = kernel_named(model.config.kernel).seen(model.image)
+    colour = (image[:, None] - image[None]).double().square().sum(-1)
     return model.w1 * colour + model.w2 * square_distance_in_pixels(model)
 
 
@@ -73,25 +66,25 @@ def kernel(model: Model) -> Tensor:
 
     Each is divided by the sums of its rows (at least 1e-6) where `normalize` is set.
     """
-    d = distance(model)
-    near = torch.exp(-square_distance_in_pixels(model) / (2 * model.sigma_smooth**2))
-    inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | model.include_center)
-    k, near = (d if model.kernel == "euclidean" else torch.exp(-d)) * inside, near * inside
-    if model.normalize:
+    config, d = model.config, distance(model)
+    inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | config.include_center)
+    k = kernel_named(config.kernel).weight(d) * inside
+    near = torch.exp(-square_distance_in_pixels(model) / (2 * config.sigma_smooth**2)) * inside
+    if config.normalize:
         k, near = (each / each.sum(1, keepdim=True).clamp_min(SMALLEST_SUM) for each in (k, near))
-    return k + model.smoothness * near
+    return k + config.smoothness * near
 
 
 def compatibility(model: Model) -> Tensor:
     """mu_k(i,u,j,v) for every pair of pixels: (K,P,L,P,L), 0 where j lies outside i's context."""
     labels, components, _, n, _ = model.mu.shape
-    pixels = len(model.position)
+    pixels, dilation = len(model.position), model.config.context_dilation
     pairs = torch.zeros(components, pixels, labels, pixels, labels, dtype=torch.float64)
     for i in range(pixels):
         for j in range(pixels):
             dy, dx = (model.position[j] - model.position[i]).tolist()
-            on_lattice = dy % model.dilation == 0 and dx % model.dilation == 0
-            row, column = dy // model.dilation + n // 2, dx // model.dilation + n // 2
+            on_lattice = dy % dilation == 0 and dx % dilation == 0
+            row, column = dy // dilation + n // 2, dx // dilation + n // 2
             if on_lattice and 0 <= row < n and 0 <= column < n:
                 pairs[:, i, :, j, :] = model.mu[..., row, column].transpose(0, 1)
     return pairs
@@ -105,7 +98,7 @@ def unary(model: Model) -> Tensor:
 def triple_penalty(model: Model, q: Tensor) -> Tensor:
     """The inner sum of Eqns. 4 and 7, (P,L): sum_z k(j,z) q_z^v, times q_j^v where `triple` is set."""
     s = kernel(model) @ q.double()
-    return q * s if model.triple else s
+    return q * s if model.config.triple else s
 
 
 def label_contexts(model: Model, s: Tensor) -> Tensor:

@@ -1,12 +1,18 @@
 """b13 and b14, the label contexts: what each label costs, given which labels stand where around it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.functional import backends, label_contexts
+from dpn.functional import label_contexts
+from dpn.functional.cells import interpolated, means
 from dpn.functional.label_contexts import label_contexts_and_components
+from dpn.mrf.config import MRFConfig
+
+NOISE = 1e-3
+"""The largest deviation that the components after the first begin with."""
 
 
 class LabelContexts(nn.Module):
@@ -20,19 +26,22 @@ class LabelContexts(nn.Module):
     non-negative noise, so that (s >= 0) the first is the minimum everywhere, the layer begins as exactly Potts, and the ties
     between components are broken.
 
+    The deviations may see s averaged over cells of `context_stride` pixels, and what they give is then interpolated; Potts sees
+    every pixel. Contexts that reach far are smooth, so little is lost, and the cost falls with the square.
+
     Args:
         labels: L, at least 1.
-        components: K, the patterns mixed for each label.
-        context: n, the side of the neighbourhood; 9 reaches -4 .. +4 taps, 1 is the pixel itself.
-        context_dilation: pixels between neighbouring taps.
-        context_stride: the deviations see s averaged over cells of so many pixels square, and what they give is interpolated
-            back bilinearly; Potts sees every pixel. It divides the dilation. Contexts that reach far are smooth, so little
-            is lost, and the cost falls with its square; 1 is exact.
-        penalty: strength of the Potts model; 0 begins as the identity.
-        noise: largest starting deviation of the components after the first.
+        config: components, context, context_dilation, context_stride and penalty apply; None is the defaults.
+        backend: see dpn.functional.backends.
+        options: parameters instead of the configuration's.
+
+    Attributes:
+        cell: context_stride, the side of a cell in pixels.
+        dilation: context_dilation, in pixels.
+        potts_only: whether the deviations take no part, as in stage 2.
 
     Raises:
-        InputError: if a size is below 1, or the stride does not divide the dilation.
+        InputError: if there are no labels, or a parameter is out of range or unknown.
 
     Example:
         >>> layer = LabelContexts(3, penalty=1.0)
@@ -40,28 +49,27 @@ class LabelContexts(nn.Module):
         tensor([0.3000, 0.8000, 0.9000])
     """
 
-    def __init__(
-        self,
-        labels: int,
-        *,
-        components: int = 5,
-        context: int = 9,
-        context_dilation: int = 1,
-        context_stride: int = 1,
-        penalty: float = 4.0,
-        noise: float = 1e-3,
-    ) -> None:
+    def __init__(self, labels: int, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any) -> None:
         super().__init__()
-        sizes = {"labels": labels, "components": components, "context": context}
-        for name, size in (sizes | {"context_dilation": context_dilation, "context_stride": context_stride}).items():
-            if size < 1:
-                raise InputError(f"{name} must be at least 1, got {size}")
-        if context_dilation % context_stride:
-            raise InputError(f"context_stride must divide context_dilation ({context_dilation}), got {context_stride}")
-        self.labels, self.dilation, self.stride = labels, context_dilation, context_stride
+        if labels < 1:
+            raise InputError(f"labels must be at least 1, got {labels}")
+        config = (config or MRFConfig()).changed(**options)
+        self.labels, self.backend = labels, backend
+        self.dilation, self.cell = config.context_dilation, config.context_stride
         self.potts_only = False
-        self.penalty = nn.Parameter(torch.tensor(float(penalty)))
-        self._begin(labels, components, context, noise)
+        self.penalty = nn.Parameter(torch.tensor(float(config.penalty)))
+        self.begin(config)
+
+    def begin(self, config: MRFConfig) -> None:
+        """Makes the parameters of the deviations."""
+        self.deviation = nn.Parameter(torch.zeros(self.labels, config.components, self.labels, config.context, config.context))
+        with torch.no_grad():
+            self.deviation[:, 1:].uniform_(0, NOISE)
+
+    @property
+    def patterns(self) -> tuple[Tensor, ...]:
+        """The parameters of the deviations: what stage 3 learns."""
+        return (self.deviation,)
 
     @property
     def mu(self) -> Tensor:
@@ -75,59 +83,30 @@ class LabelContexts(nn.Module):
         """(L,K,L,n,n): mu without the Potts model."""
         return self.deviation
 
-    @property
-    def patterns(self) -> list[nn.Parameter]:
-        """What stage 3 learns."""
-        return [self.deviation]
-
     def forward(self, s: Tensor) -> Tensor:
-        """s (N,L,H,W) -> o14 (N,L,H,W); with `potts_only` the deviations take no part."""
-        o14 = self.penalty * (s.sum(dim=1, keepdim=True) - s)
+        """s (N,L,H,W) -> o14 (N,L,H,W)."""
+        potts = self.penalty * (s.sum(dim=1, keepdim=True) - s)
         if self.potts_only:
-            return o14
-        deviating = self.deviating(s)
-        if self.stride > 1:
-            deviating = F.interpolate(deviating, scale_factor=self.stride, mode="bilinear")[..., : s.shape[2], : s.shape[3]]
-        return o14 + deviating
+            return potts
+        height, width = s.shape[2:]
+        return potts + interpolated(self.deviating(means(s, self.cell), *self.patterns), self.cell, (height, width))
 
-    def deviating(self, s: Tensor, present: Tensor | None = None) -> Tensor:
-        """What the contexts charge beyond Potts, a value a cell: s (N,L,H,W) -> (N,L,h,w), h = ceil(H / context_stride).
+    def deviating(self, s: Tensor, *patterns: Tensor) -> Tensor:
+        """What the contexts charge beyond Potts: s of cells (N,M,h,w), the patterns of these labels -> (N,M,h,w)."""
+        (deviation,) = patterns
+        return label_contexts(s, deviation.to(s.dtype), dilation=self.dilation // self.cell, backend=self.backend)
 
-        With `present` (M,) int64, s is that of these labels alone, (N,M,H,W), and so is the result; no gradient is kept then.
-        0 with `potts_only`.
-        """
-        if self.potts_only:
-            return s.new_zeros(*s.shape[:2], *(-(-side // self.stride) for side in s.shape[2:]))
-        by_halide = present is not None and self.stride > 1 and backends.serves("halide", s.device, s.dtype)
-        cells = self._means(s) if by_halide else self._cells(s)
-        return self._deviating(cells, self.dilation // self.stride, present)
+    def patterns_among(self, labels: Tensor) -> tuple[Tensor, ...]:
+        """The patterns of some labels (M,) int64 among themselves, as `deviating` takes them; without gradients, on the CPU."""
+        which = labels.numpy()  # numpy wakes no threads of torch's, which would keep a backend's from the cores
+        return (torch.from_numpy(self.deviation.detach().float().numpy()[which][:, :, which]),)
 
     def chosen(self, s: Tensor) -> Tensor:
         """s (N,L,H,W) -> the component that is active for each label, lambda_k of Eqn. 7: (N,L,h,w) uint8, a value a cell."""
-        deviation = self.deviations().to(s.dtype)
-        return label_contexts_and_components(self._cells(s), deviation, dilation=self.dilation // self.stride)[1]
-
-    def _cells(self, s: Tensor) -> Tensor:
-        return s if self.stride == 1 else F.avg_pool2d(s, self.stride, ceil_mode=True, count_include_pad=False)
-
-    def _means(self, s: Tensor) -> Tensor:
-        """The same, without waking torch's threads: they would spin, and keep Halide's from the cores."""
-        means = backends.module("cells", "halide").means_in_cells(s.flatten(0, 1), (self.stride, self.stride))
-        return means.view(*s.shape[:2], *means.shape[1:])
-
-    def _begin(self, labels: int, components: int, context: int, noise: float) -> None:
-        self.deviation = nn.Parameter(torch.zeros(labels, components, labels, context, context))
-        with torch.no_grad():
-            self.deviation[:, 1:].uniform_(0, noise)
-
-    def _deviating(self, s: Tensor, dilation: int, present: Tensor | None) -> Tensor:
-        deviation: Tensor = self.deviation
-        if present is not None:  # by numpy, for the same reason
-            which = present.numpy()
-            deviation = torch.from_numpy(deviation.detach().float().numpy()[which][:, :, which])
-        return label_contexts(s, deviation.to(s.dtype), dilation=dilation)
+        deviation, dilation = self.deviations().to(s.dtype), self.dilation // self.cell
+        return label_contexts_and_components(means(s, self.cell), deviation, dilation=dilation, backend=self.backend)[1]
 
     def extra_repr(self) -> str:
         labels, components, _, n, _ = self.deviations().shape
-        dilation, stride, penalty = self.dilation, self.stride, self.penalty.item()
-        return f"labels={labels}, components={components}, context={n}, {dilation=}, {stride=}, {penalty=:.3g}"
+        size = f"labels={labels}, components={components}, context={n}, dilation={self.dilation}, cell={self.cell}"
+        return f"{size}, penalty={self.penalty.item():.3g}"

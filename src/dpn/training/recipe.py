@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from dpn.errors import InputError
 from dpn.model import STAGES
+from dpn.mrf import MRFConfig
 
 
 @dataclass
@@ -28,28 +29,6 @@ class UnaryRecipe:
     stride: Literal[8, 16, 32] | None = None
     width: int | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
-
-
-@dataclass
-class MRFRecipe:
-    """b12 to b15: the arguments of dpn.MRF. Stage 2 phases the penalty in, from 0 to this."""
-
-    components: int = 5
-    window: int = 50
-    window_stride: int = 1
-    context: int = 9
-    context_dilation: int = 1
-    context_stride: int = 1
-    kernel: Literal["gaussian", "euclidean", "euclidean_table"] = "gaussian"
-    iterations: int = 1
-    triple: bool = False
-    normalize: bool = True
-    include_center: bool = True
-    sigma_color: float = 0.03
-    sigma_space: float = 40.0
-    smoothness: float = 0.0
-    sigma_smooth: float = 3.0
-    penalty: float = 4.0
 
 
 @dataclass
@@ -150,7 +129,7 @@ class Recipe:
     """
 
     unary: UnaryRecipe = field(default_factory=UnaryRecipe)
-    mrf: MRFRecipe = field(default_factory=MRFRecipe)
+    mrf: MRFConfig = field(default_factory=MRFConfig)
     data: DataRecipe = field(default_factory=DataRecipe)
     stages: StagesRecipe = field(default_factory=StagesRecipe)
     seed: int = 0

@@ -43,7 +43,7 @@ def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
     """
     torch.manual_seed(recipe.seed)
     unary = _unary(recipe.unary, len(labels))
-    mrf = MRF(len(labels), **vars(recipe.mrf) | {"penalty": 0.0})
+    mrf = MRF(len(labels), recipe.mrf, penalty=0.0)
     return DPN(unary, mrf, labels=labels, stage="unary")
 
 

@@ -40,8 +40,8 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
     learned = {
         "unary": ([], []),
         "triple_penalty": ([*b12.parameters()], []),
-        "label_contexts": ([], b13.patterns),
-        "joint": ([*b12.parameters(), b13.penalty], b13.patterns),
+        "label_contexts": ([], [*b13.patterns]),
+        "joint": ([*b12.parameters(), b13.penalty], [*b13.patterns]),
     }
     of_mrf, of_mu = learned[stage]
     of_unary = _from(model.unary, recipe.train_from) if stage in ("unary", "joint") else []

@@ -21,7 +21,7 @@ import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide_compiling import LANES, TARGET, compiled
+from dpn.functional.halide.compiling import LANES, TARGET, compiled
 
 _registers = 24 if LANES == 16 else 12  # vectors of sums that a core holds beside the operands
 x, y, u, v, k, ox, oy, lane, tx, ty = (hl.Var(i) for i in ("x", "y", "u", "v", "k", "ox", "oy", "lane", "tx", "ty"))

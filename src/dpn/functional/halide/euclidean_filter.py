@@ -19,8 +19,8 @@ import halide as hl
 import numpy as np
 from torch import Tensor
 
-from dpn.functional.halide_compiling import LANES, TARGET, compiled, threads
-from dpn.functional.local_filter import SMALLEST_SUM
+from dpn.functional.halide.compiling import LANES, TARGET, compiled, threads
+from dpn.functional.kernels import SMALLEST_SUM
 from dpn.functional.memory import empty
 
 NARROWEST, WIDEST = 16, 256  # tile, in columns

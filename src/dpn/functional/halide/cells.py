@@ -1,20 +1,20 @@
 """Cells of some maps, by Halide: their extremes, which tell where a label is and where it is certain, and their means."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide_compiling import LANES, TARGET, compiled
-from dpn.functional.halide_numbers import is_nan, magnitude_bits
+from dpn.functional.halide.compiling import LANES, TARGET, compiled
+from dpn.functional.halide.numbers import is_nan, magnitude_bits
 
 x, y, c = (hl.Var(name) for name in ("x", "y", "c"))
 
 
-def extremes_in_cells(maps: Tensor, cell: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def extremes_in_cells(maps: Tensor, cell: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The smallest and the largest value in each cell; the largest is NaN where one of the cell's values is.
 
     Args:
@@ -32,7 +32,7 @@ def extremes_in_cells(maps: Tensor, cell: tuple[int, int]) -> tuple[Tensor, Tens
     return smallest, largest
 
 
-def means_in_cells(maps: Tensor, cell: tuple[int, int]) -> Tensor:
+def means_in_cells(maps: Tensor, cell: Sequence[int]) -> Tensor:
     """The mean of the pixels that each cell has.
 
     Args, and shape of the result: as of `extremes_in_cells`.
@@ -44,7 +44,7 @@ def means_in_cells(maps: Tensor, cell: tuple[int, int]) -> Tensor:
     return _in_cells(_means, maps, cell, 1)[0]
 
 
-def _in_cells(pipeline: Callable[[], Any], maps: Tensor, cell: tuple[int, int], values: int) -> tuple[Tensor, ...]:
+def _in_cells(pipeline: Callable[[], Any], maps: Tensor, cell: Sequence[int], values: int) -> tuple[Tensor, ...]:
     shape = len(maps), *(-(-side // of) for side, of in zip(maps.shape[1:], cell, strict=True))
     found = tuple(torch.empty(shape) for _ in range(values))
     run = pipeline()

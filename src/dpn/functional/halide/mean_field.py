@@ -1,4 +1,4 @@
-"""The mean-field step on the CPU, by Halide, where some labels take no part: what goes into b12, exp(log q), and b15,
+"""A mean-field step over some of the labels, on the CPU by Halide: what goes into b12, exp(log q), and b15,
 
     log q_i^u = log p_i^u - o_i^u - log ( sum_{w in P} exp{ log p_i^w - o_i^w } + a_i ),       a_i = sum_{w not in P} p_i^w,
     o_i^u = -penalty s_i^u + deviating_i^u  if u is in P, the labels that take part, 0 if not.
@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.halide_compiling import LANES, TARGET, compiled
-from dpn.functional.halide_numbers import BITS_OF_E, exp2, is_nan
+from dpn.functional.halide.cells import extremes_in_cells, means_in_cells
+from dpn.functional.halide.compiling import LANES, TARGET, compiled
+from dpn.functional.halide.numbers import BITS_OF_E, exp2, is_nan
 from dpn.functional.memory import empty, scratch
 
 ROWS = 2
@@ -37,6 +38,31 @@ LITTLE = 1 / 32
 """Where exp(log p - o) is nowhere as large, a_i is summed; elsewhere q is off by ROUNDING / LITTLE of itself at most."""
 
 x, y, u, m, yo, yi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi"))
+
+
+def largest(log_q: Tensor) -> Tensor:
+    """(N,L,H,W) float32 -> (L,): the largest value of each label anywhere in the batch; NaN where it has one.
+
+    Example:
+        >>> largest(torch.tensor([-1.0, -3.0]).view(1, 2, 1, 1))
+        tensor([-1., -3.])
+    """
+    return extremes_in_cells(log_q.flatten(0, 1), log_q.shape[2:])[1].view(log_q.shape[:2]).amax(0)
+
+
+def cell_means(maps: Tensor, side: int) -> Tensor:
+    """(N,M,H,W) float32 -> (N,M,h,w): the means over cells of side x side pixels.
+
+    It wakes none of torch's threads, which would spin, and keep Halide's from the cores.
+
+    Example:
+        >>> cell_means(torch.tensor([[[[1.0, 3.0, 5.0]]]]), 2).tolist()
+        [[[[2.0, 5.0]]]]
+    """
+    if side == 1:
+        return maps
+    means = means_in_cells(maps.flatten(0, 1), (side, side))
+    return means.view(*maps.shape[:2], *means.shape[1:])
 
 
 def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:

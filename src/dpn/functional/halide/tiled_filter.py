@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.functional.halide_cells import extremes_in_cells
-from dpn.functional.halide_compiling import LANES, TARGET, compiled
-from dpn.functional.halide_numbers import BITS_OF_E, FAR, exp2
-from dpn.functional.local_filter import SMALLEST_SUM
+from dpn.functional.halide.cells import extremes_in_cells
+from dpn.functional.halide.compiling import LANES, TARGET, compiled
+from dpn.functional.halide.numbers import BITS_OF_E, FAR, exp2
+from dpn.functional.kernels import SMALLEST_SUM
 from dpn.functional.memory import empty, scratch
 
 SIZES = (3, 6, 12, 21)

@@ -1,0 +1,172 @@
+"""What a backend is: the operators it computes, the devices it serves; and which one is chosen."""
+
+from collections.abc import Container
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dpn.errors import InputError
+from dpn.registry import Registry
+
+
+class LocalFilter(Protocol):
+    """b12, `local_filter.py` of a backend's folder. p is (N,C,H,W), image (N,3,H,W), weights (2,): w1 and w2.
+
+    The window reaches `before` neighbours up and left, and `after` down and right, `stride` pixels apart.
+    """
+
+    def filter_window(
+        self,
+        p: Tensor,
+        image: Tensor,
+        weights: Tensor,
+        *,
+        kernel: str,
+        before: int,
+        after: int,
+        stride: int,
+        include_center: bool,
+        normalize: bool,
+        absent_below: float,
+    ) -> Tensor:
+        """sum_z k(j,z) p_z, (N,C,H,W), contiguous; where normalised (N,1+C,H,W), with the sums divided by in front.
+
+        `absent_below`: see dpn.functional.local_filter; a backend need not make use of it.
+        """
+
+    def weight_gradients(
+        self,
+        p: Tensor,
+        g: Tensor,
+        image: Tensor,
+        weights: Tensor,
+        *,
+        kernel: str,
+        before: int,
+        after: int,
+        stride: int,
+        include_center: bool,
+    ) -> Tensor:
+        """The gradient of sum_j <g_j, o_j> to the weights, (2,), where o is not normalised."""
+
+
+class LabelContexts(Protocol):
+    """b13 and b14, `label_contexts.py` of a backend's folder. s is (N,L,H,W), mu (L,K,L,n,n) of the same dtype."""
+
+    def contexts(self, s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
+        """o14 (N,L,H,W) = min_k sum_v sum_j mu_k(u,v,j-i) s_j^v, and the first k that gives it, (N,L,H,W) uint8."""
+
+    def contexts_gradients(
+        self, g: Tensor, component: Tensor, s: Tensor, mu: Tensor, *, dilation: int, need_s: bool, need_mu: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients of sum <g, o14> to s and mu, through the components chosen; None for what is not needed."""
+
+
+class MeanField(Protocol):
+    """What a step over some of the labels needs, `mean_field.py` of a backend's folder; see dpn.mrf.absent_labels.
+
+    `present` (M,) int64 are the labels that take part, no label twice.
+    """
+
+    def largest(self, log_q: Tensor) -> Tensor:
+        """(N,L,H,W) -> (L,): the largest value of each label anywhere in the batch; NaN where it has one."""
+
+    def probabilities(self, log_q: Tensor, present: Tensor) -> Tensor:
+        """exp(log q) of the labels present, (N,M,H,W). The same thread's next call may overwrite it."""
+
+    def cell_means(self, maps: Tensor, side: int) -> Tensor:
+        """(N,M,H,W) -> (N,M,h,w): the means over cells of side x side pixels, h = ceil(H / side)."""
+
+    def update(self, log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
+        """b15: log softmax(log p - o), (N,L,H,W), where o_i^u = deviating_i^u - penalty s_i^u if u is present, and 0 if not.
+
+        log p is (N,L,H,W), s (N,M,H,W), deviating (N,M,h,w): a value a cell of cell x cell pixels, in between bilinear.
+        """
+
+
+class Backend(Protocol):
+    """One implementation of the operators: a folder in dpn.functional, which registers an object of this shape.
+
+    Its parts are imported when they are first used, so that a backend that is not asked for costs nothing.
+    """
+
+    @property
+    def order(self) -> int:
+        """Of those that serve, the one of the lowest order is chosen."""
+
+    @property
+    def kernels(self) -> Container[str]:
+        """The kernels of b12 that it computes, by their names in dpn.functional.kernels."""
+
+    @property
+    def takes_half(self) -> bool:
+        """Whether it multiplies half precision as it is; others are given float32."""
+
+    @property
+    def leaves_labels_out(self) -> bool:
+        """Whether inference by it may leave absent labels out, which must save time and not wait for the device."""
+
+    def why_not(self) -> str | None:
+        """Why it cannot compute on this machine, and what to do; None where it can."""
+
+    def serves(self, device: torch.device, dtype: torch.dtype) -> bool:
+        """Whether it computes on a device in a dtype, half precision included."""
+
+    @property
+    def local_filter(self) -> LocalFilter: ...
+
+    @property
+    def label_contexts(self) -> LabelContexts: ...
+
+    @property
+    def mean_field(self) -> MeanField: ...
+
+
+BACKENDS: Registry[Backend] = Registry("dpn.functional", "backend")
+
+
+def backends() -> dict[str, str | None]:
+    """The backends by name: None for one that can compute on this machine, or why it cannot and what to do.
+
+    Example:
+        >>> backends()["reference"] is None
+        True
+    """
+    return {name: backend.why_not() for name, backend in BACKENDS.items()}
+
+
+@torch.compiler.assume_constant_result
+def choose(name: str | None, device: torch.device, dtype: torch.dtype, *, kernel: str | None = None) -> str:
+    """The name of the backend to use; None takes the fastest that serves.
+
+    Args:
+        name: as the caller asks for it.
+        device: of the tensors.
+        dtype: of the tensors.
+        kernel: of b12, where b12 is what is computed.
+
+    Raises:
+        InputError: if the backend asked for does not exist, cannot compute here, or does not serve the device, the dtype or the
+            kernel.
+
+    Example:
+        >>> choose(None, torch.device("cpu"), torch.float64)
+        'reference'
+    """
+    if name is None:
+        able = [(each.order, known) for known, each in BACKENDS.items() if _serves(each, device, dtype, kernel)]
+        return min(able)[1]
+    if name not in BACKENDS:
+        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
+    backend = BACKENDS[name]
+    if why_not := backend.why_not():
+        raise InputError(f"backend {name!r}: {why_not}")
+    if not _serves(backend, device, dtype, kernel):
+        what = f"{dtype} on {device}" if backend.serves(device, dtype) is False else f"the kernel {kernel!r}"
+        raise InputError(f"backend {name!r} does not serve {what}: use 'reference' or None")
+    return name
+
+
+def _serves(backend: Backend, device: torch.device, dtype: torch.dtype, kernel: str | None) -> bool:
+    return backend.serves(device, dtype) and (kernel is None or kernel in backend.kernels) and backend.why_not() is None

@@ -1,0 +1,61 @@
+"""The kernels of b12: a name, and the weight k(d) of a neighbour at distance d (Eqn. 4)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpn.errors import InputError
+
+SMALLEST_SUM = 1e-6
+"""What normalised filters divide by at least. Where no neighbour counts, the output fades to 0."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """How much a neighbour counts.
+
+    Attributes:
+        weight: k(d), of distances d >= 0 of any shape.
+        slope: dk/dd at those distances, of the same shape.
+        levels: how many intensities a colour may have; it is rounded to the nearest. None leaves it as it is.
+
+    Example:
+        >>> KERNELS["gaussian"].weight(torch.tensor([0.0, 1.0]))
+        tensor([1.0000, 0.3679])
+    """
+
+    weight: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    levels: int | None = None
+
+    def seen(self, image: Tensor) -> Tensor:
+        """The image, RGB in [0,1] of any shape, in as many intensities as the kernel tells apart."""
+        if self.levels is None:
+            return image
+        most = self.levels - 1
+        return (most * image).round().clamp(0, most) / most
+
+
+KERNELS = {
+    "gaussian": Kernel(lambda d: torch.exp(-d), lambda d: -torch.exp(-d)),
+    "euclidean": Kernel(lambda d: d, torch.ones_like),
+    "euclidean_table": Kernel(lambda d: d, torch.ones_like, levels=256),
+}
+
+
+def kernel_named(name: str) -> Kernel:
+    """The kernel of a name.
+
+    Raises:
+        InputError: if there is none.
+
+    Example:
+        >>> kernel_named("laplacian")
+        Traceback (most recent call last):
+        dpn.errors.InputError: kernel must be one of gaussian, euclidean, euclidean_table, got 'laplacian'
+    """
+    if name not in KERNELS:
+        raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {name!r}")
+    return KERNELS[name]

@@ -1,0 +1,116 @@
+"""b12's sum over a window in plain torch: any device, any float dtype, no temporary the size of a window.
+
+    o_j^v = sum_{z in N_j} k(j,z) p_z^v       d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2
+
+Any kernel k(d) adds one offset of the window at a time. `euclidean`, k = d, expands the squares into window sums of
+p, I p, x p and (w1 |I|^2 + w2 |x|^2) p, each a difference of cumulative sums, so its cost does not depend on the window.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from types import EllipsisType
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpn.functional.kernels import kernel_named
+from dpn.functional.lattices import apart, filtered, of_lattice
+
+Slices = tuple[EllipsisType, slice, slice]
+
+
+def filter_window(
+    p: Tensor,
+    image: Tensor,
+    weights: Tensor,
+    *,
+    kernel: str,
+    before: int,
+    after: int,
+    stride: int,
+    include_center: bool,
+    normalize: bool,
+    absent_below: float,
+) -> Tensor:
+    """(N,C,H,W), (N,3,H,W), (2,) -> (N,C,H,W), or with the sums in front; see dpn.functional.backend.LocalFilter."""
+    window_sum = partial(_window_sum, kernel=kernel, before=before, after=after, include_center=include_center)
+    return filtered(window_sum, p, image, weights, stride=stride, normalize=normalize)
+
+
+def weight_gradients(
+    p: Tensor,
+    g: Tensor,
+    image: Tensor,
+    weights: Tensor,
+    *,
+    kernel: str,
+    before: int,
+    after: int,
+    stride: int,
+    include_center: bool,
+) -> Tensor:
+    """The gradient of sum_j <g_j, o_j> to (w1, w2): shape (2,)."""
+    p, g, image, w = apart(p, stride), apart(g, stride), apart(image, stride, "replicate"), of_lattice(weights, stride)
+    if kernel == "euclidean":
+        units = torch.eye(2, dtype=w.dtype, device=w.device)
+        gradient = torch.stack([(g * _euclidean(p, image, unit, before, after)).sum() for unit in units])
+        return of_lattice(gradient, stride)
+    gradient, of = torch.zeros_like(w), kernel_named(kernel)
+    for j, z, colour, space in _offsets(of.seen(image), before, after, include_center):
+        slope = of.slope(w[0] * colour + w[1] * space) * (g[j] * p[z]).sum(1, keepdim=True)
+        gradient += torch.stack([(slope * colour).sum(), slope.sum() * space])
+    return of_lattice(gradient, stride)
+
+
+def _window_sum(
+    p: Tensor, image: Tensor, weights: Tensor, *, kernel: str, before: int, after: int, include_center: bool
+) -> Tensor:
+    """sum_z k(j,z) p_z; N_j is j + [-before..after]^2, as far as it lies in the image."""
+    if kernel == "euclidean":
+        return _euclidean(p, image, weights, before, after)
+    o, of = torch.zeros_like(p), kernel_named(kernel)
+    for j, z, colour, space in _offsets(of.seen(image), before, after, include_center):
+        o[j] += of.weight(weights[0] * colour + weights[1] * space) * p[z]
+    return o
+
+
+def _offsets(image: Tensor, before: int, after: int, include_center: bool) -> Iterator[tuple[Slices, Slices, Tensor, int]]:
+    """For each offset: the slices of all j whose z = j + offset lies inside, those z, |I_j - I_z|^2, |x_j - x_z|^2."""
+    height, width = image.shape[-2:]
+    for dy in range(max(-before, 1 - height), min(after, height - 1) + 1):
+        for dx in range(max(-before, 1 - width), min(after, width - 1) + 1):
+            if dy == 0 and dx == 0 and not include_center:
+                continue
+            j = (..., slice(max(-dy, 0), height - max(dy, 0)), slice(max(-dx, 0), width - max(dx, 0)))
+            z = (..., slice(max(dy, 0), height - max(-dy, 0)), slice(max(dx, 0), width - max(-dx, 0)))
+            yield j, z, (image[j] - image[z]).square().sum(1, keepdim=True), dx * dx + dy * dy
+
+
+def _euclidean(p: Tensor, image: Tensor, weights: Tensor, before: int, after: int) -> Tensor:
+    # Squares cancel: work on centred values, in float64 where the device has it.
+    wide = torch.float32 if p.device.type == "mps" else torch.float64
+    w1, w2 = weights.to(wide)
+    colour = image.to(wide) - image.to(wide).mean((-2, -1), keepdim=True)
+    height, width = image.shape[-2:]
+    y = torch.arange(height, dtype=wide, device=p.device)[:, None] - height // 2
+    x = torch.arange(width, dtype=wide, device=p.device) - width // 2
+    square = w1 * colour.square().sum(1, keepdim=True) + w2 * (x * x + y * y)
+    q = p.to(wide)
+    o = square * _box_sum(q, before, after) + _box_sum(square * q, before, after)
+    for channel in colour.split(1, dim=1):
+        o -= 2 * w1 * channel * _box_sum(channel * q, before, after)
+    for position in (x, y):
+        o -= 2 * w2 * position * _box_sum(position * q, before, after)
+    return o.to(p.dtype)
+
+
+def _box_sum(values: Tensor, before: int, after: int) -> Tensor:
+    for dim in (-1, -2):
+        length = values.shape[dim]
+        index = torch.arange(length, device=values.device)
+        ends = F.pad(values, (1, 0) if dim == -1 else (0, 0, 1, 0)).cumsum(dim)
+        last = (index + after + 1).clamp(max=length)
+        first = (index - before).clamp(min=0)
+        values = ends.index_select(dim, last) - ends.index_select(dim, first)
+    return values

@@ -1,0 +1,167 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+"""The kernels of b13 and b14 in Triton: products of matrices, see dpn.functional.triton.label_contexts."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _first(pixel, L, H, W, padded_H, padded_W):
+    """Where the first label of the first offset of each pixel lies in maps that have the labels innermost."""
+    image, y, x = pixel // (H * W), pixel // W % H, pixel % W
+    return ((image.to(tl.int64) * padded_H + y) * padded_W + x) * L
+
+
+@triton.jit
+def _from_first(index, L, padded_W, n, dilation):
+    """How much further (off, label) number `index` lies."""
+    offset, label = index // L, index % L
+    return (offset // n * padded_W + offset % n).to(tl.int64) * dilation * L + label
+
+
+@triton.jit
+def _in_planes(pixel, label, L, H, W):
+    """Where a pixel's label lies in (N,L,H,W)."""
+    image, within = pixel // (H * W), pixel % (H * W)
+    return (image.to(tl.int64) * L + label) * (H * W) + within
+
+
+@triton.jit(do_not_specialize=["n", "K", "dilation", "together"])
+def contexts(
+    s,
+    mu,
+    o,
+    component,
+    pixels,
+    L,
+    H,
+    W,
+    padded_H,
+    padded_W,
+    n,
+    K,
+    dilation,
+    together,
+    PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    LABELS: tl.constexpr,
+    STEP: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """So many labels u `together`, from the first of the program on: column u K + k of the maps is component k of u."""
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    first_label = tl.program_id(1) * together
+    column = tl.arange(0, COLUMNS)
+    used = (column < together * K) & (first_label * K + column < L * K)
+    s_first = s + _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W)
+    mu_first = mu + (first_label * K + column).to(tl.int64) * (n * n * L)
+    maps = tl.zeros((PIXELS, COLUMNS), tl.float32)
+    for start in range(0, n * n * L, STEP):
+        index = start + tl.arange(0, STEP)
+        there = index < n * n * L
+        s_z = tl.load(s_first[:, None] + _from_first(index, L, padded_W, n, dilation)[None, :], mask=there[None, :], other=0.0)
+        mu_z = tl.load(mu_first[None, :] + index[:, None], mask=there[:, None] & used[None, :], other=0.0)
+        maps = tl.dot(s_z.to(DOT), mu_z.to(DOT), maps, input_precision=PRECISION)
+
+    label = tl.arange(0, LABELS)
+    least = tl.full((PIXELS, LABELS), float("inf"), tl.float32)
+    chosen = tl.zeros((PIXELS, LABELS), tl.int32)
+    for k in range(0, K):
+        at = tl.minimum(label * K + k, COLUMNS - 1)[None, :] + tl.zeros((PIXELS, 1), tl.int32)
+        of_k = tl.gather(maps, at, 1)
+        chosen = tl.where(of_k < least, k, chosen)
+        least = tl.minimum(of_k, least)
+    u = first_label + label
+    here = _in_planes(pixel[:, None], u[None, :], L, H, W)
+    stored = (pixel < pixels)[:, None] & ((label < together) & (u < L))[None, :]
+    tl.store(o + here, least.to(o.dtype.element_ty), mask=stored)
+    tl.store(component + here, chosen.to(tl.uint8), mask=stored)
+
+
+@triton.jit(do_not_specialize=["n", "K", "dilation"])
+def gradient_to_s(
+    g,
+    component,
+    mu,
+    ds,
+    pixels,
+    L,
+    H,
+    W,
+    padded_H,
+    padded_W,
+    n,
+    K,
+    dilation,
+    PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    STEP: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    v = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    first = _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W)
+    sums = tl.zeros((PIXELS, COLUMNS), tl.float32)
+    for start in range(0, n * n * L, STEP):
+        index = start + tl.arange(0, STEP)
+        there = index < n * n * L
+        at = first[:, None] + _from_first(index, L, padded_W, n, dilation)[None, :]
+        g_j = tl.load(g + at, mask=there[None, :], other=0.0)
+        chosen = tl.load(component + at, mask=there[None, :], other=0).to(tl.int32)
+        mu_first = mu + index.to(tl.int64)[:, None] * L + v[None, :]
+        for k in range(0, K):
+            g_jk = tl.where(chosen == k, g_j, 0.0)
+            mu_k = mu_first + (n * n * L).to(tl.int64) * L * k
+            mu_k = tl.load(mu_k, mask=there[:, None] & (v < L)[None, :], other=0.0)
+            sums = tl.dot(g_jk.to(DOT), mu_k.to(DOT), sums, input_precision=PRECISION)
+    stored = (pixel < pixels)[:, None] & (v < L)[None, :]
+    tl.store(ds + _in_planes(pixel[:, None], v[None, :], L, H, W), sums.to(ds.dtype.element_ty), mask=stored)
+
+
+@triton.jit(do_not_specialize=["n", "K", "dilation", "share"])
+def gradient_to_mu(
+    g,
+    component,
+    s,
+    sums,
+    pixels,
+    L,
+    H,
+    W,
+    padded_H,
+    padded_W,
+    n,
+    K,
+    dilation,
+    share,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    STEP: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Over one share of the pixels: row u K + k, column off L + v. Every eight steps are summed apart, which rounds less."""
+    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
+    row_used, column_used = row < L * K, column < n * n * L
+    u, k = row // K, row % K
+    s_further = s + _from_first(column, L, padded_W, n, dilation)
+    total = tl.zeros((ROWS, COLUMNS), tl.float32)
+    for group in range(0, share, 8 * STEP):
+        part = tl.zeros((ROWS, COLUMNS), tl.float32)
+        for step in range(0, 8 * STEP, STEP):
+            pixel = tl.program_id(0) * share + group + step + tl.arange(0, STEP)
+            there = pixel < pixels
+            g_there = row_used[:, None] & there[None, :]
+            at = _in_planes(pixel[None, :], u[:, None], L, H, W)
+            chosen = tl.load(component + at, mask=g_there, other=0).to(tl.int32)
+            g_j = tl.where(chosen == k[:, None], tl.load(g + at, mask=g_there, other=0.0), 0.0)
+            first = _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W)
+            s_there = there[:, None] & column_used[None, :]
+            s_z = tl.load(s_further[None, :] + first[:, None], mask=s_there, other=0.0)
+            part = tl.dot(g_j.to(DOT), s_z.to(DOT), part, input_precision=PRECISION)
+        total += part
+    here = sums + (tl.program_id(0).to(tl.int64) * (L * K) + row[:, None]) * (n * n * L) + column[None, :]
+    tl.store(here, total, mask=row_used[:, None] & column_used[None, :])

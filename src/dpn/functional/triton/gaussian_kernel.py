@@ -1,0 +1,101 @@
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
+"""The gaussian kernel of b12 in Triton: attention within a window.
+
+A program keeps the sums of 8 x 16 pixels j, all channels, in registers, and goes down
+the rows that their windows touch: for a run of neighbours z in a row it computes k, pixels x neighbours, and multiplies it
+on the tensor cores by p, neighbours x channels. (Sums taken offset by offset would need one load for every product, so that
+loads would bound them; here an exponential serves all channels, and a load all pixels.) The difference of two colours is
+taken in float32, before it is squared.
+"""
+
+import triton
+import triton.language as tl
+
+HIGH, WIDE = tl.constexpr(16), tl.constexpr(8)  # of a tile, in pixels; a wide one wastes more exponentials
+
+_log2_e = tl.constexpr(1.4426950408889634)
+_largest = tl.constexpr(3e38)  # about float32's
+_far = tl.constexpr(float("inf"))
+
+
+@triton.jit
+def _colours(image, batch, y, x, inside, H, W):
+    """I at pixels (y, x), three tensors of their shape; 0 where they are not inside."""
+    at = image + batch * 3 * H * W + y * W + x
+    red = tl.load(at, mask=inside, other=0.0)
+    green = tl.load(at + H * W, mask=inside, other=0.0)
+    blue = tl.load(at + 2 * H * W, mask=inside, other=0.0)
+    return red, green, blue
+
+
+@triton.jit(do_not_specialize=["before", "after"])
+def gaussian(
+    p,
+    maps,
+    image,
+    weights,
+    sums,
+    C,
+    H,
+    W,
+    before,
+    after,
+    CENTER: tl.constexpr,
+    GRADIENT: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    RUN: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """One tile, one block of channels, one image: o, or with GRADIENT the tile's part of the gradient to the weights."""
+    batch = tl.program_id(2).to(tl.int64)
+    across = tl.cdiv(W, WIDE)
+    top, left = tl.program_id(0) // across * HIGH, tl.program_id(0) % across * WIDE
+    pixel, channel = tl.arange(0, HIGH * WIDE), tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    y, x = top + pixel // WIDE, left + pixel % WIDE
+    inside = (y < H) & (x < W)
+    red, green, blue = _colours(image, batch, y, x, inside, H, W)
+    here = maps + batch * C * H * W + (channel.to(tl.int64) * H * W)[None, :] + (y * W + x)[:, None]
+    stored = inside[:, None] & (channel < C)[None, :]
+    w1 = tl.minimum(tl.load(weights) * _log2_e, _largest)  # k = 2^-(w1 d1 + w2 d2)
+    w2 = tl.minimum(tl.load(weights + 1) * _log2_e, _largest)
+
+    o = tl.zeros((HIGH * WIDE, CHANNELS), tl.float32)
+    sum1 = tl.zeros((HIGH * WIDE, RUN), tl.float32)
+    sum2 = tl.zeros((HIGH * WIDE, RUN), tl.float32)
+    if GRADIENT:
+        g = tl.load(here, mask=stored, other=0.0).to(DOT)
+    first, last = tl.maximum(top - before, 0), tl.minimum(top + HIGH + after, H)
+    for start in range(tl.maximum(left - before, 0), tl.minimum(left + WIDE + after, W), RUN):
+        zx = start + tl.arange(0, RUN)
+        dx = zx[None, :] - x[:, None]
+        seen = (dx >= -before) & (dx <= after) & (zx < W)[None, :]
+        dx2 = (dx * dx).to(tl.float32)
+        far_x = tl.where(seen, w2 * dx2, _far)
+        columns = p + batch * C * H * W + (channel.to(tl.int64) * H * W)[None, :] + zx[:, None]
+        there = (zx < W)[:, None] & (channel < C)[None, :]
+        for zy in range(first, last):
+            dy = zy - y
+            dy2 = (dy * dy).to(tl.float32)
+            far_y = tl.where((dy >= -before) & (dy <= after), w2 * dy2, _far)
+            p_z = tl.load(columns + zy * W, mask=there, other=0.0).to(DOT)
+            red_z, green_z, blue_z = _colours(image, batch, zy, zx, zx < W, H, W)
+            red_d = red[:, None] - red_z[None, :]
+            green_d = green[:, None] - green_z[None, :]
+            blue_d = blue[:, None] - blue_z[None, :]
+            d1 = red_d * red_d + green_d * green_d + blue_d * blue_d
+            k = tl.exp2(-(w1 * d1 + (far_x + far_y[:, None])))
+            if not CENTER:
+                k = tl.where((dx == 0) & (dy == 0)[:, None], 0.0, k)
+            if GRADIENT:
+                kgp = k * tl.dot(g, tl.trans(p_z), input_precision=PRECISION)
+                sum1 += kgp * d1
+                sum2 += kgp * (dx2 + dy2[:, None])
+            else:
+                o = tl.dot(k.to(DOT), p_z, o, input_precision=PRECISION)
+    if GRADIENT:
+        program = (batch * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
+        tl.store(sums + 2 * program, -tl.sum(tl.sum(sum1, 1), 0))
+        tl.store(sums + 2 * program + 1, -tl.sum(tl.sum(sum2, 1), 0))
+    else:
+        tl.store(here, o.to(maps.dtype.element_ty), mask=stored)

@@ -1,0 +1,112 @@
+"""The configuration of b12 to b15: every parameter of the MRF, its default, its unit and where it comes from."""
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from dpn.errors import InputError
+from dpn.functional.kernels import kernel_named
+
+
+@dataclass(frozen=True)
+class MRFConfig:
+    """What an MRF is made with. Recipes, model files, the layers and the float64 truth take their parameters from here.
+
+    Attributes:
+        components: K, the patterns mixed for each label (b13, b14). The paper's 5.
+        window: side of b12's window in pixels. The paper's 50 (Table 2a).
+        window_stride: pixels between the neighbours in b12's window, along each side; 2 takes every fourth pixel. 1 takes all.
+        context: n, the side of b13's neighbourhood in taps. The paper's 9 (Table 2b).
+        context_dilation: pixels between neighbouring taps of b13. 1 as in the paper; 8 did best over a unary of stride 16.
+        context_stride: b13 sees s averaged over cells of so many pixels square, and what it gives is interpolated. It divides
+            context_dilation. 1 is exact.
+        context_rank: the rank of b13's filters (Section 3.3, see dpn.compress). None is the full rank.
+        kernel: b12's k(d): gaussian, exp(-d), is a similarity; euclidean, d itself, is the paper's literal reading;
+            euclidean_table is the same on colours of 8 bits, as by Appendix A's lookup table.
+        iterations: mean-field updates; all share the same parameters. The paper's 1.
+        triple: multiply b12 by q_j, as Eqn. 7 prints it and Table 1 does not.
+        normalize: divide b12 by the sum of its weights.
+        include_center: whether a pixel is its own neighbour in b12. Eqn. 10 leaves it out.
+        sigma_color: b12's width in colour, in units of RGB in [0,1]; w1 = 1 / (2 sigma^2). Tuned on VOC val.
+        sigma_space: b12's width in space, in pixels; w2 = 1 / (2 sigma^2). Tuned on VOC val.
+        smoothness: weight of b12's second kernel, of distance alone, as the dense CRF has it. 0 is none.
+        sigma_smooth: the width of that kernel in pixels.
+        aligned: (height, width) of images that lie alike: b12 then learns a filter for each position (footnote 1), and only the
+            window applies to it. None makes b12's filters from the image.
+        penalty: strength of the Potts model that mu begins as. 0 makes a new MRF the identity. Stage 2 phases it in, from 0.
+        absent_below: labels whose probability is nowhere above this may be left out of inference, see dpn.mrf.absent_labels.
+            0 keeps all.
+
+    Raises:
+        InputError: if a value is out of range.
+
+    Example:
+        >>> MRFConfig(window=30).components
+        5
+        >>> MRFConfig(context_dilation=8, context_stride=3)
+        Traceback (most recent call last):
+        dpn.errors.InputError: context_stride must divide context_dilation (8), got 3
+    """
+
+    components: int = 5
+    window: int = 50
+    window_stride: int = 1
+    context: int = 9
+    context_dilation: int = 1
+    context_stride: int = 1
+    context_rank: int | None = None
+    kernel: str = "gaussian"
+    iterations: int = 1
+    triple: bool = False
+    normalize: bool = True
+    include_center: bool = True
+    sigma_color: float = 0.03
+    sigma_space: float = 40.0
+    smoothness: float = 0.0
+    sigma_smooth: float = 3.0
+    aligned: tuple[int, int] | None = None
+    penalty: float = 4.0
+    absent_below: float = 2e-4
+
+    def __post_init__(self) -> None:
+        kernel_named(self.kernel)
+        for name in ("components", "window", "window_stride", "context", "context_dilation", "context_stride", "iterations"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.components > 255:
+            raise InputError(f"components must be at most 255, got {self.components}")
+        if self.context_dilation % self.context_stride:
+            raise InputError(
+                f"context_stride must divide context_dilation ({self.context_dilation}), got {self.context_stride}"
+            )
+        if self.context_rank is not None and self.context_rank < 1:
+            raise InputError(f"context_rank must be at least 1, got {self.context_rank}")
+        for name in ("sigma_color", "sigma_space", "sigma_smooth"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        if not 0 <= self.smoothness < math.inf:
+            raise InputError(f"smoothness must be finite and not negative, got {self.smoothness}")
+        if not 0 <= self.absent_below <= 1:
+            raise InputError(f"absent_below must be in [0,1], got {self.absent_below}")
+        if not math.isfinite(self.penalty):
+            raise InputError(f"penalty must be finite, got {self.penalty}")
+        if self.aligned is not None:
+            object.__setattr__(self, "aligned", tuple(self.aligned))  # a file or a recipe may hold a list
+            if len(self.aligned) != 2 or min(self.aligned) < 1:
+                raise InputError(f"aligned must be a height and a width of at least 1 pixel, got {self.aligned}")
+
+    def changed(self, **options: Any) -> "MRFConfig":
+        """The same with some parameters changed.
+
+        Raises:
+            InputError: if a value is out of range, or there is no such parameter.
+
+        Example:
+            >>> MRFConfig().changed(windows=30)
+            Traceback (most recent call last):
+            dpn.errors.InputError: an MRF has no parameter 'windows'; it has components, window, window_stride, ...
+        """
+        known = [field.name for field in fields(self)]
+        if unknown := [name for name in options if name not in known]:
+            raise InputError(f"an MRF has no parameter {unknown[0]!r}; it has {', '.join(known[:3])}, ...")
+        return replace(self, **options)

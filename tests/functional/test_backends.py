@@ -1,0 +1,327 @@
+"""One battery for all backends: their kernels against the equations in float64, values and gradients.
+
+Tolerances, with float32 inputs, of the sum of the absolute values of the terms. gaussian 5e-5 (k at a large d inherits the
+rounding of d), its weights' gradients 1e-4; label contexts 2e-5, their gradients 5e-5: tensor cores truncate as they add.
+euclidean: of the image's largest sum of |p_z| over a window, 3e-6 of the largest d in a window, that between black and white at
+its far corner (or 7 pixels away in x and y, in smaller windows). Half precision: its rounding, of those sums.
+"""
+
+import os
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from dpn.functional.backend import BACKENDS
+from dpn.functional.kernels import kernel_named
+
+TYPICAL = (5.0, 1 / 800)
+ROUNDING = {torch.bfloat16: 1 / 128, torch.float16: 1 / 1024}
+LARGE = os.environ.get("TRITON_INTERPRET") != "1"  # Triton's interpreter takes minutes for large images
+KERNELS = pytest.mark.parametrize("kernel", ["gaussian", "euclidean", "euclidean_table"])
+
+
+def split(window: int) -> dict[str, int]:
+    return {"before": window // 2, "after": window - 1 - window // 2}
+
+
+def pictures(kind: str, size: tuple[int, int], channels: int = 3) -> tuple[Tensor, Tensor]:
+    """p (N,channels,H,W) and an image of that kind; two if they are noisy, or one."""
+    batch = 2 if kind == "noisy" else 1
+    image = {
+        "flat": torch.full((batch, 3, *size), 0.4),
+        "bright": torch.ones(batch, 3, *size),
+        "half black": torch.ones(batch, 3, *size) * (torch.arange(size[1]) >= size[1] // 2),
+        "almost flat": 0.95 + torch.randint(0, 2, (batch, 3, *size)) / 255,
+        "noisy": torch.rand(batch, 3, *size),
+    }[kind]
+    return torch.rand(batch, channels, *size), image
+
+
+def by_loop(
+    p: Tensor, image: Tensor, w: Tensor, *, kernel: str, before: int, after: int, include_center: bool = True
+) -> Tensor:
+    """sum_z k(d(j,z)) p_z in float64, offset by offset."""
+    of, (height, width) = kernel_named(kernel), p.shape[2:]
+    p, image, w = p.double(), of.seen(image.double()), w.double()
+    (p_all, image_all), o = (pad(maps, (before, after, before, after)) for maps in (p, image)), torch.zeros_like(p)
+    for dy in range(-before, after + 1):
+        for dx in range(-before, after + 1):
+            if include_center or (dy, dx) != (0, 0):
+                p_z, image_z = (m[..., before + dy :, before + dx :][..., :height, :width] for m in (p_all, image_all))
+                d = w[0] * (image - image_z).square().sum(1, keepdim=True) + w[1] * (dy**2 + dx**2)
+                o = o + of.weight(d) * p_z
+    return o
+
+
+def largest_distance(p: Tensor, w: Tensor, before: int, after: int) -> float:
+    reach = max(7, min(max(before, after), max(p.shape[2:]) - 1))
+    return float(3 * w[0].abs() + 2 * reach**2 * w[1].abs())
+
+
+def scale_of(p: Tensor, image: Tensor, w: Tensor, *, kernel: str, **window) -> Tensor:
+    """What an error of o is measured by."""
+    if kernel == "gaussian":
+        return by_loop(p.abs(), image, w, kernel=kernel, **window)
+    counts = by_loop(p.abs(), image, 0 * w, kernel="gaussian", **window).amax((2, 3), keepdim=True)
+    return largest_distance(p, w, window["before"], window["after"]) * counts
+
+
+class Filter:
+    """b12 of a backend, on its device."""
+
+    def __init__(self, backend: str, device: torch.device) -> None:
+        self.operator, self.device = BACKENDS[backend].local_filter, device
+
+    def __call__(self, p: Tensor, image: Tensor, w: Tensor, **options) -> Tensor:
+        options = {"stride": 1, "include_center": True, "normalize": False, "absent_below": 0.0} | options
+        return self.operator.filter_window(*(each.to(self.device) for each in (p, image, w)), **options).cpu()
+
+    def check(self, p: Tensor, image: Tensor, w: tuple[float, float] | Tensor = TYPICAL, **options) -> Tensor:
+        w = torch.as_tensor(w)
+        o = self(p, image, w, **options)
+        assert o.dtype == p.dtype
+        assert o.is_contiguous()
+        part = (5e-5 if options["kernel"] == "gaussian" else 3e-6) + ROUNDING.get(p.dtype, 0)
+        error = (o.double() - by_loop(p, image, w, **options)).abs()
+        assert (error <= part * scale_of(p, image, w, **options) + 1e-35).all()  # NaN is not <=
+        return o
+
+    def check_weight_gradients(self, p: Tensor, image: Tensor, g: Tensor, **options) -> None:
+        w, options = torch.tensor(TYPICAL), {"include_center": True} | options
+        given = (each.to(self.device) for each in (p, g, image, w))
+        found = self.operator.weight_gradients(*given, stride=1, **options).cpu()
+        assert found.dtype == torch.float32
+        w64 = w.double().requires_grad_()
+        (exact,) = torch.autograd.grad((by_loop(p, image, w64, **options) * g).sum(), w64)
+        (scale,) = torch.autograd.grad((by_loop(p.abs(), image, w64, **options) * g.abs()).sum(), w64)
+        rounding = torch.full((2,), 1e-12, dtype=torch.float64)
+        if options["kernel"] != "gaussian":  # what cancels is as large as d can be
+            for t, unit in enumerate(torch.eye(2)):
+                rounding[t] += 2e-6 * (scale_of(p, image, unit, **options) * g.abs()).sum()
+        assert ((found - exact).abs() <= 1e-4 * scale.abs() + rounding).all()
+
+
+@pytest.fixture
+def b12(backend: str, device: torch.device) -> Filter:
+    return Filter(backend, device)
+
+
+@KERNELS
+@pytest.mark.parametrize("image", ["flat", "bright", "noisy"])
+@pytest.mark.parametrize("window", [1, 2, 5, 50])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 9)])
+def test_filter_and_its_gradients_are_those_of_the_equation(b12, kernel, image, window, size):
+    p, image = pictures(image, size)
+    g = torch.randn_like(p)
+    b12.check(p, image, kernel=kernel, **split(window))
+    mirrored = {"before": split(window)["after"], "after": split(window)["before"]}
+    b12.check(g, image, kernel=kernel, **mirrored)  # the gradient to p
+    b12.check_weight_gradients(p, image, g, kernel=kernel, **split(window))
+
+
+@KERNELS
+@pytest.mark.parametrize(("size", "window"), [((18, 21), 4), ((17, 24), 9), ((35, 5), 6)])
+def test_filter_crosses_its_tiles(b12, kernel, size, window):
+    p, image = pictures("noisy", size, channels=1)
+    b12.check(p[:1], image[:1], kernel=kernel, **split(window))
+
+
+@pytest.mark.skipif(not LARGE, reason="takes minutes under Triton's interpreter")
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize(
+    ("size", "before", "after"),
+    [((1, 40), 2, 2), ((40, 1), 2, 3), ((19, 23), 24, 25), ((5, 33), 0, 3), ((131, 18), 3, 0), ((77, 150), 33, 30)],
+)
+def test_filter_crosses_many_tiles_with_any_reach(b12, kernel, size, before, after):
+    b12.check(*pictures("noisy", size, channels=2), kernel=kernel, before=before, after=after)
+
+
+@KERNELS
+@pytest.mark.parametrize("channels", [1, 21, 22, 65])
+def test_filter_serves_any_number_of_channels(b12, kernel, channels):
+    p, image = pictures("noisy", (2, 3), channels)
+    b12.check(p, image, kernel=kernel, **split(2))
+    b12.check_weight_gradients(p, image, torch.randn_like(p), kernel=kernel, **split(2))
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (555.0, 3e-4), (1e9, 0.0), (3e38, 3e38), (0.0, 1e3)])
+def test_filter_is_finite_and_equal_for_any_weights(b12, kernel, weights):
+    p, image = pictures("noisy", (5, 6))
+    weights = tuple(min(w, 3e38 if kernel == "gaussian" else 1e9) for w in weights)  # o itself is to be finite
+    b12.check(p, image, weights, kernel=kernel, **split(4))
+    b12.check(p, image, weights, kernel=kernel, include_center=False, **split(4))
+
+
+@pytest.mark.parametrize("window", [2, 5])
+def test_gaussian_may_leave_out_the_center(b12, window):
+    p, image = pictures("noisy", (9, 11))
+    b12.check(p, image, kernel="gaussian", include_center=False, **split(window))
+    b12.check_weight_gradients(p, image, torch.randn_like(p), kernel="gaussian", include_center=False, **split(window))
+
+
+def test_leaving_out_the_center_keeps_small_neighbours(b12):
+    """Neighbours of 1e-12 beside a centre of 1 would be lost by subtracting the centre afterwards."""
+    p, image = torch.rand(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.4)
+    o = b12.check(p, image, (0.0, 27.6), kernel="gaussian", include_center=False, **split(3))
+    torch.testing.assert_close(o, torch.exp(torch.tensor(-27.6)) * p.flip(3), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("window", "size"), [(5, (9, 20)), (21, (12, 40))])
+@pytest.mark.parametrize("kind", ["flat", "bright", "half black", "almost flat"])
+def test_euclidean_does_not_cancel(b12, window, size, kind):
+    p, image = pictures(kind, size, channels=1)
+    b12.check(p, image, (1.0, 0.0), kernel="euclidean", **split(window))
+    o = b12.check(p, image, (555.0, 3e-4), kernel="euclidean", **split(window))
+    if kind in ("flat", "bright"):  # where colours are equal, the error is relative to the distances in space alone
+        exact = by_loop(p, image, torch.tensor([0.0, 3e-4]), kernel="euclidean", **split(window))
+        torch.testing.assert_close(o.double(), exact, rtol=5e-5, atol=0)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+def test_filter_takes_any_memory_layout_and_an_empty_batch(b12, kernel):
+    p = torch.rand(2, 9, 11, 2).permute(0, 3, 1, 2)
+    image = torch.rand(1, 3, 1, 22)[..., ::2].expand(2, 3, 9, 11)
+    b12.check(p, image, kernel=kernel, **split(5))
+    b12.check_weight_gradients(p, image, torch.randn(2, 2, 11, 9).mT, kernel=kernel, **split(5))
+    w = torch.tensor(TYPICAL)
+    assert b12(p[:0], image[:0], w, kernel=kernel, **split(5)).shape == (0, 2, 9, 11)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_as_exact_as_its_rounding(backend, b12, kernel, dtype):
+    if not BACKENDS[backend].takes_half:
+        pytest.skip(f"{backend} is given float32")
+    p, image = pictures("noisy", (9, 11))
+    b12.check(p.to(dtype), image, kernel=kernel, **split(5))
+
+
+def maps_by_loop(s: Tensor, mu: Tensor, dilation: int) -> Tensor:
+    """b13 by definition: the maps of all components, (N,L,K,H,W) float64."""
+    s, mu, (h, w), n = s.double(), mu.double(), s.shape[2:], mu.shape[-1]
+    before, after = dilation * (n // 2), dilation * (n - 1 - n // 2)
+    padded, maps = pad(s, (before, after, before, after)), 0
+    for dy in range(n):
+        for dx in range(n):
+            s_z = padded[..., dilation * dy :, dilation * dx :][..., :h, :w]
+            maps = maps + torch.einsum("ukv,nvhw->nukhw", mu[..., dy, dx], s_z)
+    return maps
+
+
+class Contexts:
+    """b13 and b14 of a backend, on its device."""
+
+    def __init__(self, backend: str, device: torch.device) -> None:
+        self.operator, self.device = BACKENDS[backend].label_contexts, device
+
+    def check(self, s: Tensor, mu: Tensor, dilation: int) -> tuple[Tensor, Tensor]:
+        found = self.operator.contexts(s.to(self.device), mu.to(self.device), dilation=dilation)
+        o, component = (each.cpu() for each in found)
+        assert o.dtype == s.dtype
+        assert o.is_contiguous()
+        assert component.dtype == torch.uint8
+        exact = maps_by_loop(s, mu, dilation)
+        allowed = (2e-5 + ROUNDING.get(s.dtype, 0)) * maps_by_loop(s.abs(), mu.abs(), dilation).amax(2)
+        assert ((o - exact.amin(2)).abs() <= allowed).all()
+        chosen = exact.gather(2, component[:, :, None].long())[:, :, 0]
+        assert ((chosen - exact.amin(2)).abs() <= 2 * allowed).all()
+        return o, component
+
+    def gradients(self, g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, **needed) -> list[Tensor | None]:
+        needed = {"need_s": True, "need_mu": True} | needed
+        given = (each.to(self.device) for each in (g, component, s, mu))
+        found = self.operator.contexts_gradients(*given, dilation=dilation, **needed)
+        return [None if each is None else each.cpu() for each in found]
+
+    def check_gradients(self, g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int) -> None:
+        def by_loop(g: Tensor, s: Tensor, mu: Tensor) -> tuple[Tensor, ...]:
+            s, mu = s.double().requires_grad_(), mu.double().requires_grad_()
+            chosen = maps_by_loop(s, mu, dilation).gather(2, component[:, :, None].long())[:, :, 0]
+            return torch.autograd.grad((chosen * g).sum(), (s, mu))
+
+        found = self.gradients(g, component, s, mu, dilation)
+        for one, true, scale in zip(found, by_loop(g, s, mu), by_loop(g.abs(), s.abs(), mu.abs()), strict=True):
+            assert one.shape == true.shape
+            assert ((one - true).abs() <= 5e-5 * scale + 1e-12).all()
+
+
+@pytest.fixture
+def b13(backend: str, device: torch.device) -> Contexts:
+    return Contexts(backend, device)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 13)])
+@pytest.mark.parametrize("components", [1, 5])
+@pytest.mark.parametrize("n", [1, 2, 9])
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_contexts_and_their_gradients_are_those_of_the_equation(b13, size, components, n, dilation):
+    s, mu = torch.rand(2, 3, *size), torch.randn(3, components, 3, n, n)
+    component = b13.check(s, mu, dilation)[1]
+    b13.check_gradients(torch.randn_like(s), component, s, mu, dilation)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_contexts_of_a_constant_map(b13, level):
+    s, mu = torch.full((1, 3, 5, 7), level), torch.randn(3, 5, 3, 2, 2)
+    component = b13.check(s, mu, 1)[1]
+    b13.check_gradients(torch.randn_like(s), component, s, mu, 1)
+
+
+@pytest.mark.parametrize(("labels", "components"), [(1, 1), (7, 2), (21, 5), (26, 1), (40, 4), (130, 1), (2, 150)])
+def test_contexts_serve_any_number_of_labels_and_components(b13, labels, components):
+    s, mu = torch.rand(1, labels, 3, 5), torch.randn(labels, components, labels, 1, 1)
+    component = b13.check(s, mu, 1)[1]
+    b13.check_gradients(torch.randn_like(s), component, s, mu, 1)
+
+
+@pytest.mark.skipif(not LARGE, reason="takes minutes under Triton's interpreter")
+@pytest.mark.parametrize(
+    ("labels", "components", "n", "dilation", "size"),
+    [(7, 2, 4, 2, (35, 130)), (7, 2, 5, 8, (11, 23)), (21, 5, 3, 1, (9, 70)), (26, 1, 3, 1, (8, 16))],
+)
+def test_contexts_cross_their_tiles_and_blocks(b13, labels, components, n, dilation, size):
+    s, mu = torch.rand(2, labels, *size), torch.randn(labels, components, labels, n, n)
+    b13.check(s, mu, dilation)
+    component = torch.randint(0, components, s.shape, dtype=torch.uint8)
+    b13.check_gradients(torch.randn_like(s), component, s, mu, dilation)
+
+
+def test_contexts_sum_more_pixels_than_one_share(b13):
+    s, mu = torch.rand(1, 1, 65, 67), torch.randn(1, 2, 1, 2, 2)
+    component = b13.check(s, mu, 2)[1]
+    b13.check_gradients(torch.randn_like(s), component, s, mu, 2)
+
+
+def test_contexts_choose_the_first_of_equal_components(b13):
+    s, mu = torch.rand(1, 7, 8, 9), torch.randn(7, 1, 7, 4, 4).expand(7, 3, 7, 4, 4)
+    assert (b13.check(s, mu, 1)[1] == 0).all()
+
+
+def test_contexts_take_any_memory_layout_and_an_empty_batch(b13):
+    s, mu = torch.rand(2, 9, 13, 3).permute(0, 3, 1, 2), torch.randn(2, 2, 3, 2, 3).permute(2, 3, 4, 0, 1)
+    o, component = b13.check(s, mu, 2)
+    b13.check_gradients(torch.randn(2, 3, 13, 9).mT, component, s, mu, 2)
+    empty = b13.gradients(o[:0], component[:0], s[:0], mu, 2)
+    assert empty[0].shape == (0, 3, 9, 13)
+    assert (empty[1] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_contexts_in_half_precision_are_as_exact_as_its_rounding(backend, b13, dtype):
+    if not BACKENDS[backend].takes_half:
+        pytest.skip(f"{backend} is given float32")
+    b13.check(torch.rand(1, 3, 5, 7).to(dtype), torch.rand(3, 2, 3, 2, 2).to(dtype), 1)
+
+
+def test_only_the_gradients_needed_are_computed(b13):
+    s, mu = torch.rand(1, 2, 1, 1), torch.rand(2, 1, 2, 1, 1)
+    component = torch.zeros(1, 2, 1, 1, dtype=torch.uint8)
+    ds, dmu = b13.gradients(s, component, s, mu, 1, need_mu=False)
+    assert ds is not None
+    assert dmu is None
+    ds, dmu = b13.gradients(s, component, s, mu, 1, need_s=False)
+    assert ds is None
+    assert dmu is not None
