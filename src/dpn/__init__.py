@@ -1,21 +1,36 @@
 """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step made of convolutions."""
 
 from importlib import import_module
-from types import ModuleType
-
-from dpn import data, functional, unary
-from dpn.errors import InputError
-from dpn.inference import Segmentation, segment
-from dpn.model import DPN
-from dpn.mrf import MRF, compress
-from dpn.storage import load, save
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dpn import data, functional, metrics, unary
+    from dpn.errors import InputError
+    from dpn.inference import Segmentation, segment
+    from dpn.model import DPN
+    from dpn.mrf import MRF, MRFConfig, compress
+    from dpn.storage import load, save
+
+HOMES = {
+    "DPN": "dpn.model",
+    "MRF": "dpn.mrf",
+    "MRFConfig": "dpn.mrf",
+    "InputError": "dpn.errors",
+    "Segmentation": "dpn.inference",
+    "compress": "dpn.mrf",
+    "load": "dpn.storage",
+    "save": "dpn.storage",
+    "segment": "dpn.inference",
+}
+"""Where each name is defined. It is imported when it is first used, so that `import dpn` costs next to nothing."""
 
 __all__ = [
     "DPN",
     "MRF",
     "InputError",
+    "MRFConfig",
     "Segmentation",
     "compress",
     "data",
@@ -28,8 +43,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """`dpn.metrics` is imported when it is first used: torchmetrics takes longer than all the rest."""
-    if name == "metrics":
-        return import_module("dpn.metrics")
+def __getattr__(name: str) -> Any:
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
+    if name in __all__:
+        return import_module(f"dpn.{name}")
     raise AttributeError(f"module 'dpn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

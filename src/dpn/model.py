@@ -1,4 +1,4 @@
-"""The Deep Parsing Network: an image goes through a unary network, then through one mean-field step.
+"""The Deep Parsing Network: an image goes through a unary network, then through one mean-field step. Table 1(b):
 
 group       layer                                           here
 b1 - b11    convolutions, bilinear x8: the unary log p      dpn.unary
@@ -8,19 +8,18 @@ b15         softmax(log p - o14)                            dpn.mrf.mean_field
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor, nn
 
 from dpn.errors import InputError
+from dpn.hub import Pretrained
 from dpn.mrf import MRF
 from dpn.unary import UnaryNetwork
 
 STAGES = ("unary", "triple_penalty", "label_contexts", "joint")
 
 
-class DPN(nn.Module):
+class DPN(Pretrained, nn.Module):
     """Table 1(b): image (N,3,H,W), RGB in [0,1] -> log q (N,L,H,W).
 
     It is trained in four stages (Section 3.3), each of which adds layers or learns more of them; `stage` says which function
@@ -35,6 +34,7 @@ class DPN(nn.Module):
     Attributes:
         labels: the names, a tuple.
         stage: as given; may be set.
+        backend: what computes b12 to b14, see dpn.functional.backends; may be set.
 
     Raises:
         InputError: if the parts differ in their number of labels, or the stage is unknown.
@@ -67,34 +67,19 @@ class DPN(nn.Module):
         self._stage = stage
         self.mrf.label_contexts.potts_only = stage == "triple_penalty"
 
+    @property
+    def backend(self) -> str | None:
+        return self.mrf.backend
+
+    @backend.setter
+    def backend(self, name: str | None) -> None:
+        self.mrf.backend = name
+
     def forward(self, image: Tensor) -> Tensor:
         """image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
-        return self.refine(self.unary(image), image)
+        log_p = self.unary(image)  # b1 - b11    (N,L,H,W)
+        return self.refine(log_p, image)  # b12 - b15   (N,L,H,W)
 
     def refine(self, log_p: Tensor, image: Tensor) -> Tensor:
         """What follows the unary: log p (N,L,H,W), image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
         return log_p if self.stage == "unary" else self.mrf(log_p, image)
-
-    def save_pretrained(self, folder: Path | str) -> None:
-        """Writes `folder`/model.safetensors, which `from_pretrained` and `dpn.load` open; makes the folder."""
-        from dpn.storage import save
-
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        save(self, Path(folder) / "model.safetensors")
-
-    @classmethod
-    def from_pretrained(cls, source: Path | str) -> "DPN":
-        """`dpn.load`, under the name that the Hugging Face hub's users know."""
-        from dpn.storage import load
-
-        return load(source)
-
-    def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
-        """Uploads the network to the Hugging Face hub, from where `dpn.load(repo_id)` opens it; returns the commit's URL."""
-        from huggingface_hub import HfApi
-
-        api = HfApi()
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return api.upload_folder(repo_id=repo_id, folder_path=folder)

@@ -1,7 +1,6 @@
 """Things that are chosen by name, each registered by the file that defines it: to add one is to add its file."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
@@ -33,6 +32,7 @@ class Registry(Generic[Thing]):
     def __init__(self, package: str, what: str) -> None:
         self.package, self.what = package, what
         self._registered: dict[str, Thing] = {}
+        self._loaded = False
 
     def register(self, name: str) -> Callable[[Thing], Thing]:
         """A decorator that registers a thing and returns it as it is."""
@@ -43,12 +43,14 @@ class Registry(Generic[Thing]):
 
         return registered
 
-    @cached_property
-    def _things(self) -> dict[str, Thing]:
-        home = import_module(self.package)
-        for module in iter_modules(home.__path__, f"{self.package}."):
-            import_module(module.name)
-        return dict(sorted(self._registered.items()))
+    def load(self) -> dict[str, Thing]:
+        """All things by name, sorted; imports the files of the package the first time."""
+        if not self._loaded:
+            for module in iter_modules(import_module(self.package).__path__, f"{self.package}."):
+                import_module(module.name)
+            self._registered = dict(sorted(self._registered.items()))
+            self._loaded = True
+        return self._registered
 
     def __getitem__(self, name: str) -> Thing:
         """The thing of a name.
@@ -56,21 +58,22 @@ class Registry(Generic[Thing]):
         Raises:
             InputError: if nothing is called so; the line lists the names there are.
         """
-        if name not in self._things:
-            raise InputError(f"no {self.what} is called {name!r}; choose one of {', '.join(self._things)}")
-        return self._things[name]
+        things = self.load()
+        if name not in things:
+            raise InputError(f"no {self.what} is called {name!r}; choose one of {', '.join(things)}")
+        return things[name]
 
     def __iter__(self) -> Iterator[str]:
         """The names, sorted."""
-        return iter(self._things)
+        return iter(self.load())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things
+        return name in self.load()
 
     def items(self) -> list[tuple[str, Thing]]:
         """(name, thing), sorted by name."""
-        return list(self._things.items())
+        return list(self.load().items())
 
     def name_of(self, thing: Thing) -> str | None:
         """The name that a thing is registered by; None if it is not."""
-        return next((name for name, other in self._things.items() if other is thing), None)
+        return next((name for name, other in self.load().items() if other is thing), None)

@@ -136,7 +136,6 @@ def backends() -> dict[str, str | None]:
     return {name: backend.why_not() for name, backend in BACKENDS.items()}
 
 
-@torch.compiler.assume_constant_result
 def choose(name: str | None, device: torch.device, dtype: torch.dtype, *, kernel: str | None = None) -> str:
     """The name of the backend to use; None takes the fastest that serves.
 

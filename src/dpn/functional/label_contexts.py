@@ -80,13 +80,13 @@ def _label_contexts_gradients(
     return s.new_empty(0) if ds is None else ds, mu.new_empty(0) if dmu is None else dmu
 
 
-@torch.library.register_fake(_label_contexts)
-def _(s: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+def _shapes(s: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     return s.new_empty(s.shape), s.new_empty(s.shape, dtype=torch.uint8)
 
 
-@torch.library.register_fake(_label_contexts_gradients)
-def _(g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, *others: Any) -> Any:
+def _gradient_shapes(
+    g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, *others: Any
+) -> Any:
     return s.new_empty(s.shape if need_s else 0), mu.new_empty(mu.shape if need_mu else 0)
 
 
@@ -104,5 +104,7 @@ def _backward(ctx: Any, g: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     return ds if need_s else None, dmu if need_mu else None, None, None
 
 
+torch.library.register_fake(_label_contexts, _shapes)
+torch.library.register_fake(_label_contexts_gradients, _gradient_shapes)
 torch.library.register_autograd(_label_contexts, _backward, setup_context=_keep)
 torch.library.register_autograd(_label_contexts_gradients, differentiable_once)

@@ -65,12 +65,14 @@ def apart(values: Tensor, stride: int, beyond: str = "constant") -> Tensor:
         return values
     height, width = values.shape[2:]
     values = F.pad(values, (0, -width % stride, 0, -height % stride), mode=beyond)
-    return values.unflatten(3, (-1, stride)).unflatten(2, (-1, stride)).permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
+    lattices: Tensor = values.unflatten(3, (-1, stride)).unflatten(2, (-1, stride))  # (N,C,h,stride,w,stride)
+    return lattices.permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
 
 
 def _together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
     """The values of that shape (N,C,H,W) whose lattices are these."""
     if stride == 1:
         return lattices
-    values = lattices.unflatten(0, (-1, stride, stride)).permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
+    values: Tensor = lattices.unflatten(0, (-1, stride, stride))  # (N,stride,stride,C,h,w)
+    values = values.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
     return values[..., : shape[2], : shape[3]].contiguous()

@@ -81,8 +81,9 @@ def local_filter(
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)):
         absent_below = 0.0
-    o = _local_filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
-    return (o[:, 1:] if normalize else o).to(p.dtype)
+    o: Tensor = _local_filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
+    o = o[:, 1:] if normalize else o
+    return o.to(p.dtype)
 
 
 @operator
@@ -123,15 +124,13 @@ def _local_filter_weight_gradients(
     return BACKENDS[backend].local_filter.weight_gradients(p, g, image, w, kernel=kernel, **window)
 
 
-@torch.library.register_fake(_local_filter)
-def _(
+def _shape(
     p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, stride: int, c: bool, normalize: bool, *_: Any
 ) -> Tensor:
     return p.new_empty(p.shape[0], p.shape[1] + normalize, *p.shape[2:])
 
 
-@torch.library.register_fake(_local_filter_weight_gradients)
-def _(p: Tensor, g: Tensor, image: Tensor, w: Tensor, *others: Any) -> Tensor:
+def _gradient_shape(p: Tensor, g: Tensor, image: Tensor, w: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(w)
 
 
@@ -161,5 +160,7 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     return grad_p, None, grad_w, *[None] * 8
 
 
+torch.library.register_fake(_local_filter, _shape)
+torch.library.register_fake(_local_filter_weight_gradients, _gradient_shape)
 torch.library.register_autograd(_local_filter, _backward, setup_context=_keep)
 torch.library.register_autograd(_local_filter_weight_gradients, differentiable_once)

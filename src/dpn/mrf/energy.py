@@ -139,10 +139,16 @@ def energy(model: Model, labels: Tensor) -> Tensor:
 def free_energy(model: Model, q: Tensor) -> Tensor:
     """Eqn. 5 with Eqn. 3: F(Q) = sum q Phi + sum q q Psi + sum q ln q; each pair of pixels counts once."""
     pairwise = torch.einsum("iu,iujv,jv->", q, classic_pairwise(model), q) / 2
-    return (q * unary(model)).sum() + pairwise + torch.special.xlogy(q, q).sum()
+    return (q * unary(model)).sum() + pairwise + _q_ln_q(q)
 
 
 def triple_free_energy(model: Model, q: Tensor) -> Tensor:
     """Eqn. 5 with Eqn. 4: the pairwise term is sum_i sum_u q_i^u min_k sum_v sum_j mu_k(i,u,j,v) s_j^v."""
     pairwise = (q * label_contexts(model, triple_penalty(model, q))).sum()
-    return (q * unary(model)).sum() + pairwise + torch.special.xlogy(q, q).sum()
+    return (q * unary(model)).sum() + pairwise + _q_ln_q(q)
+
+
+def _q_ln_q(q: Tensor) -> Tensor:
+    """The sum of q ln q, where 0 ln 0 = 0."""
+    total: Tensor = torch.special.xlogy(q, q).sum()
+    return total

@@ -1,11 +1,12 @@
 """The Halide backend: the CPU, in float32; pipelines are compiled in memory when they are first used."""
 
-from functools import cache
 from importlib.util import find_spec
 
 import torch
 
 from dpn.functional.backend import BACKENDS, LabelContexts, LocalFilter, MeanField
+
+INSTALLED = find_spec("halide") is not None
 
 
 class Halide:
@@ -16,9 +17,8 @@ class Halide:
     takes_half = False
     leaves_labels_out = True
 
-    @cache  # noqa: B019 - there is one
     def why_not(self) -> str | None:
-        return None if find_spec("halide") else "halide is not installed: pip install halide"
+        return None if INSTALLED else "halide is not installed: pip install halide"
 
     def serves(self, device: torch.device, dtype: torch.dtype) -> bool:
         return device.type == "cpu" and torch.promote_types(dtype, torch.float32) == torch.float32

@@ -97,8 +97,9 @@ def _euclidean(p: Tensor, image: Tensor, weights: Tensor, before: int, after: in
     x = torch.arange(width, dtype=wide, device=p.device) - width // 2
     square = w1 * colour.square().sum(1, keepdim=True) + w2 * (x * x + y * y)
     q = p.to(wide)
-    o = square * _box_sum(q, before, after) + _box_sum(square * q, before, after)
-    for channel in colour.split(1, dim=1):
+    o: Tensor = square * _box_sum(q, before, after) + _box_sum(square * q, before, after)
+    for i in range(3):
+        channel = colour[:, i : i + 1]
         o -= 2 * w1 * channel * _box_sum(channel * q, before, after)
     for position in (x, y):
         o -= 2 * w2 * position * _box_sum(position * q, before, after)

@@ -4,13 +4,13 @@ Under TRITON_INTERPRET=1 its kernels run on the CPU instead, slowly, so that the
 """
 
 import os
-from functools import cache
 from importlib.util import find_spec
 
 import torch
 
 from dpn.functional.backend import BACKENDS, LabelContexts, LocalFilter, MeanField
 
+INSTALLED = find_spec("triton") is not None
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 
 
@@ -22,9 +22,8 @@ class Triton:
     takes_half = True
     leaves_labels_out = False
 
-    @cache  # noqa: B019 - there is one
     def why_not(self) -> str | None:
-        if not find_spec("triton"):
+        if not INSTALLED:
             return "triton is not installed: pip install -c constraints.txt -e '.[gpu]'"
         return None if DEVICE == "cpu" or torch.cuda.is_available() else "no CUDA device here"
 
