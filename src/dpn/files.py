@@ -3,9 +3,23 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import file_digest
 from pathlib import Path
 
 from dpn.errors import InputError
+
+
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """The checksum of a file, in hexadecimal.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     checksum(Path(file.name), "md5")
+        'd41d8cd98f00b204e9800998ecf8427e'
+    """
+    with path.open("rb") as file:
+        return file_digest(file, algorithm).hexdigest()
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def save(
         ...     load(f"{folder}/small.safetensors").labels
         ('no', 'yes')
     """
-    network = next((name for name, unary in UNARY_NETWORKS.items() if type(model.unary) is unary), None)
+    network = UNARY_NETWORKS.name_of(type(model.unary))
     if network is None:
         unary = type(model.unary).__name__
         raise InputError(f"{path}: a DPN over {unary} cannot be rebuilt from a file; save model.mrf.state_dict() instead")

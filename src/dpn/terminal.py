@@ -5,7 +5,16 @@ from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
 
 from jsonargparse import DefaultHelpFormatter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 
 def progress_bar(console: Console | None = None) -> Progress:
@@ -26,6 +35,28 @@ def progress_bar(console: Console | None = None) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def download_bar(console: Console | None = None) -> Progress:
+    """A progress bar of bytes, with their rate and the time left; silent where nobody watches.
+
+    Args:
+        console: where to draw it; None is stderr.
+
+    Example:
+        >>> with download_bar() as progress:
+        ...     progress.advance(progress.add_task("file", total=1000), 500)
+    """
+    console = console or Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pooch
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dpn.errors import InputError
+from dpn.files import checksum
+from dpn.terminal import download_bar
 
 PICKLED = (".pth", ".pt", ".bin")
 
@@ -57,7 +56,7 @@ def _read(path: Path, source: str, sha256: str | None) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{source}: no such file")
     try:
-        if sha256 and (received := pooch.file_hash(str(path))) != sha256.lower():
+        if sha256 and (received := checksum(path)) != sha256.lower():
             raise InputError(f"{source}: not the file expected: its sha256 is {received}, not {sha256}")
         tensors = _unpickle(path, source) if path.suffix.lower() in PICKLED else load_file(path)
     except (SafetensorError, OSError) as error:
@@ -83,6 +82,8 @@ def _unpickle(path: Path, source: str) -> object:
 
 
 def _download(url: str, sha256: str | None) -> Path:
+    import pooch
+
     folder = os.environ.get("DPN_CACHE") or pooch.os_cache("dpn")
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -103,9 +104,7 @@ class _Bar:
     total = 0
 
     def __init__(self, name: str) -> None:
-        columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-        self.progress = Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True))
-        self.name = name
+        self.progress, self.name = download_bar(), name
 
     def __enter__(self) -> "_Bar":
         return self

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from dpn.data import SCENE_LABELS, open_data
+from dpn.data import DATA_SETS, SCENE_LABELS, camvid_palette, open_data, voc_palette
 from dpn.errors import InputError
 
 
@@ -34,8 +35,23 @@ def test_without_a_root_the_line_says_what_to_pass(name: str, monkeypatch: pytes
         open_data(name, split="val")
 
 
+def test_every_data_set_says_what_it_is_and_which_split_it_trains_on() -> None:
+    assert list(DATA_SETS) == ["camvid", "coco", "folder", "scenes", "voc"]
+    for name, data_set in DATA_SETS.items():
+        assert data_set.help.endswith(".") and len(data_set.help.split()) > 3, name
+        assert data_set.train in data_set.splits or not data_set.splits, name
+    assert DATA_SETS["voc"].train == "train_aug"
+
+
+def test_labels_and_void_are_drawn_in_the_data_set_s_own_colours(camvid_root: Path) -> None:
+    colours = open_data("camvid", root=camvid_root, split="val").palette
+    assert np.array_equal(colours[:11], camvid_palette())
+    assert np.array_equal(colours[255], voc_palette()[255])
+    assert np.array_equal(open_data("scenes", split="val").palette, voc_palette())
+
+
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InputError, match="no data set is called 'ade'; choose one of voc, camvid, folder, scenes, coco"):
+    with pytest.raises(InputError, match="no data set is called 'ade'; choose one of camvid, coco, folder, scenes, voc"):
         open_data("ade", split="val")
 
 

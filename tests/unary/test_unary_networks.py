@@ -1,21 +1,24 @@
 """What holds for every unary network."""
 
+from functools import partial
+from inspect import signature
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpn.errors import InputError
-from dpn.unary import FCN, UNARY_NETWORKS, VGG16, DeepLabLargeFOV, MobileNetV2, MobileNetV2Pyramid, UnaryNetwork, Wrap
+from dpn.unary import UNARY_NETWORKS, UnaryNetwork, Wrap
 
-MAKE = {
-    "mobilenet_v2": lambda **a: MobileNetV2(3, **a),
-    "mobilenet_v2_pyramid": lambda **a: MobileNetV2Pyramid(3, width=8, **a),
-    "vgg16": lambda **a: VGG16(3, width=8, **a),
-    "fcn": lambda **a: FCN(3, width=8, **a),
-    "deeplab_large_fov": lambda **a: DeepLabLargeFOV(3, width=8, **a),
-    "wrap": lambda **a: Wrap(nn.Conv2d(3, 3, 5, stride=4, padding=2), 3, stride=4, **a),
-}
+
+def small(network: type[UnaryNetwork]) -> partial[UnaryNetwork]:
+    return partial(network, 3, **{"width": 8} if "width" in signature(network).parameters else {})
+
+
+MAKE = {name: small(network) for name, network in UNARY_NETWORKS.items()}
+"""Every network that is registered, with three labels, and few channels where it lets one choose; and a wrapped one."""
+MAKE["wrap"] = lambda **a: Wrap(nn.Conv2d(3, 3, 5, stride=4, padding=2), 3, stride=4, **a)
 
 
 @pytest.fixture(params=MAKE)
@@ -83,7 +86,7 @@ def test_flat_and_extreme_images_stay_finite(make, activation, dtype):
 @torch.no_grad()
 def test_a_state_dict_carries_the_function(network):
     image = torch.rand(1, 3, 20, 20)
-    other = next(make for name, make in MAKE.items() if isinstance(network, UNARY_NETWORKS.get(name, Wrap)))()
+    other = MAKE[UNARY_NETWORKS.name_of(type(network)) or "wrap"]()
     assert not torch.allclose(other.eval()(image), network(image))
     other.load_state_dict(network.state_dict())
     assert torch.equal(other(image), network(image))

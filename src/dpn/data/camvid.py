@@ -4,7 +4,8 @@ from pathlib import Path
 
 from dpn.data.dataset import SegmentationData
 from dpn.data.folder import pairs_by_stem
-from dpn.data.palette import CAMVID_LABELS
+from dpn.data.palette import CAMVID_LABELS, camvid_palette, voc_palette
+from dpn.data.registry import published
 from dpn.errors import InputError
 
 SPLITS: dict[str, tuple[str, ...]] = {
@@ -15,6 +16,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 
 
+@published("camvid", splits=SPLITS)
 def camvid(root: str | Path, split: str) -> SegmentationData:
     """CamVid: 11 labels; the masks' 11 is void and comes out as 255.
 
@@ -40,4 +42,6 @@ def camvid(root: str | Path, split: str) -> SegmentationData:
         if not (images.is_dir() and masks.is_dir()):
             raise InputError(f"{root}: no CamVid here; looked for {images}/ and {masks}/")
         pairs += pairs_by_stem(images, masks)
-    return SegmentationData(pairs, CAMVID_LABELS, void=11)
+    palette = voc_palette()
+    palette[: len(CAMVID_LABELS)] = camvid_palette()
+    return SegmentationData(pairs, CAMVID_LABELS, void=11, palette=palette)

@@ -10,6 +10,7 @@ import torch
 from dpn.data.dataset import Sample, SegmentationData
 from dpn.data.images import VOID
 from dpn.data.palette import VOC_LABELS
+from dpn.data.registry import published
 from dpn.errors import InputError
 
 COCO_TO_VOC: dict[str, str] = {
@@ -39,6 +40,7 @@ COCO_TO_VOC: dict[str, str] = {
 SPLITS = ("train", "val")
 
 
+@published("coco", splits=SPLITS)
 def coco(root: str | Path, split: str) -> SegmentationData:
     """COCO 2014's images that hold one of VOC's 20 objects, labelled as VOC is: the data to train on before VOC.
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from dpn.data.images import VOID, read_image, read_mask, to_tensor
 from dpn.data.lists import unique_stems
+from dpn.data.palette import voc_palette
 from dpn.errors import InputError
 
 
@@ -34,6 +36,10 @@ class SegmentationData(Dataset[Sample]):
         pairs: (image, mask) paths; a mask of None is a label map that is void everywhere.
         labels: the names of labels 0, 1, ...; 1 to 255 of them.
         void: the masks' own value for void, where it is not 255.
+        palette: (256,3) uint8, the colours that labels and void are drawn in; None is VOC's.
+
+    Attributes:
+        labels, palette: as given.
 
     Raises:
         InputError: a file is missing. Reading a sample raises what `read_image` and `read_mask` do, and when image and
@@ -52,7 +58,14 @@ class SegmentationData(Dataset[Sample]):
         (torch.Size([3, 3, 4]), tensor([1]), 'dot')
     """
 
-    def __init__(self, pairs: Sequence[tuple[Path, Path | None]], labels: Sequence[str], *, void: int = VOID) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Path, Path | None]],
+        labels: Sequence[str],
+        *,
+        void: int = VOID,
+        palette: np.ndarray | None = None,
+    ) -> None:
         if not 1 <= len(labels) <= VOID:
             raise InputError(f"{len(labels)} labels; a data set has 1 to {VOID} of them")
         missing = [file for pair in pairs for file in pair if file is not None and not file.is_file()]
@@ -63,6 +76,7 @@ class SegmentationData(Dataset[Sample]):
         self.names = unique_stems(image for image, _ in self.pairs)
         self.labels = tuple(labels)
         self.void = void
+        self.palette = voc_palette() if palette is None else palette
 
     def __len__(self) -> int:
         return len(self.pairs)

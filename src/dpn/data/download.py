@@ -12,13 +12,10 @@ from tempfile import TemporaryDirectory
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import pooch
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
 from dpn.data.sources import SOURCES, File
 from dpn.errors import InputError
-from dpn.terminal import progress_bar
+from dpn.files import checksum
+from dpn.terminal import download_bar, progress_bar
 
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30  # seconds without an answer
@@ -151,7 +148,7 @@ def _fault(file: File, path: Path) -> str:
         return f"it has {path.stat().st_size} bytes, not {file.size}"
     if file.checksum:
         algorithm, _, published = file.checksum.partition(":")
-        received = pooch.file_hash(str(path), algorithm)
+        received = checksum(path, algorithm)
         return "" if received == published else f"its {algorithm} is {received}, not {published}"
     return "" if tarfile.is_tarfile(path) or zipfile.is_zipfile(path) else "it is not an archive, or not whole"
 
@@ -185,11 +182,8 @@ def _fetch(url: str, part: Path, file: File) -> None:
     """Downloads what `part` lacks, or all of it where the server cannot begin in the middle."""
     have = _size(part) if file.checksum else 0
     headers = {"User-Agent": "dpn"} | ({"Range": f"bytes={have}-"} if have else {})
-    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    bar = Progress(TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal)
     try:
-        with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as answer, bar:
+        with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as answer, download_bar() as bar:
             have = have if answer.status == 206 else 0
             length = answer.headers["Content-Length"]
             total = have + int(length) if length else file.size

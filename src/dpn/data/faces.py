@@ -32,7 +32,9 @@ def faces(count: int, *, size: int = 48, seed: int = 0, shift: int = 0) -> tuple
 
     def oval(top: float, left: float, height: float, width: float) -> np.ndarray:
         varied = draw.normal(1, 0.04, 4)
-        return ((y - top * varied[0]) / (height * varied[1])) ** 2 + ((x - left * varied[2]) / (width * varied[3])) ** 2 < 1
+        down, across = (y - top * varied[0]) / (height * varied[1]), (x - left * varied[2]) / (width * varied[3])
+        inside: np.ndarray = down**2 + across**2 < 1
+        return inside
 
     for image, label in zip(images, labels, strict=True):
         label[oval(0.45, 0.5, 0.38, 0.32)] = 1

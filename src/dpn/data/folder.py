@@ -6,6 +6,7 @@ from pathlib import Path
 from dpn.data.dataset import SegmentationData
 from dpn.data.images import VOID, list_images, read_mask
 from dpn.data.lists import read_lines
+from dpn.data.registry import DATA_SETS, GIVE_ROOT, DataSet, Labels
 from dpn.errors import InputError
 
 
@@ -54,6 +55,15 @@ def folder(root: str | Path, labels: Sequence[str] | str | Path | None = None, s
     elif isinstance(labels, str | Path):
         labels = tuple(read_lines(Path(labels)).values())
     return SegmentationData(pairs, labels)
+
+
+def _opened(root: str | Path | None, split: str | None, labels: Labels) -> SegmentationData:
+    if root is None:
+        raise InputError(f"folder needs a folder or a list file; {GIVE_ROOT}")
+    return folder(root, labels, split)
+
+
+DATA_SETS.register("folder")(DataSet(_opened, (), "Your own images and masks, in folders or named by a list file."))
 
 
 def pairs_by_stem(images: Path, masks: Path) -> list[tuple[Path, Path]]:

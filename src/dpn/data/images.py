@@ -198,7 +198,7 @@ def _labels_of_colours(colours: np.ndarray, path: str | Path) -> np.ndarray:
     palette, codes = voc_palette() @ place, colours @ place
     order = np.argsort(palette)
     position = np.searchsorted(palette[order], codes).clip(max=len(palette) - 1)
-    values = order[position]
+    values: np.ndarray = order[position]
     unknown = palette[values] != codes
     if unknown.any():
         first = tuple(colours[unknown][0].tolist())

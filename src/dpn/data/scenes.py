@@ -15,14 +15,15 @@ rim), and masts, poles and trunks are thin, so there is something to gain from i
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from skimage.draw import disk, ellipse, polygon
 from torch.nn.functional import interpolate
 
 from dpn.data.dataset import Sample, SegmentationData
 from dpn.data.images import to_tensor
+from dpn.data.registry import DATA_SETS, DataSet, Labels, with_own_labels
 from dpn.errors import InputError
 
 SCENE_LABELS = ("sky", "water", "grass", "tree", "roof", "trunk", "house", "boat", "sun", "lamp")
@@ -66,6 +67,15 @@ def scenes(count: int | None = None, *, size: int = 128, seed: int = 0, split: s
     if count < 1 or size < 32 or seed < 0:
         raise InputError(f"scenes of count {count}, size {size}, seed {seed}: needs at least count 1, size 32, seed 0")
     return Scenes(count, size, seed, split)
+
+
+def _opened(root: str | Path | None, split: str | None, labels: Labels) -> SegmentationData:
+    if split is None:
+        raise InputError("scenes needs a split; pass --split")
+    return with_own_labels("scenes", scenes(split=split), labels)
+
+
+DATA_SETS.register("scenes")(DataSet(_opened, tuple(COUNTS), "Scenes drawn in code: needs no files."))
 
 
 class Scenes(SegmentationData):
@@ -163,7 +173,9 @@ class _Canvas:
     """An image and its labels, drawn together in coordinates (y, x) from 0 to 1."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
-        self.rng, self.size = rng, size
+        from skimage import draw
+
+        self.rng, self.size, self.draw = rng, size, draw
         self.labels = np.zeros((size, size), dtype=np.uint8)
         self.paint = np.zeros((size, size), dtype=np.uint8)
 
@@ -176,23 +188,25 @@ class _Canvas:
 
     def shape(self, label: int, paint: int, corners: Sequence[tuple[float, float]]) -> None:
         y, x = (np.array(corners) * self.size).T
-        self._fill(label, paint, polygon(y, x, self.labels.shape))
+        self._fill(label, paint, self.draw.polygon(y, x, self.labels.shape))
 
     def disc(self, label: int, paint: int, y: float, x: float, radius: float) -> None:
-        self._fill(label, paint, disk((y * self.size, x * self.size), radius * self.size, shape=self.labels.shape))
+        self._fill(label, paint, self.draw.disk((y * self.size, x * self.size), radius * self.size, shape=self.labels.shape))
 
     def streaks(self, top: float, bottom: float) -> None:
         """Clouds or waves: they keep the label that they lie on."""
         for _ in range(self.rng.integers(2, 5)):
             y, x = self.rng.uniform(top, bottom) * self.size, self.rng.uniform(0, self.size)
-            self.paint[ellipse(y, x, 0.012 * self.size, 0.1 * self.size, shape=self.labels.shape)] = STREAK
+            cloud = self.draw.ellipse(y, x, 0.012 * self.size, 0.1 * self.size, shape=self.labels.shape)
+            self.paint[cloud] = STREAK
 
     def finish(self) -> np.ndarray:
         colours = COLOURS + self.rng.normal(0, COLOUR_SPREAD, COLOURS.shape)
         grid = torch.from_numpy(self.rng.uniform(-SHADING, SHADING, (1, 1, 4, 4)))
         shading = interpolate(grid, size=self.labels.shape, mode="bilinear", align_corners=True)[0, 0].numpy()
         noise = NOISE * self.rng.standard_normal((self.size, self.size, 3), dtype=np.float32)
-        return ((colours[self.paint] + shading[..., None] + noise).clip(0, 1) * 255).round().astype(np.uint8)
+        image: np.ndarray = (colours[self.paint] + shading[..., None] + noise).clip(0, 1)
+        return (255 * image).round().astype(np.uint8)
 
     def _fill(self, label: int, paint: int, pixels: tuple[np.ndarray, np.ndarray]) -> None:
         self.labels[pixels], self.paint[pixels] = label, paint

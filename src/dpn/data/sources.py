@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.io import loadmat
 
 from dpn.data.lists import read_lines
 from dpn.data.palette import voc_palette
@@ -57,6 +56,8 @@ def convert_sbd(dataset: Path, root: Path) -> Path:
     Returns:
         A new folder of masks in ``dataset``.
     """
+    from scipy.io import loadmat
+
     voc = root / VOC_HOME
     lists = voc / "ImageSets" / "Segmentation"
     train, val, *sbd = (

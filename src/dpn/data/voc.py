@@ -5,6 +5,7 @@ from pathlib import Path
 from dpn.data.dataset import SegmentationData
 from dpn.data.lists import read_lines
 from dpn.data.palette import VOC_LABELS
+from dpn.data.registry import published
 from dpn.errors import InputError
 
 # A split's list files: the first of a tuple that exists is read.
@@ -17,6 +18,7 @@ LISTS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
+@published("voc", splits=LISTS, train="train_aug")
 def voc(root: str | Path, split: str) -> SegmentationData:
     """PASCAL VOC 2012 segmentation: 20 objects and background, 255 void.
 

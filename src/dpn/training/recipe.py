@@ -1,12 +1,14 @@
 """What a training run is made of: one YAML file, checked against these dataclasses."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dpn.data import DATA_SETS
 from dpn.errors import InputError
 from dpn.model import STAGES
 from dpn.mrf import MRFConfig
+from dpn.unary import UNARY_NETWORKS
 
 
 @dataclass
@@ -14,7 +16,7 @@ class UnaryRecipe:
     """b1 to b11.
 
     Attributes:
-        network: which network.
+        network: one of dpn.unary.UNARY_NETWORKS: mobilenet_v2, vgg16, ...
         weights: file or URL to begin from; None begins at random.
         layout: what the weights are: a classifier trained on ImageNet; (mobilenet_v2) a whole DeepLabv3; or dpn, the run folder
             or file of a network trained here, whose unary is gone on with.
@@ -23,7 +25,7 @@ class UnaryRecipe:
         activation: b11's nonlinearity.
     """
 
-    network: Literal["mobilenet_v2", "mobilenet_v2_pyramid", "vgg16", "fcn", "deeplab_large_fov"] = "mobilenet_v2"
+    network: str = "mobilenet_v2"
     weights: str | None = None
     layout: Literal["imagenet", "deeplab", "dpn"] = "imagenet"
     stride: Literal[8, 16, 32] | None = None
@@ -36,7 +38,7 @@ class DataRecipe:
     """Where images come from and how they are varied.
 
     Attributes:
-        name: voc, camvid, coco, folder or scenes (made up; needs no files).
+        name: one of dpn.data.DATA_SETS: scenes (made up; needs no files), folder, voc, ...
         root: the data's folder; None for scenes, or where DPN_DATA says it.
         train: split to train on.
         val: split to choose on.
@@ -49,7 +51,7 @@ class DataRecipe:
         workers: processes that read and augment.
     """
 
-    name: Literal["scenes", "voc", "camvid", "coco", "folder"] = "scenes"
+    name: str = "scenes"
     root: Path | None = None
     train: str = "train"
     val: str = "val"
@@ -148,6 +150,7 @@ def check(recipe: Recipe) -> None:
         Traceback (most recent call last):
         dpn.errors.InputError: checkpoint_every must be at least 1, got 0
     """
+    UNARY_NETWORKS[recipe.unary.network], DATA_SETS[recipe.data.name]  # say so if there is none
     least = {
         "checkpoint_every": (recipe.checkpoint_every, 1),
         "data.crop": (recipe.data.crop, 1),
@@ -167,15 +170,14 @@ def check(recipe: Recipe) -> None:
         raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
 
 
-def as_plain(recipe: Any) -> dict[str, Any]:
+def as_plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as nested dicts of plain values, for YAML and for comparing runs."""
-    from dataclasses import asdict
+    return {name: _plain(value) for name, value in asdict(recipe).items()}
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
 
-    return plain(asdict(recipe))
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
+from dpn.registry import Registry
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -79,6 +80,10 @@ class UnaryNetwork(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"labels={self.labels}, stride={self.stride}, activation={self.activation!r}"
+
+
+UNARY_NETWORKS: Registry[type[UnaryNetwork]] = Registry("dpn.unary", "unary network")
+"""Those that a recipe or a file can name: what they are made with is in `arguments`."""
 
 
 class Normalize(nn.Module):

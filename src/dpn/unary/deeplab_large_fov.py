@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize, load_exactly
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly
 from dpn.unary.vgg16 import as_convolutions, convolutions
 
 
+@UNARY_NETWORKS.register("deeplab_large_fov")
 class DeepLabLargeFOV(UnaryNetwork):
     """The unary network of DeepLab, to which its dense CRF (`dpn.mrf.deeplab`) is added.
 
@@ -57,7 +58,8 @@ class DeepLabLargeFOV(UnaryNetwork):
         x = self.halve(self.b3(x))  # (N,128,H/4,W/4)
         x = self.halve(self.b5(x))  # (N,256,H/8,W/8)
         x = self.pool(self.b8(self.pool(self.b7(x))))  # (N,512,H/8,W/8)
-        return self.b11(self.b10(self.b9(x)))
+        scores: Tensor = self.b11(self.b10(self.b9(x)))  # (N,L,H/8,W/8)
+        return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly between pixels (8 i, 8 j)."""

@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize, load_exactly
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly
 from dpn.unary.vgg16 import as_convolutions, convolutions, halve
 
 
+@UNARY_NETWORKS.register("fcn")
 class FCN(UnaryNetwork):
     """FCN-8s, FCN-16s or FCN-32s: all five poolings of VGG16, fc6 and fc7 as convolutions, and two, one or no skips.
 
@@ -66,7 +67,7 @@ class FCN(UnaryNetwork):
         x = self.pool(self.b3(self.pool(self.b1(self.normalize(image)))))  # (N,128,H/4,W/4)
         pool3 = self.pool(self.b5(x))  # (N,256,H/8,W/8)
         pool4 = self.pool(self.b7(pool3))  # (N,512,H/16,W/16)
-        scores = self.b11(self.b10(self.b9(self.pool(self.b8(pool4)))))  # (N,L,H/32,W/32)
+        scores: Tensor = self.b11(self.b10(self.b9(self.pool(self.b8(pool4)))))  # (N,L,H/32,W/32)
         for skip, finer in zip(self.b11_skips, (pool4, pool3), strict=False):
             scores = skip(finer) + _enlarged(scores, 2, finer.shape[2], finer.shape[3])
         return scores

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize, load_exactly
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly
 
 # (expansion, channels, stride) of each inverted residual of the classifier: features.1 to features.17.
 BLOCKS = [
@@ -22,6 +22,7 @@ BLOCKS = [
 ]
 
 
+@UNARY_NETWORKS.register("mobilenet_v2")
 class MobileNetV2(UnaryNetwork):
     """MobileNetV2 to 320 channels at output stride 16 or 8, image pooling beside a 1x1 convolution, and a score layer.
 
@@ -69,7 +70,8 @@ class MobileNetV2(UnaryNetwork):
         x = x.contiguous(memory_format=torch.channels_last)  # in which depthwise convolutions are faster
         x = self.features(x)  # (N,320,h,w)
         pooled = self.image_pooling(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
-        return self.score(self.project(torch.cat([pooled, self.aspp(x)], dim=1)))
+        scores: Tensor = self.score(self.project(torch.cat([pooled, self.aspp(x)], dim=1)))
+        return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
@@ -170,7 +172,8 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.adds_input else self.conv(x)
+        y: Tensor = self.conv(x)
+        return x + y if self.adds_input else y
 
 
 def upsample_from_corners(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize
 from dpn.unary.mobilenet_v2 import conv, features, load_features, upsample_from_corners
 
 LEVELS = {3: 24, 6: 32, 13: 96, 17: 320}
 """{block of MobileNetV2: channels of what it gives}, the last ones of strides 4, 8, 16 and 32."""
 
 
+@UNARY_NETWORKS.register("mobilenet_v2_pyramid")
 class MobileNetV2Pyramid(UnaryNetwork):
     """MobileNetV2 at stride 32, and a feature pyramid down to stride 4 (Lin et al., 2017; SwiftNet's ladder, 2019).
 
@@ -62,7 +63,8 @@ class MobileNetV2Pyramid(UnaryNetwork):
         for blend in self.blends:
             finer = fine.pop()
             x = blend(F.interpolate(x, finer.shape[2:], mode="bilinear", align_corners=True) + finer)
-        return self.score(x[..., : -(-(height - 1) // self.stride) + 1, : -(-(width - 1) // self.stride) + 1])
+        scores: Tensor = self.score(x[..., : -(-(height - 1) // self.stride) + 1, : -(-(width - 1) // self.stride) + 1])
+        return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""

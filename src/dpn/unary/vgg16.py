@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import Activation, Normalize, UnaryNetwork, initialize, load_exactly
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly
 
 # Where the published classifiers keep each layer: torchvision's `vgg16`, and timm's where it differs.
 PUBLISHED = {
@@ -22,6 +22,7 @@ PUBLISHED = {
 LEFT_OUT = ("classifier.6", "head.fc")  # the 1000-way layer
 
 
+@UNARY_NETWORKS.register("vgg16")
 class VGG16(UnaryNetwork):
     """b1 to b11 of Table 1(b): VGG16 whose last two poolings are gone, the filters behind them widened instead.
 
@@ -71,7 +72,8 @@ class VGG16(UnaryNetwork):
         x = self.b4(self.b3(x))  # (N,128,H/4,W/4)
         x = self.b6(self.b5(x))  # (N,256,H/8,W/8)
         x = self.b8(self.b7(x))  # (N,512,H/8,W/8)
-        return self.b11(self.b10(self.b9(x)))
+        scores: Tensor = self.b11(self.b10(self.b9(x)))  # (N,L,H/8,W/8)
+        return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly, x 8."""

@@ -1,0 +1,101 @@
+"""The data sets by name: each file of this room registers its own, and `open_data` opens any."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpn.data.dataset import SegmentationData
+from dpn.errors import InputError
+from dpn.registry import Registry
+
+Labels = Sequence[str] | str | Path | None
+GIVE_ROOT = "give its path as --data-root, or as data.root of a recipe"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What is known of a data set before it is opened.
+
+    Attributes:
+        open: (root, split, labels) -> the images; each of the three may be None, see `open_data`.
+        splits: its splits; none where any name may be one.
+        help: what it is, in a line.
+        train: the split that networks are trained on.
+    """
+
+    open: Callable[[str | Path | None, str | None, Labels], SegmentationData]
+    splits: tuple[str, ...]
+    help: str
+    train: str = "train"
+
+
+DATA_SETS: Registry[DataSet] = Registry("dpn.data", "data set")
+
+Reader = Callable[[str | Path, str], SegmentationData]
+
+
+def published(name: str, *, splits: Iterable[str], train: str = "train") -> Callable[[Reader], Reader]:
+    """A decorator that registers a reader (root, split) of a published data set, which knows its own labels.
+
+    Its root may be left to the environment variable ``DPN_DATA``, the folder that holds the data.
+    """
+
+    def registered(reader: Reader) -> Reader:
+        def opened(root: str | Path | None, split: str | None, labels: Labels) -> SegmentationData:
+            if split is None:
+                raise InputError(f"{name} needs a split; pass --split")
+            root = root or os.environ.get("DPN_DATA")
+            if not root:
+                raise InputError(f"where is {name}? {GIVE_ROOT}, or set DPN_DATA to the folder that holds it")
+            return with_own_labels(name, reader(root, split), labels)
+
+        DATA_SETS.register(name)(DataSet(opened, tuple(splits), (reader.__doc__ or "").split("\n")[0], train))
+        return reader
+
+    return registered
+
+
+def with_own_labels(name: str, data: SegmentationData, labels: Labels) -> SegmentationData:
+    """The data, where no labels are given or just its own.
+
+    Raises:
+        InputError: if others are given.
+    """
+    if labels is not None and (isinstance(labels, str | Path) or tuple(labels) != data.labels):
+        raise InputError(f"{name} has its own labels ({', '.join(data.labels)}); give labels only for a folder")
+    return data
+
+
+def open_data(name: str, *, root: str | Path | None = None, split: str | None, labels: Labels = None) -> SegmentationData:
+    """Opens a data set by its name, as recipes and the command line do.
+
+    Args:
+        name: one of DATA_SETS: voc, camvid, coco, folder, scenes.
+        root: where it lies, as the function of that name takes it. For voc, camvid and coco, None is the folder that
+            the environment variable ``DPN_DATA`` names; scenes has none.
+        split: as the function of that name takes it; None only for a folder without splits.
+        labels: a folder's label names, or a text file of them; the others know their own.
+
+    Raises:
+        InputError: the name is unknown, the root is needed and not given, or labels are given that are not the data
+            set's; and what the function of that name raises.
+
+    Example:
+        >>> open_data("scenes", split="val")[0].name
+        'val_00000'
+        >>> open_data("cityscapes", split="val")
+        Traceback (most recent call last):
+        dpn.errors.InputError: no data set is called 'cityscapes'; choose one of camvid, coco, folder, scenes, voc
+    """
+    return DATA_SETS[name].open(root, split, labels)
+
+
+def data_sets_help() -> str:
+    """The names of the data sets with their splits, in a line.
+
+    Example:
+        >>> "scenes (train, val, test)" in data_sets_help()
+        True
+    """
+    return ", ".join(f"{name} ({', '.join(each.splits) or 'any splits'})" for name, each in DATA_SETS.items())
