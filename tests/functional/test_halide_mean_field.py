@@ -1,5 +1,7 @@
 """b15 in one pass: the same as plain torch's, for any size and any unary."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor
@@ -75,3 +77,12 @@ def test_whatever_the_labels_that_take_part_are_charged_all_sum_to_1(charged):
     log_p[..., ::2, :] = unary(5, present, (3, 20), rare=300.0)
     found = update(log_p, nothing, nothing + charged, present, penalty=4.0, cell=1)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(2, 6, 20), rtol=5e-4, atol=5e-4)
+
+
+def test_a_thread_s_probabilities_are_left_alone_by_other_threads():
+    log_q, present = torch.randn(1, 3, 9, 20).log_softmax(1), torch.tensor([0, 2])
+    q = probabilities(log_q, present)
+    kept = q.clone()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(probabilities, log_q.flip(1), present).result()
+    assert torch.equal(q, kept)

@@ -73,7 +73,7 @@ class MeanField(Protocol):
         """(N,L,H,W) -> (L,): the largest value of each label anywhere in the batch; NaN where it has one."""
 
     def probabilities(self, log_q: Tensor, present: Tensor) -> Tensor:
-        """exp(log q) of the labels present, (N,M,H,W). The same thread's next call may overwrite it."""
+        """exp(log q) of the labels present, (N,M,H,W). The next call on the same thread may overwrite it."""
 
     def cell_means(self, maps: Tensor, side: int) -> Tensor:
         """(N,M,H,W) -> (N,M,h,w): the means over cells of side x side pixels, h = ceil(H / side)."""

@@ -1,17 +1,20 @@
-"""Cells of some maps, by Halide: their extremes, which tell where a label is and where it is certain, and their means."""
+"""Cells of maps, by Halide: their extremes, which tell where a label is and where it is certain, and their means.
+
+A cell (x, y) of height h and width w holds the pixels (x w + i, y h + j), 0 <= i < w, 0 <= j < h, that lie on the map. What is
+asked of them is asked of the cell's columns first, and then of what these gave.
+"""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, TARGET, compiled
-from dpn.functional.halide.numbers import is_nan, magnitude_bits
+from dpn.functional.halide.compiling import LANES, Formula, Pipeline, compiled
+from dpn.functional.halide.expressions import arrays, from_order, functions, integers, to_order, variables
 
-x, y, c = (hl.Var(name) for name in ("x", "y", "c"))
+x, y, c = variables("x y c")
 
 
 def extremes_in_cells(maps: Tensor, cell: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -44,61 +47,60 @@ def means_in_cells(maps: Tensor, cell: Sequence[int]) -> Tensor:
     return _in_cells(_means, maps, cell, 1)[0]
 
 
-def _in_cells(pipeline: Callable[[], Any], maps: Tensor, cell: Sequence[int], values: int) -> tuple[Tensor, ...]:
+def _in_cells(pipeline: Callable[[], Pipeline], maps: Tensor, cell: Sequence[int], values: int) -> tuple[Tensor, ...]:
     shape = len(maps), *(-(-side // of) for side, of in zip(maps.shape[1:], cell, strict=True))
     found = tuple(torch.empty(shape) for _ in range(values))
     run = pipeline()
     if math.prod(shape):
-        run(hl.Buffer(maps.detach().contiguous().numpy()), *cell, *(hl.Buffer(each.numpy()) for each in found))
+        run(maps, *cell, *found)
     return found
 
 
 @compiled
-def _extremes() -> Any:
-    """By the floats' bits, whose order as integers is known whatever a compiler makes of NaN."""
-    maps = hl.ImageParam(hl.Float(32), 3, "maps")
-    height, width = hl.Param(hl.Int(32), "height"), hl.Param(hl.Int(32), "width")
-    ordered, of_column, of_cell, out = (hl.Func(name) for name in ("ordered", "of_column", "of_cell", "out"))
-    value = hl.BoundaryConditions.repeat_edge(maps)[x, y, c]
-    rank = hl.reinterpret(hl.Int(32), value)
-    rank ^= (rank >> 31) & 0x7FFFFFFF
-    ordered[x, y, c] = hl.select(is_nan(value), magnitude_bits(value), rank)  # as the values are, NaN above all
-    down, across = hl.RDom([(0, height)]), hl.RDom([(0, width)])
-    none = hl.Int(32).max(), hl.Int(32).min()
-    of_column[x, y, c] = none
-    before, value = of_column[x, y, c], ordered[x, y * height + down.x, c]
-    of_column[x, y, c] = hl.min(before[0], value), hl.max(before[1], value)
-    of_cell[x, y, c] = none
-    before, column = of_cell[x, y, c], of_column[x * width + across.x, y, c]
-    of_cell[x, y, c] = hl.min(before[0], column[0]), hl.max(before[1], column[1])
-    found = [of_cell[x, y, c][i] for i in range(2)]
-    out[x, y, c] = tuple(hl.reinterpret(hl.Float(32), each ^ ((each >> 31) & 0x7FFFFFFF)) for each in found)
-
-    _by_rows(out, of_cell, of_column, down)
-    return out.compile_to_callable([maps, height, width], TARGET)
+def _extremes() -> Pipeline:
+    return _by_rows(_extremes_formula()).pipeline()
 
 
 @compiled
-def _means() -> Any:
-    maps = hl.ImageParam(hl.Float(32), 3, "maps")
-    height, width = hl.Param(hl.Int(32), "height"), hl.Param(hl.Int(32), "width")
-    of_column, of_cell, out = (hl.Func(name) for name in ("of_column", "of_cell", "out"))
-    zero_around = hl.BoundaryConditions.constant_exterior(maps, hl.f32(0))
+def _means() -> Pipeline:
+    return _by_rows(_means_formula()).pipeline()
+
+
+def _extremes_formula() -> Formula:
+    """The least and the greatest of a cell, as integers, whose order is known whatever a compiler makes of NaN."""
+    (given,), (height, width) = arrays("maps"), integers("height width")
+    ordered, of_column, of_cell, out = functions("ordered of_column of_cell out")
     down, across = hl.RDom([(0, height)]), hl.RDom([(0, width)])
+    ordered[x, y, c] = to_order(hl.BoundaryConditions.repeat_edge(given)[x, y, c])
+    of_column[x, y, c] = none = hl.Int(32).max(), hl.Int(32).min()
+    so_far, value = of_column[x, y, c], ordered[x, y * height + down.x, c]
+    of_column[x, y, c] = hl.min(so_far[0], value), hl.max(so_far[1], value)
+    of_cell[x, y, c] = none
+    so_far, column = of_cell[x, y, c], of_column[x * width + across.x, y, c]
+    of_cell[x, y, c] = hl.min(so_far[0], column[0]), hl.max(so_far[1], column[1])
+    out[x, y, c] = tuple(from_order(of_cell[x, y, c][i]) for i in range(2))
+    return Formula(out=out, of_cell=of_cell, of_column=of_column, down=down, inputs=[given, height, width])
+
+
+def _means_formula() -> Formula:
+    """The sum over a cell, by the number of its pixels that lie on the map."""
+    (given,), (height, width) = arrays("maps"), integers("height width")
+    of_column, of_cell, out = functions("of_column of_cell out")
+    down, across = hl.RDom([(0, height)]), hl.RDom([(0, width)])
+    zero_around = hl.BoundaryConditions.constant_exterior(given, hl.f32(0))
     of_column[x, y, c] = hl.f32(0)
     of_column[x, y, c] += zero_around[x, y * height + down.x, c]
     of_cell[x, y, c] = hl.f32(0)
     of_cell[x, y, c] += of_column[x * width + across.x, y, c]
-    pixels = hl.min(width, maps.width() - x * width) * hl.min(height, maps.height() - y * height)
-    out[x, y, c] = of_cell[x, y, c] / hl.cast(hl.Float(32), pixels)
-
-    _by_rows(out, of_cell, of_column, down)
-    return out.compile_to_callable([maps, height, width], TARGET)
+    pixels = hl.min(width, given.width() - x * width) * hl.min(height, given.height() - y * height)
+    out[x, y, c] = of_cell[x, y, c] / hl.f32(pixels)
+    return Formula(out=out, of_cell=of_cell, of_column=of_column, down=down, inputs=[given, height, width])
 
 
-def _by_rows(out: Any, of_cell: Any, of_column: Any, down: Any) -> None:
+def _by_rows(f: Formula) -> Formula:
     """A row of cells at a time: its columns first, a vector of them, and then across each cell."""
-    out.never_partition_all().reorder(x, y, c).parallel(c)
-    of_cell.compute_at(out, y)
-    of_column.compute_at(out, y).vectorize(x, LANES)
-    of_column.update().reorder(x, down.x, y, c).vectorize(x, LANES)
+    f.out.never_partition_all().reorder(x, y, c).parallel(c)
+    f.of_cell.compute_at(f.out, y)
+    f.of_column.compute_at(f.out, y).vectorize(x, LANES)
+    f.of_column.update().reorder(x, f.down.x, y, c).vectorize(x, LANES)  # along the map's rows, as they lie in memory
+    return f

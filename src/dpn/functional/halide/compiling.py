@@ -1,4 +1,6 @@
-"""What the processor has, and pipelines for it, which are compiled once a process, when they are first called for.
+"""What the processor has, and pipelines for it, which are compiled in memory, once a process, when they are first called for.
+
+A pipeline is built of two functions: its formula says what is computed, its schedule in which order and where in memory.
 
 Compiling takes longer than most of what is computed. So no pipeline can be asked for the bounds of its inputs, and where that
 does not pay, loops are not partitioned (into their middle, and the ends where a condition may not hold).
@@ -10,9 +12,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import halide as hl
+from torch import Tensor
 
 TARGET = hl.get_host_target().with_feature(hl.TargetFeature.NoBoundsQuery)
 LANES = TARGET.natural_vector_size(hl.Float(32))
@@ -21,7 +25,45 @@ LANES = TARGET.natural_vector_size(hl.Float(32))
 SLOW = 5.0
 """Seconds from which on compiling a pipeline is worth a word; it takes one, as a rule."""
 
+Pipeline = Callable[..., None]
+"""Takes its inputs and then its outputs, and fills these: tensors on the CPU, and plain numbers."""
+
 _log = logging.getLogger(__name__)
+
+
+class Tile(NamedTuple):
+    """Pixels that are computed together."""
+
+    rows: int
+    columns: int
+
+
+class Formula(SimpleNamespace):
+    """What a pipeline computes: the Func `out`, its `inputs` in the order of a call, and by name all that a schedule places."""
+
+    def pipeline(self) -> Pipeline:
+        """Compiles it as it is scheduled. Inputs may lie in memory in any order; outputs are contiguous.
+
+        Example:
+            >>> import torch
+            >>> given, out, x = hl.ImageParam(hl.Float(32), 1), hl.Func(), hl.Var()
+            >>> out[x] = 2 * given[x]
+            >>> double, result = Formula(out=out, inputs=[given]).pipeline(), torch.empty(3)
+            >>> double(torch.tensor([1.0, 2.0, 3.0]), result)
+            >>> result
+            tensor([2., 4., 6.])
+        """
+        call, number = self.out.compile_to_callable(self.inputs, TARGET), len(self.inputs)
+
+        def run(*arguments: Any) -> None:
+            given, results = arguments[:number], arguments[number:]
+            call(*map(_passed, given), *(hl.Buffer(each.numpy()) for each in results))
+
+        return run
+
+
+def _passed(given: Any) -> Any:
+    return hl.Buffer(given.detach().contiguous().numpy()) if isinstance(given, Tensor) else given
 
 
 def threads() -> int:

@@ -21,11 +21,16 @@ import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, TARGET, compiled
+from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
+from dpn.functional.halide.expressions import functions, integers, variables
 
-_registers = 24 if LANES == 16 else 12  # vectors of sums that a core holds beside the operands
-x, y, u, v, k, ox, oy, lane, tx, ty = (hl.Var(i) for i in ("x", "y", "u", "v", "k", "ox", "oy", "lane", "tx", "ty"))
-xo, xi, yo, yi, uo, ui, vo, vi, task = (hl.Var(i) for i in ("xo", "xi", "yo", "yi", "uo", "ui", "vo", "vi", "task"))
+REGISTERS = 24 if LANES == 16 else 12  # vectors of sums that a core holds beside the operands
+MAPS, MAPS_OF_S, MAPS_OF_MU = 6, 24, 18  # held at most: of labels x components; of labels; of labels x components x sources
+ROWS = 4  # of a task
+TILE = Tile(rows=8, columns=128)  # over which the gradient to mu is summed before it leaves the registers
+
+x, y, u, v, k, ox, oy, lane, tx, ty = variables("x y u v k ox oy lane tx ty")
+xo, xi, yo, yi, uo, ui, vo, vi, task = variables("xo xi yo yi uo ui vo vi task")
 
 
 def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
@@ -49,7 +54,7 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
     o, component = torch.empty(s.shape, dtype=s.dtype), torch.empty(s.shape, dtype=torch.uint8)
     pipeline = _contexts(components, _held(labels, components))
     for i in range(len(s)):
-        pipeline(_buffer(s[i]), _buffer(mu), dilation, _buffer(o[i]), _buffer(component[i]))
+        pipeline(s[i], mu, dilation, o[i], component[i])
     return o, component
 
 
@@ -76,26 +81,26 @@ def contexts_gradients(
         (0.0, [4.0, 0.0])
     """
     labels, components = mu.shape[:2]
-    few = _block(labels, 6 // components)
     ds, dmu = None, None
     if need_s:
         ds = torch.empty(s.shape, dtype=s.dtype)
-        pipeline = _gradient_to_s(components, _block(labels, 24))
+        pipeline = _gradient_to_s(components, _block(labels, MAPS_OF_S))
         for i in range(len(s)):
-            pipeline(_buffer(g[i]), _buffer(component[i]), _buffer(mu), dilation, _buffer(ds[i]))
+            pipeline(g[i], component[i], mu, dilation, ds[i])
     if need_mu:
         dmu = torch.zeros(mu.shape, dtype=mu.dtype)
-        pipeline = _gradient_to_mu(components, few, _block(labels, 18 // (few * components)))
+        few = _block(labels, MAPS // components)
+        pipeline = _gradient_to_mu(components, few, _block(labels, MAPS_OF_MU // (few * components)))
         for i in range(len(s)):
             each = torch.empty(mu.shape, dtype=mu.dtype)
-            pipeline(_buffer(g[i]), _buffer(component[i]), _buffer(s[i]), dilation, mu.shape[-1], _buffer(each))
+            pipeline(g[i], component[i], s[i], dilation, mu.shape[-1], each)
             dmu += each
     return ds, dmu
 
 
 def _held(labels: int, components: int) -> int:
     """How many labels' maps a run of pixels holds: of few values, so that few pipelines serve any number of labels."""
-    most = max(1, 6 // components)
+    most = max(1, MAPS // components)
     return most if labels >= most else min(labels, max(1, most // 2))
 
 
@@ -105,31 +110,32 @@ def _block(labels: int, most: int) -> int:
     return -(-labels // blocks)
 
 
-def _buffer(tensor: Tensor) -> hl.Buffer:
-    return hl.Buffer(tensor.detach().contiguous().numpy())
-
-
-def _maps(name: str, kind: Any) -> tuple[Any, Any]:
-    """An input of (x,y,label), and the same with zeros all around it."""
-    given, padded = hl.ImageParam(kind, 3, name), hl.Func(name.upper())
-    padded[x, y, u] = hl.BoundaryConditions.constant_exterior(given, hl.cast(kind, 0))[x, y, u]
-    padded.never_partition_all().reorder_storage(x, u, y).compute_root().vectorize(x, LANES).parallel(y)
-    return given, padded
-
-
-def _hold(sums: Any, out: Any, block: int, width: int) -> None:
-    """Computes out in vectors of that many pixels and blocks of labels whose sums stay in registers."""
-    out.never_partition_all().split(x, xo, xi, width, hl.TailStrategy.PredicateStores).vectorize(xi)
-    out.split(y, yo, yi, 4, hl.TailStrategy.GuardWithIf).split(u, uo, ui, block).unroll(ui)
-    out.reorder(xi, ui, yi, uo, xo, yo).parallel(yo)
-    sums.compute_at(out, yi).store_in(hl.MemoryType.Register).vectorize(x, width).unroll(u)
-    sums.bound_extent(x, width).bound_extent(y, 1).bound_extent(u, block)
+@compiled
+def _contexts(components: int, labels: int) -> Pipeline:
+    return _contexts_schedule(_contexts_formula(components), components, labels).pipeline()
 
 
 @compiled
-def _contexts(components: int, labels: int) -> Any:
-    (s, S), mu, dilation = _maps("s", hl.Float(32)), hl.ImageParam(hl.Float(32), 5, "mu"), hl.Param(hl.Int(32), "d")
-    M, maps, out = hl.Func("M"), hl.Func("maps"), hl.Func("out")
+def _gradient_to_s(components: int, labels: int) -> Pipeline:
+    return _gradient_to_s_schedule(_gradient_to_s_formula(components), labels).pipeline()
+
+
+@compiled
+def _gradient_to_mu(components: int, labels: int, sources: int) -> Pipeline:
+    return _gradient_to_mu_schedule(_gradient_to_mu_formula(), components, labels, sources).pipeline()
+
+
+def _padded(name: str, kind: Any) -> tuple[Any, Any]:
+    """An input of (x, y, label), and the same with zeros all around it."""
+    given, padded = hl.ImageParam(kind, 3, name), hl.Func(name.upper())
+    padded[x, y, u] = hl.BoundaryConditions.constant_exterior(given, hl.cast(kind, 0))[x, y, u]
+    return given, padded
+
+
+def _contexts_formula(components: int) -> Formula:
+    """maps_uk = sum_v sum_off mu[u,k,v,off] s_{j + dilation off}^v; out is their minimum over k, and where it lies."""
+    (s, S), mu, (dilation,) = _padded("s", hl.Float(32)), hl.ImageParam(hl.Float(32), 5, "mu"), integers("d")
+    M, maps, out = functions("M maps out")
     M[k, ox, oy, v, u] = mu[ox, oy, v, k, u]
     size = mu.width()
     r = hl.RDom([(0, size), (0, size), (0, s.channels())])  # ox, oy, v
@@ -141,20 +147,13 @@ def _contexts(components: int, labels: int) -> Any:
         component = hl.select(maps[x, y, u, i] < least, hl.u8(i), component)
         least = hl.min(least, maps[x, y, u, i])
     out[x, y, u] = (least, component)
-
-    width = LANES * max(1, _registers // (labels * components))
-    _hold(maps, out, labels, width)
-    maps.bound_extent(k, components).unroll(k)
-    maps.update().reorder(x, k, u, r.x, r.y, r.z, y).vectorize(x, width).unroll(k).unroll(u)
-    M.compute_root()
-    return out.compile_to_callable([s, mu, dilation], TARGET)
+    return Formula(out=out, maps=maps, M=M, S=S, r=r, inputs=[s, mu, dilation])
 
 
-@compiled
-def _gradient_to_s(components: int, labels: int) -> Any:
-    (g, G), (component, C) = _maps("g", hl.Float(32)), _maps("component", hl.UInt(8))
-    mu, dilation = hl.ImageParam(hl.Float(32), 5, "mu"), hl.Param(hl.Int(32), "dilation")
-    M, ds, out = hl.Func("M"), hl.Func("ds"), hl.Func("out")
+def _gradient_to_s_formula(components: int) -> Formula:
+    """ds_z^v = sum_u sum_k sum_off mu[u,k,v,off] g_j^{uk}, j = z - dilation off."""
+    (g, G), (component, C) = _padded("g", hl.Float(32)), _padded("component", hl.UInt(8))
+    mu, (dilation,), (M, ds, out) = hl.ImageParam(hl.Float(32), 5, "mu"), integers("dilation"), functions("M ds out")
     M[v, ox, k, oy, u] = mu[ox, oy, v, k, u]
     size = mu.width()
     r = hl.RDom([(0, size), (0, components), (0, size), (0, g.channels())])  # ox, k, oy, and the label u of g
@@ -163,38 +162,73 @@ def _gradient_to_s(components: int, labels: int) -> Any:
     ds[x, y, u] = hl.f32(0)  # here the variable u is the label v of s
     ds[x, y, u] += M[u, r.x, r.y, r.z, r.w] * guk
     out[x, y, u] = ds[x, y, u]
-
-    _hold(ds, out, labels, LANES)
-    ds.update().reorder(x, u, r.x, r.y, r.z, r.w, y).vectorize(x, LANES).unroll(u)
-    M.compute_root()
-    return out.compile_to_callable([g, component, mu, dilation], TARGET)
+    return Formula(out=out, ds=ds, M=M, G=G, C=C, r=r, inputs=[g, component, mu, dilation])
 
 
-@compiled
-def _gradient_to_mu(components: int, labels: int, sources: int) -> Any:
-    """In registers over tiles of 8 x 128 pixels, for a block of labels u by one of sources v; then over the tiles."""
-    (g, G), (component, C), (s, S) = _maps("g", hl.Float(32)), _maps("component", hl.UInt(8)), _maps("s", hl.Float(32))
-    dilation, size = hl.Param(hl.Int(32), "dilation"), hl.Param(hl.Int(32), "size")
-    guk, tile, lanes, out = hl.Func("guk"), hl.Func("tile"), hl.Func("lanes"), hl.Func("out")
+def _gradient_to_mu_formula() -> Formula:
+    """dmu[u,k,v,off] = sum_j g_j^{uk} s_{j + dilation off}^v: over a tile's pixels, by lanes; the tiles; and the lanes."""
+    (g, G), (component, C), (s, S) = _padded("g", hl.Float(32)), _padded("component", hl.UInt(8)), _padded("s", hl.Float(32))
+    (dilation, size), (guk, tile, lanes, out) = integers("dilation size"), functions("guk tile lanes out")
     guk[x, y, k, u] = hl.select(C[x, y, u] == k, G[x, y, u], hl.f32(0))
-    r, each = hl.RDom([(0, 128 // LANES), (0, 8)]), hl.RDom([(0, LANES)])
-    t = hl.RDom([(0, -(-g.width() // 128)), (0, -(-g.height() // 8))])
-    j = tx * 128 + r.x * LANES + lane, ty * 8 + r.y
+    r, each = hl.RDom([(0, TILE.columns // LANES), (0, TILE.rows)]), hl.RDom([(0, LANES)])
+    t = hl.RDom([(0, -(-g.width() // TILE.columns)), (0, -(-g.height() // TILE.rows))])
+    j = tx * TILE.columns + r.x * LANES + lane, ty * TILE.rows + r.y
     sv = S[j[0] + dilation * (ox - size // 2), j[1] + dilation * (oy - size // 2), v]
     tile[lane, k, v, ox, oy, u, tx, ty] = hl.f32(0)
     tile[lane, k, v, ox, oy, u, tx, ty] += guk[j[0], j[1], k, u] * sv
     lanes[lane, k, v, ox, oy, u] = hl.f32(0)
     lanes[lane, k, v, ox, oy, u] += tile[lane, k, v, ox, oy, u, t.x, t.y]
     out[ox, oy, v, k, u] = hl.sum(lanes[each.x, k, v, ox, oy, u])
+    inputs = [g, component, s, dilation, size]
+    return Formula(out=out, guk=guk, tile=tile, lanes=lanes, G=G, C=C, S=S, r=r, t=t, inputs=inputs)
 
-    out.bound(k, 0, components).split(v, vo, vi, sources).split(u, uo, ui, labels)
-    out.reorder(k, ox, oy, vi, ui, vo, uo).fuse(vo, uo, task).parallel(task)
-    lanes.compute_at(out, task).vectorize(lane, LANES)
-    lanes.update().reorder(lane, k, v, u, ox, oy, t.x, t.y)
-    tile.compute_at(lanes, ox).store_in(hl.MemoryType.Register).vectorize(lane, LANES).unroll(k).unroll(v).unroll(u)
-    tile.update().reorder(lane, k, v, u, r.x, r.y)
-    for sums in (lanes, tile):
+
+def _contexts_schedule(f: Formula, components: int, labels: int) -> Formula:
+    """The maps of all components of so many labels are held; fewer of them by longer runs of pixels."""
+    width = LANES * max(1, REGISTERS // (labels * components))
+    _pad(f.S)
+    _hold(f.maps, f.out, labels, width)
+    f.maps.bound_extent(k, components).unroll(k)
+    f.maps.update().reorder(x, k, u, f.r.x, f.r.y, f.r.z, y).vectorize(x, width).unroll(k).unroll(u)
+    f.M.compute_root()  # mu in the order in which it is read
+    return f
+
+
+def _gradient_to_s_schedule(f: Formula, labels: int) -> Formula:
+    """The gradients to so many labels v are held, since what is read of g serves them all."""
+    _pad(f.G, f.C)
+    _hold(f.ds, f.out, labels, LANES)
+    f.ds.update().reorder(x, u, f.r.x, f.r.y, f.r.z, f.r.w, y).vectorize(x, LANES).unroll(u)
+    f.M.compute_root()
+    return f
+
+
+def _gradient_to_mu_schedule(f: Formula, components: int, labels: int, sources: int) -> Formula:
+    """A task is a block of labels u by one of sources v. An offset at a time, their sums over a tile lie in registers."""
+    _pad(f.G, f.C, f.S)
+    f.out.bound(k, 0, components).split(v, vo, vi, sources).split(u, uo, ui, labels)
+    f.out.reorder(k, ox, oy, vi, ui, vo, uo).fuse(vo, uo, task).parallel(task)
+    f.lanes.compute_at(f.out, task).vectorize(lane, LANES)
+    f.lanes.update().reorder(lane, k, v, u, ox, oy, f.t.x, f.t.y)
+    f.tile.compute_at(f.lanes, ox).store_in(hl.MemoryType.Register).vectorize(lane, LANES).unroll(k).unroll(v).unroll(u)
+    f.tile.update().reorder(lane, k, v, u, f.r.x, f.r.y)
+    for sums in (f.lanes, f.tile):
         sums.bound_extent(k, components).bound_extent(v, sources).bound_extent(u, labels)
         sums.update().vectorize(lane, LANES).unroll(k).unroll(v).unroll(u)
-    guk.compute_at(lanes, t.x).vectorize(x, LANES)
-    return out.compile_to_callable([g, component, s, dilation, size], TARGET)
+    f.guk.compute_at(f.lanes, f.t.x).vectorize(x, LANES)  # once a tile, for all offsets
+    return f
+
+
+def _pad(*maps: hl.Func) -> None:
+    """In memory, zeros included, so that the innermost loop asks of no pixel where it lies."""
+    for padded in maps:
+        padded.never_partition_all().reorder_storage(x, u, y).compute_root().vectorize(x, LANES).parallel(y)
+
+
+def _hold(sums: hl.Func, out: hl.Func, labels: int, width: int) -> None:
+    """Computes out in vectors of that many pixels, and blocks of labels whose sums stay in registers; tasks are a few rows."""
+    out.never_partition_all().split(x, xo, xi, width, hl.TailStrategy.PredicateStores).vectorize(xi)
+    out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).split(u, uo, ui, labels).unroll(ui)
+    out.reorder(xi, ui, yi, uo, xo, yo).parallel(yo)
+    sums.compute_at(out, yi).store_in(hl.MemoryType.Register).vectorize(x, width).unroll(u)
+    sums.bound_extent(x, width).bound_extent(y, 1).bound_extent(u, labels)

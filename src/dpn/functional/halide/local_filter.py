@@ -37,6 +37,7 @@ def filter_window(
         >>> filter_window(p, image, weights, kernel="euclidean", before=1, after=1, **options).flatten().int().tolist()
         [1, 2, 2, 1]
     """
+    before, after = _inside(p, before, after, stride)
     if kernel == "gaussian":
         tiles = partial(filter_tiles, include_center=include_center, absent_below=absent_below)
         return tiles(p, image, weights, before=before, after=after, stride=stride, normalize=normalize)
@@ -68,12 +69,19 @@ def weight_gradients(
         >>> weight_gradients(p, p, image, torch.ones(2), **window)  # four ordered pairs at distance 1, of one colour
         tensor([0., 4.])
     """
+    before, after = _inside(p, before, after, stride)
     p, g, image, w = apart(p, stride), apart(g, stride), apart(image, stride, "replicate"), of_lattice(weights, stride)
     if kernel == "gaussian":
         gradient = gaussian_weight_gradients(p, g, image, w, before=before, after=after, include_center=include_center)
         return of_lattice(gradient, stride)
     terms = [_EUCLIDEAN[kernel](p, image, unit, before=before, after=after) for unit in torch.eye(2)]
     return of_lattice(torch.stack([(g * term).sum(dtype=torch.float64) for term in terms]).float(), stride)
+
+
+def _inside(p: Tensor, before: int, after: int, stride: int) -> tuple[int, int]:
+    """The window's reach, cut to the image: there are no pixels beyond it."""
+    reach = -(-max(p.shape[2:]) // stride) - 1
+    return min(before, reach), min(after, reach)
 
 
 _EUCLIDEAN = {"euclidean": filter_by_moments, "euclidean_table": filter_by_table}

@@ -22,11 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.functional.halide.cells import extremes_in_cells, means_in_cells
-from dpn.functional.halide.compiling import LANES, TARGET, compiled
-from dpn.functional.halide.numbers import BITS_OF_E, exp2, is_nan
+from dpn.functional.halide.compiling import LANES, Formula, Pipeline, compiled
+from dpn.functional.halide.expressions import BITS_OF_E, arrays, exp2, flags, floats, functions, integers, is_nan, variables
 from dpn.functional.memory import empty, scratch
 
 ROWS = 2
+"""Of a task."""
 
 SAMPLE = 16
 """The rows, and columns, by which p is told to be a distribution: at least so many, or all."""
@@ -37,7 +38,7 @@ ROUNDING = 1e-5
 LITTLE = 1 / 32
 """Where exp(log p - o) is nowhere as large, a_i is summed; elsewhere q is off by ROUNDING / LITTLE of itself at most."""
 
-x, y, u, m, yo, yi = (hl.Var(name) for name in ("x", "y", "u", "m", "yo", "yi"))
+x, y, u, m, yo, yi = variables("x y u m yo yi")
 
 
 def largest(log_q: Tensor) -> Tensor:
@@ -90,11 +91,10 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
         log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
     place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
     place[present] = torch.arange(len(present), dtype=torch.int32)
-    log_q = empty(log_p.shape)
+    log_q, which = empty(log_p.shape), present.int()
     pipeline = _update()
     for i in range(len(log_p)):
-        maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (log_p[i], s[i], deviating[i], place, present.int()))
-        pipeline(*maps, _is_distribution(log_p[i]), penalty, cell, hl.Buffer(log_q[i].numpy()))
+        pipeline(log_p[i], s[i], deviating[i], place, which, _is_distribution(log_p[i]), penalty, cell, log_q[i])
     return log_q[..., :width].contiguous()
 
 
@@ -106,17 +106,16 @@ def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
         present: (M,) int64, which labels.
 
     Returns:
-        (N,M,H,W) float32, contiguous, to 5e-6 of each; NaN stays NaN. The same thread's next call overwrites them.
+        (N,M,H,W) float32, contiguous, to 5e-6 of each; NaN stays NaN. The next call on the same thread may overwrite it.
 
     Example:
         >>> probabilities(torch.tensor([0.25, 0.75]).log().view(1, 2, 1, 1), torch.tensor([1])).flatten()
         tensor([0.7500])
     """
     q = scratch("q", (len(log_q), len(present), *log_q.shape[2:]))
-    labels = hl.Buffer(present.int().numpy())
-    pipeline = _probabilities()
+    which, pipeline = present.int(), _probabilities()
     for i in range(len(log_q)):
-        pipeline(hl.Buffer(log_q[i].detach().contiguous().numpy()), labels, hl.Buffer(q[i].numpy()))
+        pipeline(log_q[i], which, q[i])
     return q
 
 
@@ -129,61 +128,79 @@ def _is_distribution(log_p: Tensor) -> bool:
 
 
 @compiled
-def _probabilities() -> Any:
-    log_q, present, q = hl.ImageParam(hl.Float(32), 3, "log_q"), hl.ImageParam(hl.Int(32), 1, "present"), hl.Func("q")
-    label = hl.unsafe_promise_clamped(present[m], 0, log_q.channels() - 1)
-    log = log_q[x, y, label]
-    q[x, y, m] = hl.select(is_nan(log), log, exp2(log * hl.f32(BITS_OF_E)))
-    q.vectorize(x, LANES, hl.TailStrategy.GuardWithIf).parallel(y)
-    return q.compile_to_callable([log_q, present], TARGET)
+def _probabilities() -> Pipeline:
+    return _probabilities_schedule(_probabilities_formula()).pipeline()
 
 
 @compiled
-def _update() -> Any:
-    log_p, s, deviating = (hl.ImageParam(hl.Float(32), 3, name) for name in ("log_p", "s", "deviating"))
-    place, present = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present"))
-    is_distribution, penalty = hl.Param(hl.Bool(), "is_distribution"), hl.Param(hl.Float(32), "penalty")
-    cell = hl.Param(hl.Int(32), "cell")
+def _update() -> Pipeline:
+    return _update_schedule(_update_formula()).pipeline()
 
-    def between(at: Any, cells: Any) -> tuple[Any, Any, Any]:
-        """The cells before and after a pixel, and how far it lies from the first to the second."""
-        place = hl.max((hl.cast(hl.Float(32), at) + hl.f32(0.5)) / hl.cast(hl.Float(32), cell) - hl.f32(0.5), hl.f32(0))
-        first = hl.clamp(hl.cast(hl.Int(32), place), 0, cells - 1)
-        return first, hl.min(first + 1, cells - 1), place - hl.cast(hl.Float(32), first)
 
-    down, columns = hl.Func("down"), hl.Func("columns")
-    above, below, part = between(y, deviating.height())
+def _probabilities_formula() -> Formula:
+    """q = exp(log q) of the labels present; NaN as it is."""
+    (log_q,), present, q = arrays("log_q"), hl.ImageParam(hl.Int(32), 1, "present"), hl.Func("q")
+    label = hl.unsafe_promise_clamped(present[m], 0, log_q.channels() - 1)
+    log = log_q[x, y, label]
+    q[x, y, m] = hl.select(is_nan(log), log, exp2(log * hl.f32(BITS_OF_E)))
+    return Formula(out=q, inputs=[log_q, present])
+
+
+def _probabilities_schedule(f: Formula) -> Formula:
+    f.out.vectorize(x, LANES, hl.TailStrategy.GuardWithIf).parallel(y)
+    return f
+
+
+def _between(at: Any, cell: Any, cells: Any) -> tuple[Any, Any, Any]:
+    """The cells before and after a pixel, and how far it lies from the first to the second."""
+    place = hl.max((hl.f32(at) + hl.f32(0.5)) / hl.f32(cell) - hl.f32(0.5), hl.f32(0))
+    first = hl.clamp(hl.i32(place), 0, cells - 1)
+    return first, hl.min(first + 1, cells - 1), place - hl.f32(first)
+
+
+def _deviating_formula(deviating: Any, cell: Any) -> Formula:
+    """The deviation at each pixel, between the cells' centres: down the columns of cells first, and then across."""
+    down, columns = functions("down columns")
+    above, below, part = _between(y, cell, deviating.height())
     at = hl.clamp(x, 0, deviating.width() - 1)  # whole vectors may begin before 0
     down[x, y, m] = deviating[at, above, m] + part * (deviating[at, below, m] - deviating[at, above, m])
-    columns[x] = between(x, deviating.width())
-    aside = columns[x][2]
+    columns[x] = _between(x, cell, deviating.width())
     left, right = (hl.unsafe_promise_clamped(columns[x][i], 0, deviating.width() - 1) for i in (0, 1))
-    smooth = down[left, y, m] + aside * (down[right, y, m] - down[left, y, m])
+    smooth = down[left, y, m] + columns[x][2] * (down[right, y, m] - down[left, y, m])
+    return Formula(smooth=smooth, down=down, columns=columns)
 
-    names = ("kept", "rest", "best", "doubtful", "log_absent", "largest", "total", "log_total", "out")
-    kept, rest, best, doubtful, log_absent, largest, total, log_total, out = (hl.Func(name) for name in names)
+
+def _update_formula() -> Formula:
+    """log q = log p - o, less its log of the sum of exp; largest, the greatest in the sum, is taken off before."""
+    (log_p, s, deviating), (penalty,), (cell,) = arrays("log_p s deviating"), floats("penalty"), integers("cell")
+    place, present = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present"))
+    (is_distribution,), nothing = flags("is_distribution"), hl.Float(32).min()
+    f = _deviating_formula(deviating, cell)
+    kept, rest, best, doubtful = functions("kept rest best doubtful")
+    log_absent, largest, total, log_total, out = functions("log_absent largest total log_total out")
 
     def label(m: Any) -> Any:
         return hl.unsafe_promise_clamped(present[m], 0, log_p.channels() - 1)
 
-    kept[x, y, m] = log_p[x, y, label(m)] + (penalty * s[x, y, m] - smooth)
+    def share(log: Any) -> Any:
+        return exp2((log - largest[x, y]) * hl.f32(BITS_OF_E))
+
+    kept[x, y, m] = log_p[x, y, label(m)] + (penalty * s[x, y, m] - f.smooth)  # log p - o of the labels that take part
     v, w, along = (hl.RDom([(0, extent)]) for extent in (s.channels(), log_p.channels(), log_p.width()))
+
+    # a_i is what they leave of 1; in doubtful rows it is summed over the others, w.
     rest[x, y] = hl.f32(1)
     rest[x, y] -= exp2(log_p[x, y, label(v.x)] * hl.f32(BITS_OF_E))
-    best[x, y] = hl.Float(32).min()
+    best[x, y] = nothing
     best[x, y] = hl.max(best[x, y], kept[x, y, v.x])
     doubtful[y] = ~is_distribution
     doubtful[y] |= (rest[along.x, y] < -hl.f32(ROUNDING)) | (best[along.x, y] < hl.f32(math.log(LITTLE)))
     w.where((place[w.x] < 0) & doubtful[y])
-
-    nothing, something = hl.Float(32).min(), (rest[x, y] > 0) & (s.channels() < log_p.channels()) & ~doubtful[y]
+    something = (rest[x, y] > 0) & (s.channels() < log_p.channels()) & ~doubtful[y]
     log_absent[x, y] = hl.select(something, hl.log(rest[x, y]), nothing)
+
     largest[x, y] = hl.max(best[x, y], log_absent[x, y])
     largest[x, y] = hl.max(largest[x, y], log_p[x, y, w.x])
-
-    def share(log: Any) -> Any:
-        return exp2((log - largest[x, y]) * hl.f32(BITS_OF_E))
-
     total[x, y] = hl.select(log_absent[x, y] == nothing, hl.f32(0), share(log_absent[x, y]))
     total[x, y] += share(kept[x, y, v.x])
     total[x, y] += share(log_p[x, y, w.x])
@@ -192,17 +209,33 @@ def _update() -> Any:
     score = hl.select(place[u] >= 0, kept[x, y, among], log_p[x, y, u])
     out[x, y, u] = hl.strict_float(hl.strict_float(score - largest[x, y]) - log_total[x, y])
 
-    inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate  # of rows of any width
-    out.never_partition_all()
-    out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, LANES, inwards).parallel(yo)
-    columns.compute_root()
-    down.compute_at(out, yo).vectorize(x, LANES)
-    kept.compute_at(out, yo).reorder(x, y, m).vectorize(x, LANES, inwards)
-    doubtful.compute_at(out, yo)
-    for each in (rest, best, log_absent, largest, total, log_total):
-        each.compute_at(out, yo).vectorize(x, LANES, inwards)
-    for each in (rest, best, total):
-        each.update(0).reorder(x, y, v.x).vectorize(x, LANES, predicate)
-    for summing in (largest.update(0), total.update(1)):
-        summing.reorder(x, y, w.x).vectorize(x, LANES, predicate)
-    return out.compile_to_callable([log_p, s, deviating, place, present, is_distribution, penalty, cell], TARGET)
+    of_pixels = {
+        "rest": rest,
+        "best": best,
+        "log_absent": log_absent,
+        "largest": largest,
+        "total": total,
+        "log_total": log_total,
+    }
+    inputs = [log_p, s, deviating, place, present, is_distribution, penalty, cell]
+    return Formula(**vars(f), **of_pixels, kept=kept, doubtful=doubtful, v=v, w=w, out=out, inputs=inputs)
+
+
+def _update_schedule(f: Formula) -> Formula:
+    """A task is a few rows: all that is asked of them is asked label by label, in vectors along the rows."""
+    # A last vector that would pass the end of a row begins earlier; where sums are updated, which must not be done twice, it is
+    # cut.
+    inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate
+    f.out.never_partition_all()
+    f.out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, LANES, inwards).parallel(yo)
+    f.columns.compute_root()
+    f.down.compute_at(f.out, yo).vectorize(x, LANES)
+    f.kept.compute_at(f.out, yo).reorder(x, y, m).vectorize(x, LANES, inwards)
+    f.doubtful.compute_at(f.out, yo)
+    for each in (f.rest, f.best, f.log_absent, f.largest, f.total, f.log_total):
+        each.compute_at(f.out, yo).vectorize(x, LANES, inwards)
+    for each in (f.rest, f.best, f.total):
+        each.update(0).reorder(x, y, f.v.x).vectorize(x, LANES, predicate)
+    for summing in (f.largest.update(0), f.total.update(1)):
+        summing.reorder(x, y, f.w.x).vectorize(x, LANES, predicate)
+    return f

@@ -7,25 +7,19 @@ A vector of neighbouring pixels keeps the sums of a block of channels in registe
 the channels are cut into equal blocks. Images are filtered one by one. Halide's axes run from the fastest, (x, y, c).
 """
 
-import functools
-import operator
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
-
 import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, TARGET, compiled
-from dpn.functional.halide.numbers import BITS_OF_E, FAR, exp2
+from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
+from dpn.functional.halide.expressions import BITS_OF_E, FAR, arrays, exp2, flags, floats, functions, integers, variables
 
 MOST_CHANNELS = 22  # of a block: 21 labels and the sum of the weights
-ROWS = 8  # of a tile, which is one vector wide
+TILE = Tile(rows=8, columns=LANES)  # of a task; one vector wide
 INTENSITIES = 256  # of the table
 
-x, y, c, dx, dy = (hl.Var(name) for name in ("x", "y", "c", "dx", "dy"))
-xo, xi, yo, yi, co, ci, task = (hl.Var(name) for name in ("xo", "xi", "yo", "yi", "co", "ci", "task"))
+x, y, c, dx, dy = variables("x y c dx dy")
+xo, xi, yo, yi, co, ci, task = variables("xo xi yo yi co ci task")
 
 
 def filter_by_table(p: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int) -> Tensor:
@@ -35,8 +29,8 @@ def filter_by_table(p: Tensor, image: Tensor, weights: Tensor, *, before: int, a
         p: (N,C,H,W) float32 on the CPU, any number of channels.
         image: (N,3,H,W) float32.
         weights: (2,), w1 of the squared colour difference and w2 of the squared distance in pixels.
-        before: how many pixels the window reaches to the left and up.
-        after: how many pixels it reaches to the right and down.
+        before: how many pixels the window reaches to the left and up, fewer than the image's longer side has.
+        after: how many pixels it reaches to the right and down, likewise.
 
     Returns:
         (N,C,H,W) float32, contiguous.
@@ -46,12 +40,11 @@ def filter_by_table(p: Tensor, image: Tensor, weights: Tensor, *, before: int, a
         >>> filter_by_table(p, image, torch.tensor([0.0, 1.0]), before=1, after=1).flatten().int().tolist()
         [1, 2, 2, 1]
     """
-    before, after = _clip(p, before, after)
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     pipeline = _table(_block(p))
     for i in range(len(p)):
-        pipeline(_buffer(p[i]), _buffer(image[i]), *weights.tolist(), before, after, True, _buffer(o[i]))
+        pipeline(p[i], image[i], *weights.tolist(), before, after, True, o[i])
     return o[:, :channels].contiguous()
 
 
@@ -75,17 +68,10 @@ def gaussian_weight_gradients(
         tensor([-0., -4.])
     """
     sums = torch.empty(len(p), 2, -(-p.shape[1] // _block(p)), *p.shape[2:], dtype=p.dtype)
-    window = [*_clip(p, before, after), include_center]
     pipeline = _gaussian_gradients(_block(p))
     for i in range(len(p)):
-        outputs = [_buffer(term) for term in sums[i]]
-        pipeline(_buffer(p[i]), _buffer(image[i]), *weights.tolist(), *window, _buffer(g[i]), *outputs)
+        pipeline(p[i], image[i], *weights.tolist(), before, after, include_center, g[i], *sums[i])
     return -sums.sum((0, 2, 3, 4), dtype=torch.float64).float()
-
-
-def _clip(p: Tensor, before: int, after: int) -> tuple[int, int]:
-    reach = max(p.shape[2:]) - 1
-    return min(before, reach), min(after, reach)
 
 
 def _block(p: Tensor) -> int:
@@ -98,104 +84,93 @@ def _block(p: Tensor) -> int:
     return size if size <= 2 else min(MOST_CHANNELS, -(-size // 4) * 4)
 
 
-def _buffer(tensor: Tensor) -> hl.Buffer:
-    return hl.Buffer(tensor.detach().contiguous().numpy())
+@compiled
+def _table(block: int) -> Pipeline:
+    return _table_schedule(_table_formula(), block).pipeline()
 
 
-@dataclass(frozen=True)
-class _Operands:
-    """The inputs of a pipeline; P and I are p, zero outside the image, and the image, padded in memory."""
-
-    w1: Any
-    w2: Any
-    before: Any
-    after: Any
-    include_center: Any
-    P: Any
-    I: Any  # noqa: E741
-    inputs: list[Any]
-
-    @property
-    def window(self) -> Any:
-        """All offsets (x, y) of the window."""
-        width = self.before + self.after + 1
-        return hl.RDom([(-self.before, width), (-self.before, width)])
+@compiled
+def _gaussian_gradients(block: int) -> Pipeline:
+    return _gaussian_gradients_schedule(_gaussian_gradients_formula(block), block).pipeline()
 
 
-def _operands() -> _Operands:
-    p, image = hl.ImageParam(hl.Float(32), 3, "p"), hl.ImageParam(hl.Float(32), 3, "image")
-    w1, w2 = hl.Param(hl.Float(32), "w1"), hl.Param(hl.Float(32), "w2")
-    before, after = hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "after")
-    scalars = w1, w2, before, after, hl.Param(hl.Bool(), "include_center")
-    P, I = hl.Func("P"), hl.Func("I")  # noqa: E741
+def _window_formula() -> Formula:
+    """What both begin with: P is p, zero outside the image; I the image, its edge outside; z all offsets of the window."""
+    (p, image), (w1, w2), (before, after) = arrays("p image"), floats("w1 w2"), integers("before after")
+    (include_center,), (P, I) = flags("include_center"), functions("P I")  # noqa: E741
     P[x, y, c] = hl.BoundaryConditions.constant_exterior(p, hl.f32(0))[x, y, c]
     I[x, y, c] = hl.BoundaryConditions.repeat_edge(image)[x, y, c]
-    for padded in (P, I):
-        padded.reorder_storage(x, c, y).compute_root().vectorize(x, LANES).parallel(y)
-    return _Operands(*scalars, P, I, [p, image, *scalars])
+    width = before + after + 1
+    z = hl.RDom([(-before, width), (-before, width)])
+    inputs = [p, image, w1, w2, before, after, include_center]
+    return Formula(P=P, I=I, w1=w1, w2=w2, include_center=include_center, z=z, inputs=inputs)
 
 
-def _real(e: Any) -> Any:
-    return hl.cast(hl.Float(32), e)
-
-
-def _sum(terms: Iterable[Any]) -> Any:
-    return functools.reduce(operator.add, terms)
-
-
-@compiled
-def _table(block: int) -> Any:
-    a = _operands()
-    level, table, k, o, out = (hl.Func(name) for name in ("level", "table", "k", "o", "out"))
-    most, z = INTENSITIES - 1, a.window
-    level[x, y, c] = hl.cast(hl.UInt(8), hl.clamp(hl.round(most * a.I[x, y, c]), 0, most))
-    table[x, y] = _real(x - y) * _real(x - y) / float(most * most)
-    at = [(level[x, y, i], level[x + dx, y + dy, i]) for i in range(3)]
-    colour = _sum(table[hl.cast(hl.Int(32), j), hl.cast(hl.Int(32), z)] for j, z in at)
-    k[x, y, dx, dy] = a.w1 * colour + a.w2 * _real(dx * dx + dy * dy)
+def _table_formula() -> Formula:
+    """o_j = sum_z k p_z, k = d(j,z), in which |I_j - I_z|^2 = sum_i table(level_j^i, level_z^i)."""
+    f = _window_formula()
+    level, table, k, o, out = functions("level table k o out")
+    most, z = INTENSITIES - 1, f.z
+    level[x, y, c] = hl.u8(hl.clamp(hl.round(most * f.I[x, y, c]), 0, most))
+    table[x, y] = hl.f32(x - y) * hl.f32(x - y) / float(most * most)
+    d1 = sum(table[hl.i32(level[x, y, i]), hl.i32(level[x + dx, y + dy, i])] for i in range(3))
+    k[x, y, dx, dy] = f.w1 * d1 + f.w2 * hl.f32(dx * dx + dy * dy)
     o[x, y, c] = hl.f32(0)
-    o[x, y, c] += k[x, y, z.x, z.y] * a.P[x + z.x, y + z.y, c]
+    o[x, y, c] += k[x, y, z.x, z.y] * f.P[x + z.x, y + z.y, c]
     out[x, y, c] = o[x, y, c]
-
-    level.reorder_storage(x, c, y).compute_root().vectorize(x, LANES).parallel(y)
-    table.compute_root()
-    _tile(out).split(c, co, ci, block).reorder(xi, ci, yi, xo, yo, co).unroll(ci).fuse(yo, co, task).parallel(task)
-    o.compute_at(out, yi).store_in(hl.MemoryType.Register).bound_extent(x, LANES).bound_extent(c, block)
-    o.reorder(x, c, y).vectorize(x, LANES).unroll(c)
-    o.update().reorder(x, c, z.x, z.y, y).vectorize(x, LANES).unroll(c)
-    k.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
-    return out.compile_to_callable(a.inputs, TARGET)
+    return Formula(**vars(f) | {"level": level, "table": table, "k": k, "o": o, "out": out})
 
 
-@compiled
-def _gaussian_gradients(block: int) -> Any:
+def _gaussian_gradients_formula(block: int) -> Formula:
     """sum_z k d_t <g_j, p_z> over each block of channels, for t = 1 and 2; here c counts the blocks."""
-    a, g = _operands(), hl.ImageParam(hl.Float(32), 3, "g")
-    k, G, terms, sums, out = (hl.Func(name) for name in ("k", "G", "terms", "sums", "out"))
-    z = a.window
-    d1 = _sum((a.I[x, y, i] - a.I[x + dx, y + dy, i]) * (a.I[x, y, i] - a.I[x + dx, y + dy, i]) for i in range(3))
-    d2 = _real(dx * dx + dy * dy)
-    left_out = (dx == 0) & (dy == 0) & ~a.include_center
-    d = a.w1 * d1 + hl.select(left_out, hl.f32(-FAR), a.w2 * d2)
+    f, (g,) = _window_formula(), arrays("g")
+    k, G, terms, sums, out = functions("k G terms sums out")
+    d1 = sum((f.I[x, y, i] - f.I[x + dx, y + dy, i]) * (f.I[x, y, i] - f.I[x + dx, y + dy, i]) for i in range(3))
+    d2 = hl.f32(dx * dx + dy * dy)
+    left_out = (dx == 0) & (dy == 0) & ~f.include_center
+    d = f.w1 * d1 + hl.select(left_out, hl.f32(-FAR), f.w2 * d2)
     k[x, y, dx, dy] = exp2(hl.f32(-BITS_OF_E) * d)
     G[x, y, c] = hl.BoundaryConditions.constant_exterior(g, hl.f32(0))[x, y, c]
-    gp = _sum(G[x, y, i] * a.P[x + dx, y + dy, i] for i in (c * block + channel for channel in range(block)))
-    terms[x, y, c, dx, dy] = tuple(k[x, y, dx, dy] * of * gp for of in (d1, d2))
+    gp = sum(G[x, y, i] * f.P[x + dx, y + dy, i] for i in (c * block + channel for channel in range(block)))
+    terms[x, y, c, dx, dy] = tuple(k[x, y, dx, dy] * d_t * gp for d_t in (d1, d2))
     sums[x, y, c] = (hl.f32(0), hl.f32(0))
-    sums[x, y, c] = tuple(sums[x, y, c][t] + terms[x, y, c, z.x, z.y][t] for t in range(2))
+    sums[x, y, c] = tuple(sums[x, y, c][t] + terms[x, y, c, f.z.x, f.z.y][t] for t in range(2))
     out[x, y, c] = tuple(sums[x, y, c][t] for t in range(2))
+    return Formula(**vars(f) | {"G": G, "sums": sums, "out": out, "inputs": [*f.inputs, g]})
 
-    _tile(out).reorder(xi, yi, xo, yo, c).fuse(yo, c, task).parallel(task)
-    sums.compute_at(out, yi).store_in(hl.MemoryType.Register)
-    sums.bound_extent(x, LANES).bound_extent(y, 1).bound_extent(c, 1)
-    for stage in (sums, sums.update()):
+
+def _table_schedule(f: Formula, block: int) -> Formula:
+    """A task is a tile of a block of channels, whose sums lie in registers: a weight is computed once for all of them."""
+    _pad(f.level, f.P, f.I)
+    f.table.compute_root()
+    _tile(f.out).split(c, co, ci, block).reorder(xi, ci, yi, xo, yo, co).unroll(ci).fuse(yo, co, task).parallel(task)
+    f.o.compute_at(f.out, yi).store_in(hl.MemoryType.Register).bound_extent(x, TILE.columns).bound_extent(c, block)
+    f.o.reorder(x, c, y).vectorize(x, LANES).unroll(c)
+    f.o.update().reorder(x, c, f.z.x, f.z.y, y).vectorize(x, LANES).unroll(c)
+    f.k.compute_at(f.o, f.z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
+    return f
+
+
+def _gaussian_gradients_schedule(f: Formula, block: int) -> Formula:
+    """A task is a tile of a block of channels, whose gradients stand on the stack while all offsets are seen."""
+    _pad(f.P, f.I)
+    _tile(f.out).reorder(xi, yi, xo, yo, c).fuse(yo, c, task).parallel(task)
+    f.sums.compute_at(f.out, yi).store_in(hl.MemoryType.Register)
+    f.sums.bound_extent(x, TILE.columns).bound_extent(y, 1).bound_extent(c, 1)
+    for stage in (f.sums, f.sums.update()):
         stage.vectorize(x, LANES)
-    G.compute_at(out, yi).store_in(hl.MemoryType.Stack).bound_extent(x, LANES).bound_extent(c, block)
-    G.vectorize(x, LANES)
-    return out.compile_to_callable([*a.inputs, g], TARGET)
+    f.G.compute_at(f.out, yi).store_in(hl.MemoryType.Stack).bound_extent(x, TILE.columns).bound_extent(c, block)
+    f.G.vectorize(x, LANES)
+    return f
 
 
-def _tile(out: Any) -> Any:
-    """Vectors of pixels, for images of any width, in tiles of ROWS rows."""
-    out.split(x, xo, xi, LANES, hl.TailStrategy.PredicateStores).vectorize(xi)
-    return out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf)
+def _pad(*planes: hl.Func) -> None:
+    """In memory, with what lies outside the image, so that the innermost loop asks of no pixel where it lies."""
+    for padded in planes:
+        padded.reorder_storage(x, c, y).compute_root().vectorize(x, LANES).parallel(y)
+
+
+def _tile(out: hl.Func) -> hl.Func:
+    """Vectors of pixels, for images of any width, in tiles."""
+    out.split(x, xo, xi, TILE.columns, hl.TailStrategy.PredicateStores).vectorize(xi)
+    return out.split(y, yo, yi, TILE.rows, hl.TailStrategy.GuardWithIf)

@@ -23,21 +23,20 @@ from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional.halide.cells import extremes_in_cells
-from dpn.functional.halide.compiling import LANES, TARGET, compiled
-from dpn.functional.halide.numbers import BITS_OF_E, FAR, exp2
+from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
+from dpn.functional.halide.expressions import BITS_OF_E, FAR, arrays, exp2, flags, floats, functions, integers, variables
 from dpn.functional.kernels import SMALLEST_SUM
 from dpn.functional.memory import empty, scratch
 
 SIZES = (3, 6, 12, 21)
 """Labels that a pipeline holds, few sizes since each is compiled; a longer list is cut into several."""
 
-ROWS = 8  # of a tile
+TILE = Tile(rows=8, columns=LANES)  # of a task; one vector wide
+BAND = 32  # rows that a task takes apart
 SMALLEST, LARGEST = 1e-25, 3e38  # weights; the latter is what float32 holds, about
 OUTSIDE = 1e15  # the colour of what is not in the image: by the smallest weight it is far from any
 
-x, y, yo, yi, c, dx, dy, slot, task, band = (
-    hl.Var(name) for name in ("x", "y", "yo", "yi", "c", "dx", "dy", "slot", "task", "band")
-)
+x, y, yo, yi, c, dx, dy, slot, task, band = variables("x y yo yi c dx dy slot task band")
 
 
 def filter_tiles(
@@ -58,7 +57,8 @@ def filter_tiles(
         p: (N,L,H,W) float32 on the CPU.
         image: (N,3,H,W) float32, RGB in [0,1].
         weights: (2,), w1 and w2, of squared distance in pixels of the image.
-        before, after: how far the window reaches up and left, and down and right, in multiples of the stride.
+        before, after: how far the window reaches up and left, and down and right, in multiples of the stride; less far than the
+            image's longer side.
         stride: pixels between neighbours.
         normalize: divide by the sum of the weights.
         include_center: whether z = j takes part.
@@ -79,8 +79,6 @@ def filter_tiles(
     """
     height, width = p.shape[2:]
     o = empty((len(p), normalize + p.shape[1], height, width))
-    reach = math.ceil(max(height, width) / stride) - 1
-    before, after = min(before, reach), min(after, reach)
     w1, w2 = weights.tolist()
     if w1 < 0:
         raise InputError(f"w1 must not be negative, got {w1:g}")
@@ -98,7 +96,7 @@ def filter_tiles(
         for size, tasks in _tasks(seen[kept], stride):
             pipeline = _pipeline(size)
             arguments = *bits, before, after, include_center, normalize, p.shape[1], width, height, stride
-            pipeline(*(hl.Buffer(each.numpy()) for each in (planes, kept, tasks)), *arguments, hl.Buffer(o[i].numpy()))
+            pipeline(planes, kept, tasks, *arguments, o[i])
     return o
 
 
@@ -107,7 +105,7 @@ def _seen(p: Tensor, reach: int, stride: int, absent_below: float, *, certain: b
 
     With `certain`, those that are within `absent_below` of 1 all around are none of them: their means are as near to it.
     """
-    smallest, largest = extremes_in_cells(p, (ROWS, LANES))
+    smallest, largest = extremes_in_cells(p, TILE)
     highest, lowest = _largest_around(largest, reach * stride, stride), -_largest_around(-smallest, reach * stride, stride)
     seen = ~((highest <= absent_below) & (lowest >= -absent_below))  # NaN is seen
     if certain and absent_below:
@@ -121,7 +119,7 @@ def _largest_around(cells: Tensor, reach: int, stride: int) -> Tensor:
     By numpy, which wakes no threads of torch's: they would spin, and keep Halide's from the cores.
     """
     found = cells.numpy()
-    for axis, side in ((1, ROWS), (2, LANES)):
+    for axis, side in ((1, TILE.rows), (2, TILE.columns)):
         tiles, n = -(-found.shape[axis] // stride), -(-reach // side)
         around = [(0, 0)] * 3
         around[axis] = n, n + tiles * stride - found.shape[axis]
@@ -133,13 +131,9 @@ def _largest_around(cells: Tensor, reach: int, stride: int) -> Tensor:
 
 def _lattices(p: Tensor, image: Tensor, kept: Tensor, before: int, after: int, stride: int) -> Tensor:
     """(stride^2, h, 3 + K, w), the lattices: colours, OUTSIDE around the image; p of the labels kept, 0 there."""
-    h, w = (
-        step * math.ceil(side / (stride * step)) + before + after for side, step in zip(p.shape[1:], (ROWS, LANES), strict=True)
-    )
+    h, w = (of * math.ceil(side / (stride * of)) + before + after for side, of in zip(p.shape[1:], TILE, strict=True))
     planes = scratch("lattices", (stride**2, h, 3 + len(kept), w))
-    pipeline = _apart()
-    maps = (hl.Buffer(each.detach().contiguous().numpy()) for each in (p, image, kept))
-    pipeline(*maps, before, stride, hl.Buffer(planes.numpy()))
+    _apart()(p, image, kept, before, stride, planes)
     return planes
 
 
@@ -158,49 +152,59 @@ def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
                 continue
             mine = F.pad(labels[start : start + size, row, column] + 1, (0, 0, 0, max(0, start + size - len(labels))))
             mine = torch.where(torch.arange(size)[:, None] < left[row, column], mine, 0)
-            place = torch.stack([column * LANES, row * ROWS])
+            place = torch.stack([column * TILE.columns, row * TILE.rows])
             of_lattices = [torch.cat([place, torch.full_like(row, n)[None], mine]).T for n in range(stride**2)]
             found.append((size, torch.cat(of_lattices).int().contiguous()))
     return found
 
 
 @compiled
-def _apart() -> Any:
-    p, image = hl.ImageParam(hl.Float(32), 3, "p"), hl.ImageParam(hl.Float(32), 3, "image")
-    kept = hl.ImageParam(hl.Int(32), 1, "kept")
-    before, stride = hl.Param(hl.Int(32), "before"), hl.Param(hl.Int(32), "stride")
-    out = hl.Func("out")
+def _apart() -> Pipeline:
+    return _apart_schedule(_apart_formula()).pipeline()
+
+
+@compiled
+def _pipeline(size: int) -> Pipeline:
+    return _schedule(_formula(size), size).pipeline()
+
+
+def _apart_formula() -> Formula:
+    """Of lattice `task`, at (x, y) less the window's reach: three colours and the labels kept."""
+    (p, image), kept = arrays("p image"), hl.ImageParam(hl.Int(32), 1, "kept")
+    (before, stride), out = integers("before stride"), hl.Func("out")
     column, row = (x - before) * stride + task % stride, (y - before) * stride + task // stride
     inside = (x >= before) & (column < p.width()) & (y >= before) & (row < p.height())
     pixel = hl.clamp(column, 0, p.width() - 1), hl.clamp(row, 0, p.height() - 1)
     of_image = image[*pixel, hl.clamp(c, 0, 2)]
     of_p = p[*pixel, hl.clamp(kept[hl.clamp(c - 3, 0, kept.width() - 1)], 0, p.channels() - 1)]
     out[x, c, y, task] = hl.select(c < 3, hl.select(inside, of_image, hl.f32(OUTSIDE)), hl.select(inside, of_p, hl.f32(0)))
-    out.output_buffer().dim(1).set_min(0)
-    out.split(y, yo, yi, 32, hl.TailStrategy.GuardWithIf).vectorize(x, LANES, hl.TailStrategy.GuardWithIf).fuse(
-        yo, task, band
-    ).parallel(band)
-    return out.compile_to_callable([p, image, kept, before, stride], TARGET)
+    return Formula(out=out, inputs=[p, image, kept, before, stride])
 
 
-@compiled
-def _pipeline(size: int) -> Any:
+def _apart_schedule(f: Formula) -> Formula:
+    f.out.output_buffer().dim(1).set_min(0)  # the planes are counted from 0
+    vectors = f.out.split(y, yo, yi, BAND, hl.TailStrategy.GuardWithIf).vectorize(x, LANES, hl.TailStrategy.GuardWithIf)
+    vectors.fuse(yo, task, band).parallel(band)
+    return f
+
+
+def _formula(size: int) -> Formula:
+    """The sums of a task's tile: of k in slot 0, of k p^v in the others; and where they go."""
     P, kept = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Int(32), 1, "kept")  # P: (x, c, y, lattice)
-    tasks, bits = hl.ImageParam(hl.Int(32), 2, "tasks"), [hl.Param(hl.Float(32), name) for name in ("of_color", "of_space")]
-    sizes = (hl.Param(hl.Int(32), name) for name in ("before", "after", "labels", "width", "height", "stride"))
-    before, after, labels, width, height, stride = sizes
-    include_center, normalize = hl.Param(hl.Bool(), "include_center"), hl.Param(hl.Bool(), "normalize")
+    tasks, bits = hl.ImageParam(hl.Int(32), 2, "tasks"), floats("of_color of_space")
+    before, after, labels, width, height, stride = integers("before after labels width height stride")
+    include_center, normalize = flags("include_center normalize")
 
     def told(field: Any, t: Any, largest: Any) -> Any:
         return hl.unsafe_promise_clamped(tasks[field, t], 0, largest)
 
-    left = told(0, task, P.dim(0).extent() - before - after - LANES)
-    top = told(1, task, P.dim(2).extent() - before - after - ROWS)
+    left = told(0, task, P.dim(0).extent() - before - after - TILE.columns)
+    top = told(1, task, P.dim(2).extent() - before - after - TILE.rows)
     lattice = told(2, task, P.dim(3).extent() - 1)
-    space, minus_d, k, o, out = (hl.Func(name) for name in ("space", "minus_d", "k", "o", "out"))
+    space, minus_d, k, o, out = functions("space minus_d k o out")
     across, down = dx - before, dy - before
     excluded = (across == 0) & (down == 0) & ~include_center
-    space[dx, dy] = hl.select(excluded, hl.f32(FAR), -bits[1] * hl.cast(hl.Float(32), across * across + down * down))
+    space[dx, dy] = hl.select(excluded, hl.f32(FAR), -bits[1] * hl.f32(across * across + down * down))
     difference = [
         P[left + before + x, i, top + before + y, lattice] - P[left + x + dx, i, top + y + dy, lattice] for i in range(3)
     ]
@@ -212,7 +216,7 @@ def _pipeline(size: int) -> Any:
     o[x, y, slot, task] = hl.f32(0)
     o[x, y, slot, task] += hl.select(slot == 0, k_z, k_z * P[left + x + z.x, hl.max(plane, 3), top + y + z.y, lattice])
 
-    r = hl.RDom([(0, LANES), (0, size + 1), (0, ROWS), (0, tasks.height())])  # x, slot, y, task
+    r = hl.RDom([(0, TILE.columns), (0, size + 1), (0, TILE.rows), (0, tasks.height())])  # x, slot, y, task
     number = tasks[2, r.w]
     column, row = (tasks[0, r.w] + r.x) * stride + number % stride, (tasks[1, r.w] + r.z) * stride + number // stride
     mine = tasks[2 + hl.max(r.y, 1), r.w]
@@ -224,14 +228,20 @@ def _pipeline(size: int) -> Any:
     averaged = hl.select(normalize, o[r.x, r.z, r.y, r.w] / total, o[r.x, r.z, r.y, r.w])
     out[x, y, c] = hl.undef(hl.Float(32))
     out[[hl.unsafe_promise_clamped(i, 0, extent - 1) for i, extent in at]] = hl.select(r.y == 0, total, averaged)
+    inputs = [P, kept, tasks, *bits, before, after, include_center, normalize, labels, width, height, stride]
+    return Formula(out=out, o=o, minus_d=minus_d, k=k, space=space, z=z, r=r, inputs=inputs)
 
-    out.update().never_partition_all()
-    out.update().allow_race_conditions().vectorize(r.x).unroll(r.y).parallel(r.w)  # no two tasks write one pixel of one label
-    o.compute_at(out, r.z).store_in(hl.MemoryType.Register).bound_extent(x, LANES).bound_extent(y, 1).bound_extent(task, 1)
-    o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, LANES).unroll(slot)
-    o.update().reorder(x, slot, z.x, z.y, y, task).vectorize(x, LANES).unroll(slot)
-    for each in (minus_d, k):
-        each.compute_at(o, z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
-    space.compute_root()
-    arguments = [P, kept, tasks, *bits, before, after, include_center, normalize, labels, width, height, stride]
-    return out.compile_to_callable(arguments, TARGET)
+
+def _schedule(f: Formula, size: int) -> Formula:
+    """At each pixel of a row of the tile, k serves all labels, whose sums lie in registers."""
+    f.out.update().never_partition_all()
+    f.out.update().allow_race_conditions()  # no two tasks write one pixel of one label
+    f.out.update().vectorize(f.r.x).unroll(f.r.y).parallel(f.r.w)
+    f.o.compute_at(f.out, f.r.z).store_in(hl.MemoryType.Register)
+    f.o.bound_extent(x, TILE.columns).bound_extent(y, 1).bound_extent(task, 1)
+    f.o.bound(slot, 0, size + 1).reorder(x, slot, y, task).vectorize(x, LANES).unroll(slot)
+    f.o.update().reorder(x, slot, f.z.x, f.z.y, y, task).vectorize(x, LANES).unroll(slot)
+    for each in (f.minus_d, f.k):
+        each.compute_at(f.o, f.z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
+    f.space.compute_root()  # w2 |x_j - x_z|^2 is the same at every pixel
+    return f
