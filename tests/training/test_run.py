@@ -11,8 +11,8 @@ from dpn.cli import main
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
 from dpn.training import Recipe, train
-from dpn.training.folder import RunFolder
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
+from dpn.training.run_folder import RunFolder
 
 TINY = {"batch": 2, "validate_every": 2, "optimizer": "adam", "lr": 0.01}
 

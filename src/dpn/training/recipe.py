@@ -1,6 +1,6 @@
 """What a training run is made of: one YAML file, checked against these dataclasses."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,15 +167,12 @@ def check(recipe: Recipe) -> None:
         raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
 
 
-def as_plain(recipe: Any) -> dict[str, Any]:
+def as_plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as nested dicts of plain values, for YAML and for comparing runs."""
-    from dataclasses import asdict
 
     def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [plain(item) for item in value]
         return str(value) if isinstance(value, Path) else value
 
-    return plain(asdict(recipe))
+    return asdict(recipe, dict_factory=lambda items: {key: plain(value) for key, value in items})
