@@ -19,6 +19,7 @@ from dpn.experiments import EXPERIMENTS, Scale, run
 from dpn.experiments.calibration import Calibration
 from dpn.experiments.flips import flips
 from dpn.experiments.operation_counts import counts
+from dpn.experiments.registry import named
 from dpn.experiments.report import write_report
 from dpn.experiments.result import Result
 from dpn.experiments.study import Study
@@ -185,6 +186,13 @@ def test_a_folder_holds_one_setting(folder, network):
     out, _ = folder
     with pytest.raises(InputError, match="another setting"):
         run(["table2a"], out, Scale(model=network), console=Console(quiet=True))
+
+
+def test_all_is_what_the_paper_has():
+    tables = ["table2a", "table2b", "table2c", "table3"]
+    figures = ["fig4", "fig5", "fig6a", "fig6b", "fig7", "fig8"]
+    assert named(["all"]) == [*figures, "operation_counts", "runtime", *tables]
+    assert named(["all", "fig5", "test-time"])[-1] == "test_time"
 
 
 def test_what_cannot_run_is_named(tmp_path, network):
