@@ -72,7 +72,7 @@ class Calibration:
 @experiment("calibration", help="how sure the unary is of the images that MRFs are trained on, and of others", beyond=True)
 def run(study: Study) -> Result:
     """Compares the images that MRFs are trained on with those that are scored, both cut to the crop's size."""
-    sets = {"images that are scored": study.validation_cut, "images that MRFs are trained on": study.training}
+    sets = {"images that are scored": study.validation_cut, "images that MRFs are trained on": study.training()}
     found = {name: _calibration(study, outputs) for name, outputs in sets.items()}
     columns = ("", "images", "mIoU %", "accuracy %", "mean confidence %", "loss", "best temperature")
     rows = [

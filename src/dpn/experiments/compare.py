@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dpn.data.dataset import spread
 from dpn.experiments.result import Cell
 from dpn.experiments.study import Predictions, Refine, Study
 from dpn.metrics import Scores, paired_bootstrap
@@ -53,9 +54,8 @@ def compared(scores: Mapping[str, Scores], paper: Mapping[str, float]) -> list[S
 
 def pictures(study: Study, predictions: Predictions, count: int) -> dict[str, NDArray[np.uint8]]:
     """{image's name: the image, the truth and each system's labels, side by side}, of `count` images spread over the data."""
-    drawn, images = {}, len(study.validation)
-    count = min(count, images)
-    for i in [n * images // count for n in range(count)]:
+    drawn = {}
+    for i in spread(study.images, count).indices:
         sample = study.validation.image(i)
         maps = {name: labels[sample.name] for name, labels in predictions.items()}
         drawn[sample.name] = panels(sample.image, maps, study.palette, truth=sample.labels)

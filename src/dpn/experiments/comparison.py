@@ -3,6 +3,7 @@
 from itertools import product
 from typing import Any
 
+from dpn.data.dataset import spread
 from dpn.experiments.compare import gain, milliseconds
 from dpn.experiments.fig7 import measures
 from dpn.experiments.fitting import fit, tune
@@ -56,8 +57,7 @@ def run(study: Study) -> Result:
 
 def tuned_dense_crf(study: Study) -> tuple[MRF, str]:
     """The dense CRF of ten iterations with the best mIoU of SEARCH, on images spread over those that are scored."""
-    count = min(SEARCHED, len(study.validation))
-    chosen = [n * len(study.validation) // count for n in range(count)]
+    chosen = spread(study.images, SEARCHED).indices
     best: tuple[float, MRF, str] | None = None
     for values in product(*SEARCH.values()):
         arguments: dict[str, Any] = dict(zip(SEARCH, values, strict=True))

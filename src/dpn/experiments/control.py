@@ -27,7 +27,7 @@ def run(study: Study) -> Result:
         rows.append((name, *over_seeds(its), *beside, float(np.mean([100 * run.band_accuracy for run in its]))))
     return Result(
         "The fair control of joint tuning",
-        f"From one unary, {stage_4(study).steps} steps on {len(study.training)} images, {len(study.scale.seeds)} seeds: "
+        f"From one unary, {stage_4(study).steps} steps on {len(study.training_images)} images, {len(study.scale.seeds)} seeds: "
         "stage 4, and the unary without the head, at the same learning rate. Gains are the first seed's, over this control.",
         ("system", "mean mIoU %", "over the seeds", "over the control", "95 % interval", "boundary %"),
         rows,

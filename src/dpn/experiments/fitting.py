@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,6 @@ from dpn.training.recipe import StageRecipe
 from dpn.training.sampler import mix
 from dpn.training.stages import label_weights, softmax_loss
 
-BATCH = 4  # images a step
-
 TUNED_FROM = {"MobileNetV2": "features.16", "MobileNetV2Pyramid": "features.14"}
 """The part from which a unary of this class is tuned in stage 4; others are tuned whole."""
 
@@ -34,26 +33,21 @@ Output = Callable[[Sample, Tensor | None], Tensor]
 
 def stage_2(scale: Scale) -> StageRecipe:
     """How b12 is trained where an experiment trains it."""
-    return StageRecipe(scale.steps[0], batch=BATCH, optimizer="adam", lr=0.1, schedule="poly", clip=math.inf)
+    return _recipe(scale.steps[0], lr=0.1)
 
 
 def stage_3(scale: Scale) -> StageRecipe:
     """How b13 is trained where an experiment trains it."""
-    return StageRecipe(scale.steps[1], batch=BATCH, optimizer="adam", lr=3e-3, schedule="poly", clip=math.inf)
+    return _recipe(scale.steps[1], lr=3e-3)
 
 
 def stage_4(study: Study) -> StageRecipe:
     """How everything, or the unary alone, is tuned where an experiment tunes it."""
-    return StageRecipe(
-        study.scale.steps[1],
-        batch=BATCH,
-        optimizer="adam",
-        lr=2e-4,
-        unary_lr=5e-5,
-        schedule="poly",
-        clip=math.inf,
-        train_from=TUNED_FROM.get(type(study.unary.unary).__name__),
-    )
+    return _recipe(study.scale.steps[1], lr=2e-4, unary_lr=5e-5, train_from=TUNED_FROM.get(type(study.unary).__name__))
+
+
+def _recipe(steps: int, **options: Any) -> StageRecipe:
+    return StageRecipe(steps, batch=4, optimizer="adam", schedule="poly", clip=math.inf, **options)
 
 
 def fit(study: Study, mrf: MRF, stages: Mapping[str, StageRecipe] | None = None, *, seed: int = 0) -> MRF:
@@ -70,7 +64,7 @@ def fit(study: Study, mrf: MRF, stages: Mapping[str, StageRecipe] | None = None,
     Returns:
         The same MRF, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
     """
-    model = DPN(study.unary.unary, mrf, labels=study.labels)
+    model = DPN(study.unary, mrf, labels=study.labels)
     stages = {"triple_penalty": stage_2(study.scale), "label_contexts": stage_3(study.scale)} if stages is None else stages
     penalty = mrf.label_contexts.penalty.item()
 
@@ -100,7 +94,7 @@ def tune(study: Study, mrf: MRF, stage: str, *, seed: int = 0) -> DPN:
         The network, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
     """
     recipe = stage_4(study)
-    model = DPN(deepcopy(study.unary.unary), deepcopy(mrf), labels=study.labels, stage=stage)
+    model = DPN(deepcopy(study.unary), deepcopy(mrf), labels=study.labels, stage=stage)
 
     def output(sample: Sample, _: Tensor | None) -> Tensor:
         log_q: Tensor = model(sample.image[None])
@@ -147,7 +141,7 @@ def _batches(study: Study, stage: Stage) -> Iterator[list[tuple[Sample, Tensor |
     draw = torch.Generator().manual_seed(seed)
     augmented = recipe.scale is not None or recipe.colour is not None
     images = study.training_images
-    cut = None if augmented else study.cached(recipe.crop)
+    cut = None if augmented else study.training(recipe.crop)
     augment = Augment(recipe.crop or study.scale.crop, recipe.scale or (1.0, 1.0), flip=False, colour=recipe.colour or 0.0)
     for step in count():
         drawn = torch.randint(len(images), (recipe.batch,), generator=draw).tolist()

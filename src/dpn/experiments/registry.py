@@ -29,17 +29,10 @@ class Experiment:
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("dpn.experiments", "experiment")
-"""By name, with "_" between words."""
 
 
 def experiment(name: str, *, help: str, beyond: bool = False) -> Callable[[Run], Run]:
-    """A decorator that registers an experiment's `run`, and returns it as it is.
-
-    Args:
-        name: with "_" between words.
-        help: see Experiment.
-        beyond: see Experiment.
-    """
+    """A decorator that registers an experiment's `run` by a name with "_" between words, and returns it as it is."""
 
     def registered(run: Run) -> Run:
         EXPERIMENTS.register(name)(Experiment(run, help, beyond))

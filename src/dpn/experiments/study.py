@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from dpn.data import Sample, SegmentationData, camvid_palette, open_data, scenes, voc_palette
+from dpn.data import Sample, camvid_palette, open_data, voc_palette
 from dpn.data.dataset import spread
 from dpn.errors import InputError
 from dpn.experiments.outputs import Outputs, unary_outputs
@@ -27,6 +27,7 @@ from dpn.storage import load_stages
 from dpn.terminal import progress_bar
 from dpn.training import Recipe, train
 from dpn.training.recipe import DataRecipe, StagesRecipe
+from dpn.unary import UnaryNetwork
 
 Refine = Callable[[Tensor, Tensor], Tensor]
 """(log p (1,L,H,W), image (1,3,H,W)) -> log q (1,L,H,W)."""
@@ -69,13 +70,13 @@ class Study:
     @cached_property
     def images(self) -> Subset[Sample]:
         """The images that are scored."""
-        return spread(self._open(self.scale.split), self.scale.images)
+        return spread(open_data(self.scale.data, root=self.scale.root, split=self.scale.split), self.scale.images)
 
     @cached_property
     def training_images(self) -> Subset[Sample]:
         """The images that MRFs are trained on."""
         split = "train_aug" if self.scale.data == "voc" else "train"
-        return spread(self._open(split), self.scale.train_images)
+        return spread(open_data(self.scale.data, root=self.scale.root, split=split), self.scale.train_images)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -119,21 +120,16 @@ class Study:
         return {name: model.eval() for name, model in stages.items()}
 
     @property
-    def unary(self) -> DPN:
-        """The network after stage 1, on whose outputs MRFs are trained and compared."""
-        return self.stages["unary"]
+    def unary(self) -> UnaryNetwork:
+        """The unary network after stage 1, on whose outputs MRFs are trained and compared."""
+        return self.stages["unary"].unary
 
     @cached_property
     def validation(self) -> Outputs:
         """The images that are scored, with the unary's scores."""
         return self._outputs("scored", self.images, None)
 
-    @cached_property
-    def training(self) -> Outputs:
-        """The images that MRFs are trained on, cut to the crop's size, with the unary's scores."""
-        return self.cached(None)
-
-    def cached(self, crop: int | None) -> Outputs:
+    def training(self, crop: int | None = None) -> Outputs:
         """The images that MRFs are trained on, cut to `crop` pixels (None: the scale's), with the unary's scores."""
         return self._outputs(f"trained_on_{crop}" if crop else "trained_on", self.training_images, crop or self.scale.crop)
 
@@ -203,18 +199,13 @@ class Study:
 
     def log_p(self, sample: Sample, scores: Tensor | None) -> Tensor:
         """The unary's log p (1,L,H,W) of a sample, without gradients: from its scores (L,h,w), or from the image if None."""
-        unary, (height, width) = self.unary.unary, sample.labels.shape
+        height, width = sample.labels.shape
         with torch.no_grad():
-            scores = unary.scores(sample.image[None]) if scores is None else scores[None]
-            return unary.finish(scores, (height, width))
-
-    def _open(self, split: str) -> SegmentationData:
-        if self.scale.data == "scenes":
-            return scenes(split=split)
-        return open_data(self.scale.data, root=self.scale.root, split=split)
+            scores = self.unary.scores(sample.image[None]) if scores is None else scores[None]
+            return self.unary.finish(scores, (height, width))
 
     def _outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
-        return unary_outputs(self.out / f"scores_{name}.pt", self.unary.unary, images, crop=crop, console=self.console)
+        return unary_outputs(self.out / f"scores_{name}.pt", self.unary, images, crop=crop, console=self.console)
 
 
 def of_image(network: nn.Module) -> Refine:
