@@ -245,15 +245,15 @@ def experiment(options: Namespace) -> int:
       dpn experiment table2a fig6b --data voc --data-root VOCdevkit --images 100 --out results/voc
       dpn experiment all --data camvid --data-root CamVid --model runs/camvid --out results/camvid --report results/camvid.html
     """
-    from dpn.experiments import Setting
+    from dpn.experiments import Scale
     from dpn.experiments import run as run_experiments
 
-    given = {field.name: options.get(field.name) for field in fields(Setting) if field.name not in ("quick", "root")}
+    given = {field.name: options.get(field.name) for field in fields(Scale) if field.name not in ("quick", "root")}
     given = {name: value for name, value in given.items() if value is not None} | {"root": options.data_root}
     if options.data in shipped_models():
         given = {"model": options.data} | given
-    setting = Setting.fast(**given) if options.quick else Setting(**given)
-    results = run_experiments(options.names, options.out, setting, report=options.report)
+    scale = Scale.fast(**given) if options.quick else Scale(**given)
+    results = run_experiments(options.names, options.out, scale, report=options.report)
     console = Console(markup=False, highlight=False)
     for result in results.values():
         if not isinstance(result, str):

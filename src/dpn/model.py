@@ -17,6 +17,8 @@ from dpn.mrf import MRF
 from dpn.unary import UnaryNetwork
 
 STAGES = ("unary", "triple_penalty", "label_contexts", "joint")
+TITLES = dict(zip(STAGES, ("unary", "+ triple penalty", "+ label contexts", "joint tuning"), strict=True))
+"""What tables and pictures call the network after each stage."""
 
 
 class DPN(Pretrained, nn.Module):
@@ -83,3 +85,22 @@ class DPN(Pretrained, nn.Module):
     def refine(self, log_p: Tensor, image: Tensor) -> Tensor:
         """What follows the unary: log p (N,L,H,W), image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
         return log_p if self.stage == "unary" else self.mrf(log_p, image)
+
+    def added_by(self, stage: str) -> dict[str, nn.Parameter]:
+        """The parameters that the function depends on from this stage on, by their names in the state dict.
+
+        The deviations of mu come with "label_contexts", the rest of the MRF with "triple_penalty", nothing with "joint".
+
+        Example:
+            >>> from dpn.unary import MobileNetV2
+            >>> list(DPN(MobileNetV2(labels=4), MRF(4)).added_by("label_contexts"))
+            ['mrf.label_contexts.deviation']
+        """
+
+        def adds(name: str, parameter: nn.Parameter) -> str:
+            if name.startswith("unary."):
+                return "unary"
+            patterns = self.mrf.label_contexts.patterns
+            return "label_contexts" if any(parameter is pattern for pattern in patterns) else "triple_penalty"
+
+        return {name: parameter for name, parameter in self.named_parameters() if adds(name, parameter) == stage}

@@ -64,7 +64,8 @@ def save(
     state = {key: _stored(key, value, dtype) for key, value in model.state_dict().items()}
     tensors = dict(state)
     for stage in reversed(list(earlier)):
-        before = {key: _stored(key, value, dtype) for key, value in earlier[stage].items() if _used(key, stage)}
+        unused = {key for later in STAGES[STAGES.index(stage) + 1 :] for key in model.added_by(later)}
+        before = {key: _stored(key, value, dtype) for key, value in earlier[stage].items() if key not in unused}
         changed = {key: value for key, value in before.items() if not torch.equal(value, state[key])}
         tensors |= {f"{stage}/{key}": value for key, value in changed.items()}
         state |= changed
@@ -189,13 +190,6 @@ def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stag
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return model.eval()
-
-
-def _used(key: str, stage: str) -> bool:
-    """Whether a stage's function depends on a tensor: b12 begins with the second stage, the deviations with the third."""
-    patterns = key.endswith((".deviation", ".mixing", ".basis"))
-    first = 0 if key.startswith("unary.") else 2 if patterns else 1
-    return STAGES.index(stage) >= first
 
 
 def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:

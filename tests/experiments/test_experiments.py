@@ -15,13 +15,14 @@ from rich.console import Console
 from dpn import DPN, MRF
 from dpn.data import CAMVID_LABELS, SCENE_LABELS, voc_palette
 from dpn.errors import InputError
-from dpn.experiments import BEYOND, EXPERIMENTS, Setting, run
+from dpn.experiments import EXPERIMENTS, Scale, run
 from dpn.experiments.calibration import Calibration
 from dpn.experiments.flips import flips
 from dpn.experiments.operation_counts import counts
+from dpn.experiments.registry import named
 from dpn.experiments.report import write_report
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.study import Study
 from dpn.model import STAGES
 from dpn.storage import save
 from dpn.unary import UNARY_NETWORKS, MobileNetV2
@@ -50,7 +51,7 @@ def network(tmp_path_factory):
 
 
 def tiny(network):
-    return Setting.fast(model=network, images=2, train_images=3, steps=(2, 2), crop=64, seeds=(0, 1))
+    return Scale.fast(model=network, images=2, train_images=3, steps=(2, 2), crop=64, seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,10 @@ def folder(tmp_path_factory, network):
         neighbour = DPN(UNARY_NETWORKS[name](10, width=8), MRF(10), labels=SCENE_LABELS, stage="unary")
         neighbour.save_pretrained(out / name)
     report = out / "page" / "report.html"
-    return out, run(["all", *BEYOND], out, tiny(network), report=report, console=Console(quiet=True))
+    return out, run(["all", *EXPERIMENTS], out, tiny(network), report=report, console=Console(quiet=True))
 
 
-@pytest.mark.parametrize("name", [*EXPERIMENTS, *BEYOND])
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_each_writes_its_table_and_pictures(name, folder):
     out, results = folder
     result = results[name]
@@ -135,9 +136,9 @@ def test_flips_are_mended_broken_or_neither():
 
 def test_pixels_that_change_are_those_between_the_predictions(folder, network):
     out, results = folder
-    bench = Workbench(out, tiny(network))
-    first, second = list(bench.predictions.values())[:2]
-    known = {sample.name: sample.labels != 255 for sample in (bench.validation.image(i) for i in range(2))}
+    study = Study(out, tiny(network))
+    first, second = list(study.predictions.values())[:2]
+    known = {sample.name: sample.labels != 255 for sample in (study.validation.image(i) for i in range(2))}
     changed = sum(int(((first[name] != second[name]) & known[name]).sum()) for name in known)
     _, share, mended, broken, *_ = results["flips"].rows[0]
     assert share == pytest.approx(100 * changed / sum(int(mask.sum()) for mask in known.values()))
@@ -175,7 +176,7 @@ def test_the_unary_is_the_same_in_every_table(folder):
 
 def test_what_was_done_once_is_not_done_again(folder, network, monkeypatch):
     out, results = folder
-    monkeypatch.setattr(Workbench, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("dpn.experiments.fitting.Learner", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr(MobileNetV2, "scores", lambda *_: pytest.fail("the unary ran again"))
     again = run(["table2a"], out, tiny(network), console=Console(quiet=True))
     assert again["table2a"].rows == results["table2a"].rows
@@ -184,14 +185,21 @@ def test_what_was_done_once_is_not_done_again(folder, network, monkeypatch):
 def test_a_folder_holds_one_setting(folder, network):
     out, _ = folder
     with pytest.raises(InputError, match="another setting"):
-        run(["table2a"], out, Setting(model=network), console=Console(quiet=True))
+        run(["table2a"], out, Scale(model=network), console=Console(quiet=True))
+
+
+def test_all_is_what_the_paper_has():
+    tables = ["table2a", "table2b", "table2c", "table3"]
+    figures = ["fig4", "fig5", "fig6a", "fig6b", "fig7", "fig8"]
+    assert named(["all"]) == [*figures, "operation_counts", "runtime", *tables]
+    assert named(["all", "fig5", "test-time"])[-1] == "test_time"
 
 
 def test_what_cannot_run_is_named(tmp_path, network):
     with pytest.raises(InputError, match="'table9'"):
-        run(["table9"], tmp_path, Setting())
+        run(["table9"], tmp_path, Scale())
     with pytest.raises(InputError, match="need a network trained on it"):
-        run(["fig5"], tmp_path, Setting(data="camvid"))
+        run(["fig5"], tmp_path, Scale(data="camvid"))
 
 
 def test_the_papers_own_counts_come_out():
@@ -229,7 +237,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
 
 def test_void_has_a_colour_on_every_data_set(tmp_path, network):
     for data in ("scenes", "camvid", "voc"):
-        bench = Workbench(tmp_path / data, Setting(data=data, model=network))
-        bench.images = SimpleNamespace(dataset=SimpleNamespace(labels=CAMVID_LABELS))
-        assert bench.palette.shape == (256, 3)
-    assert np.array_equal(bench.palette, voc_palette())
+        study = Study(tmp_path / data, Scale(data=data, model=network))
+        study.images = SimpleNamespace(dataset=SimpleNamespace(labels=CAMVID_LABELS))
+        assert study.palette.shape == (256, 3)
+    assert np.array_equal(study.palette, voc_palette())

@@ -1,6 +1,7 @@
 """A run: it can be stopped anywhere, explains itself, and says what is wrong with its recipe."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from dpn.cli import main
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
 from dpn.training import Recipe, train
-from dpn.training.folder import RunFolder
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
+from dpn.training.run_folder import RunFolder
 
 TINY = {"batch": 2, "validate_every": 2, "optimizer": "adam", "lr": 0.01}
 
@@ -94,6 +95,20 @@ def test_a_folder_with_another_run_is_left_alone(tmp_path, small_data):
     (tmp_path / "mine" / "thesis.txt").write_text("do not lose")
     with pytest.raises(InputError, match="holds other files"):
         train(tiny(unary=StageRecipe(steps=1, **TINY)), tmp_path / "mine")
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path, small_data):
+    """Its config.yaml lacks what the MRF has come to have; that was at its default."""
+    recipe = tiny(unary=StageRecipe(steps=1, **TINY))
+    train(recipe, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    said = yaml.safe_load(config.read_text())
+    for name in ("context_rank", "aligned", "absent_below"):
+        del said["mrf"][name]
+    config.write_text(yaml.safe_dump(said))
+    assert train(recipe, tmp_path / "run").stage == "unary"
+    with pytest.raises(InputError, match=r"another recipe \(mrf.absent_below differ\)"):
+        train(replace(recipe, mrf=recipe.mrf.changed(absent_below=0.1)), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

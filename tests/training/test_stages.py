@@ -11,8 +11,8 @@ from dpn import DPN, MRF
 from dpn.data import Sample
 from dpn.errors import InputError
 from dpn.model import STAGES
-from dpn.training.draws import Draws
 from dpn.training.recipe import StageRecipe
+from dpn.training.sampler import Draws
 from dpn.training.stages import begin, label_weights, phase_in, softmax_loss
 from dpn.unary import Wrap
 

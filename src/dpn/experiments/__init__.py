@@ -1,6 +1,7 @@
-"""The paper's tables and figures: a small file for each, which says what it reproduces."""
+"""The paper's tables and figures, and more: a small file for each, which says what it reproduces."""
 
-from dpn.experiments.run import BEYOND, EXPERIMENTS, run
-from dpn.experiments.setting import Setting
+from dpn.experiments.registry import EXPERIMENTS
+from dpn.experiments.run import run
+from dpn.experiments.scale import Scale
 
-__all__ = ["BEYOND", "EXPERIMENTS", "Setting", "run"]
+__all__ = ["EXPERIMENTS", "Scale", "run"]

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dpn.experiments.compare import gain, over_seeds
+from dpn.experiments.fitting import fit
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Refine, Workbench
+from dpn.experiments.study import Refine, Study
 from dpn.mrf import MRFConfig
 from dpn.training.recipe import StageRecipe
 
@@ -39,38 +41,39 @@ def variants(config: MRFConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "contexts twice as far apart", {"context_dilation": 2 * dilation, "context_stride": stride}
 
 
-def run(bench: Workbench) -> Result:
+@experiment("ablation", help="the MRF with one thing changed at a time", beyond=True)
+def run(study: Study) -> Result:
     """Trains and scores each variant with each seed."""
-    changes = dict(variants(bench.stages["joint"].mrf.config))
-    return one_changed(bench, "What of the MRF matters", {name: (changed, None) for name, changed in changes.items()})
+    changes = dict(variants(study.stages["joint"].mrf.config))
+    return one_changed(study, "What of the MRF matters", {name: (changed, None) for name, changed in changes.items()})
 
 
 def one_changed(
-    bench: Workbench, title: str, changes: Mapping[str, tuple[dict[str, Any], dict[str, StageRecipe] | None]]
+    study: Study, title: str, changes: Mapping[str, tuple[dict[str, Any], dict[str, StageRecipe] | None]]
 ) -> Result:
     """Trains and scores MRFs that are as the network's (AS_IT_IS, the first) but for one thing.
 
     Args:
-        bench: the unary and the images.
+        study: the unary and the images.
         title: of the result.
         changes: by name, the MRF's arguments that are changed, and how its stages are trained (None: as ever).
     """
     systems: dict[str, Refine | None] = {"unary": None}
     for name, (arguments, stages) in changes.items():
-        for seed in bench.setting.seeds:
-            systems[f"{name}, seed {seed}"] = bench.fit(bench.mrf(**arguments), stages, seed=seed)
-    scores = bench.score(bench.predict(systems))
-    first = bench.setting.seeds[0]
+        for seed in study.scale.seeds:
+            systems[f"{name}, seed {seed}"] = fit(study, study.mrf(**arguments), stages, seed=seed)
+    scores = study.score(study.predict(systems))
+    first = study.scale.seeds[0]
     rows: list[tuple[Cell, ...]] = [("unary", 100 * scores["unary"].miou, None, None, None)]
     for name in changes:
-        runs = [scores[f"{name}, seed {seed}"] for seed in bench.setting.seeds]
+        runs = [scores[f"{name}, seed {seed}"] for seed in study.scale.seeds]
         beside = (
             (None, None) if name == AS_IT_IS else gain(scores[f"{AS_IT_IS}, seed {first}"], scores[f"{name}, seed {first}"])
         )
         rows.append((name, *over_seeds(runs), *beside))
     return Result(
         title,
-        f"Stages 2 and 3 over the same unary, one thing changed at a time, {len(bench.setting.seeds)} seeds each; the last two "
+        f"Stages 2 and 3 over the same unary, one thing changed at a time, {len(study.scale.seeds)} seeds each; the last two "
         "columns compare the first seed's runs on the same images.",
         ("changed", "mean mIoU %", "over the seeds", "over the network's", "95 % interval"),
         rows,

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from dpn.data import VOID
 from dpn.experiments.outputs import Outputs
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.study import Study
 from dpn.metrics import MeanIoU
 from dpn.plots.charts import lines
 from dpn.terminal import progress_bar
@@ -68,10 +69,11 @@ class Calibration:
         return [(100 * s / n, 100 * r / n) for n, s, r in zip(pixels, sure, right, strict=True)]
 
 
-def run(bench: Workbench) -> Result:
+@experiment("calibration", help="how sure the unary is of the images that MRFs are trained on, and of others", beyond=True)
+def run(study: Study) -> Result:
     """Compares the images that MRFs are trained on with those that are scored, both cut to the crop's size."""
-    sets = {"images that are scored": bench.validation_cut, "images that MRFs are trained on": bench.training}
-    found = {name: _calibration(bench, outputs) for name, outputs in sets.items()}
+    sets = {"images that are scored": study.validation_cut, "images that MRFs are trained on": study.training()}
+    found = {name: _calibration(study, outputs) for name, outputs in sets.items()}
     columns = ("", "images", "mIoU %", "accuracy %", "mean confidence %", "loss", "best temperature")
     rows = [
         (name, str(c.images), 100 * c.miou.compute().item(), 100 * c.accuracy, 100 * c.confidence, c.loss, c.temperature)
@@ -88,10 +90,10 @@ def run(bench: Workbench) -> Result:
     )
 
 
-def _calibration(bench: Workbench, outputs: Outputs) -> Calibration:
-    calibration = Calibration(len(bench.labels))
-    with progress_bar(bench.console) as progress:
+def _calibration(study: Study, outputs: Outputs) -> Calibration:
+    calibration = Calibration(len(study.labels))
+    with progress_bar(study.console) as progress:
         for i in progress.track(range(len(outputs)), description="how sure"):
             sample, scores = outputs[i]
-            calibration.add(bench.log_p(scores, sample), sample.labels[None])
+            calibration.add(study.log_p(sample, scores), sample.labels[None])
     return calibration

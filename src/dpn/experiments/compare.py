@@ -6,11 +6,13 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from dpn.data.dataset import spread
 from dpn.experiments.result import Cell
-from dpn.experiments.workbench import Predictions, Refine, Workbench
+from dpn.experiments.study import Predictions, Refine, Study
 from dpn.metrics import Scores, paired_bootstrap
-from dpn.plots import colourise, strip, tint
+from dpn.plots import panels
 
 COLUMNS = ("system", "paper mIoU %", "mIoU %", "over the unary", "95 % interval", "boundary %")
 TIMED = 9  # images
@@ -50,25 +52,22 @@ def compared(scores: Mapping[str, Scores], paper: Mapping[str, float]) -> list[S
     return rows
 
 
-def pictures(bench: Workbench, predictions: Predictions, count: int) -> dict[str, np.ndarray]:
+def pictures(study: Study, predictions: Predictions, count: int) -> dict[str, NDArray[np.uint8]]:
     """{image's name: the image, the truth and each system's labels, side by side}, of `count` images spread over the data."""
-    drawn, images = {}, len(bench.validation)
-    count = min(count, images)
-    for i in [n * images // count for n in range(count)]:
-        sample = bench.validation.image(i)
-        pixels = (255 * sample.image).round().byte().permute(1, 2, 0).numpy()
-        panels = [("image", pixels), ("truth", colourise(sample.labels.numpy(), bench.palette))]
-        panels += [(name, tint(pixels, labels[sample.name].numpy(), bench.palette)) for name, labels in predictions.items()]
-        drawn[sample.name] = strip([(title, np.asarray(picture)) for title, picture in panels])
+    drawn = {}
+    for i in spread(study.images, count).indices:
+        sample = study.validation.image(i)
+        maps = {name: labels[sample.name] for name, labels in predictions.items()}
+        drawn[sample.name] = panels(sample.image, maps, study.palette, truth=sample.labels)
     return drawn
 
 
-def milliseconds(bench: Workbench, refine: Refine) -> float:
+def milliseconds(study: Study, refine: Refine) -> float:
     """The median wall-clock time of a system, an image."""
     times = []
     with torch.inference_mode():
-        for i in range(min(TIMED, len(bench.validation))):
-            sample, log_p = bench.output(i)
+        for i in range(min(TIMED, len(study.validation))):
+            sample, log_p = study.output(i)
             started = perf_counter()
             refine(log_p, sample.image[None])
             times.append(1000 * (perf_counter() - started))

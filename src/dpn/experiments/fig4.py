@@ -2,22 +2,24 @@
 
 import torch
 
-from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.registry import experiment
+from dpn.experiments.result import Cell, Result
+from dpn.experiments.study import Study
 from dpn.plots import compatibility, context_patterns
 
 PAIRS = 6  # patterns that are drawn
 
 
-def run(bench: Workbench) -> Result:
+@experiment("fig4", help="compatibilities and contexts")
+def run(study: Study) -> Result:
     """Draws the compatibility matrix and the strongest patterns of the trained network."""
-    contexts = bench.stages["joint"].mrf.label_contexts
-    mu, labels = contexts.mu.detach(), bench.labels
+    contexts = study.stages["joint"].mrf.label_contexts
+    mu, labels = contexts.mu.detach(), study.labels
     chosen = torch.zeros(mu.shape[:2])
     with torch.inference_mode():
-        for i in range(len(bench.validation)):
-            sample, log_p = bench.output(i)
-            component = contexts.chosen(bench.stages["joint"].mrf.triple_penalty(log_p.exp(), sample.image[None]))
+        for i in range(len(study.validation)):
+            sample, log_p = study.output(i)
+            component = contexts.chosen(study.stages["joint"].mrf.triple_penalty(log_p.exp(), sample.image[None]))
             for k in range(mu.shape[1]):
                 chosen[:, k] += (component == k).sum((0, 2, 3))
     share = chosen / chosen.sum(1, keepdim=True)
@@ -25,7 +27,7 @@ def run(bench: Workbench) -> Result:
     off = ~torch.eye(len(labels), dtype=torch.bool)
     order = sums[off].argsort()
     pairs = off.nonzero()[order].tolist()
-    rows: list[tuple] = []
+    rows: list[tuple[Cell, ...]] = []
     for kind, some in (("favoured", pairs[:5]), ("penalised", pairs[::-1][:5])):
         rows += [(f"{labels[u]} : {labels[v]}", kind, float(sums[u, v])) for u, v in some]
     spread = mu.cpu().flatten(3).std(-1).mul(share[:, :, None]).sum(1).masked_fill(~off, 0)

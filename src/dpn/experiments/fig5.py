@@ -1,16 +1,18 @@
 """Fig. 5: a few images stage by stage."""
 
 from dpn.experiments.compare import pictures
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.study import Study
 
 IMAGES = 3
 
 
-def run(bench: Workbench) -> Result:
+@experiment("fig5", help="images stage by stage")
+def run(study: Study) -> Result:
     """Draws the truth and every stage of a few images, and says how many of their pixels each stage has right."""
-    drawn = pictures(bench, bench.predictions, IMAGES)
-    scores = bench.score(bench.predictions)
+    drawn = pictures(study, study.predictions, IMAGES)
+    scores = study.score(study.predictions)
     rows: list[list[Cell]] = []
     for name in drawn:
         i = next(iter(scores.values())).images.index(name)
@@ -19,7 +21,7 @@ def run(bench: Workbench) -> Result:
     return Result(
         "Fig. 5: images stage by stage",
         "The share of an image's pixels that each stage of training has right, in per cent, and its label map.",
-        ("image", *bench.predictions),
+        ("image", *study.predictions),
         rows,
         drawn,
     )

@@ -4,26 +4,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from dpn.errors import InputError
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.study import Study
 from dpn.plots.charts import lines
 from dpn.plots.curves import read_log
 from dpn.training import Recipe, train
 
 
-def run(bench: Workbench) -> Result:
+@experiment("fig6a", help="incremental and joint learning")
+def run(study: Study) -> Result:
     """Compares two runs: the four stages, and all layers from the first step on, for as many steps.
 
     On the scenes both are trained here. On real data `--model` is the folder of the first, and the second is read from the
     folder `network_joint` beside the results, where `dpn train` has put it.
     """
-    joint = bench.out / "network_joint"
-    if bench.setting.model is None:
-        assert bench.stages
-        incremental = bench.out / "network"
-        train(_jointly(bench), joint, console=bench.console)
-    else:
-        incremental = Path(bench.setting.model)
+    joint = study.out / "network_joint"
+    incremental = Path(study.network)
+    if study.scale.model is None:
+        train(_jointly(study), joint, console=study.console)
     for folder in (incremental, joint):
         if not (folder / "log.csv").is_file():
             raise InputError(
@@ -41,8 +40,8 @@ def run(bench: Workbench) -> Result:
     )
 
 
-def _jointly(bench: Workbench) -> Recipe:
-    recipe = bench.recipe
+def _jointly(study: Study) -> Recipe:
+    recipe = study.recipe
     stages = vars(recipe.stages)
     steps = sum(stage.steps for stage in stages.values())
     none = {name: replace(stage, steps=0) for name, stage in stages.items()}

@@ -2,8 +2,9 @@
 
 from copy import deepcopy
 
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Refine, Workbench
+from dpn.experiments.study import Refine, Study
 from dpn.mrf import deeplab
 from dpn.plots.charts import lines
 
@@ -11,16 +12,17 @@ PAPER = {"DPN": (62.4, 67.6, 68.1, None, None, 68.2), "dense CRF": (62.4, 65.0, 
 """By iterations, 0 to 5, read off the chart by eye."""
 
 
-def run(bench: Workbench) -> Result:
+@experiment("fig6b", help="mean-field iterations")
+def run(study: Study) -> Result:
     """Scores the trained MRF and a dense CRF after 0 to 5 iterations, over the same unary."""
-    mrfs = {"DPN": bench.stages["label_contexts"].mrf, "dense CRF": deeplab(len(bench.labels), **bench.window()).eval()}
+    mrfs = {"DPN": study.stages["label_contexts"].mrf, "dense CRF": deeplab(len(study.labels), **study.window()).eval()}
     systems: dict[str, Refine | None] = {"0": None}
     for iterations in range(1, 6):
         for name, mrf in mrfs.items():
             again = deepcopy(mrf)
             again.iterations = iterations
             systems[f"{name} {iterations}"] = again
-    scores = bench.score(bench.predict(systems))
+    scores = study.score(study.predict(systems))
     ours = {name: [100 * scores["0" if n == 0 else f"{name} {n}"].miou for n in range(6)] for name in PAPER}
     points = {name: list(enumerate(values)) for name, values in ours.items()}
     for name, values in PAPER.items():

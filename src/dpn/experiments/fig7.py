@@ -2,21 +2,23 @@
 
 import numpy as np
 
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Predictions, Workbench
-from dpn.inference.stages import TITLES
+from dpn.experiments.study import Predictions, Study
 from dpn.metrics import BoundaryAccuracy, BoundaryF, LocalizationAccuracy, MeanIoU, TaggingAccuracy
 from dpn.metrics.object_metric import ObjectMetric
+from dpn.model import TITLES
 from dpn.plots.charts import bars
 
 PAPER = {"unary": 62.4, "triple_penalty": 64.7, "label_contexts": 66.5, "joint": 67.8}
 
 
-def run(bench: Workbench) -> Result:
+@experiment("fig7", help="mIoU, TA, LA, BA by stage")
+def run(study: Study) -> Result:
     """Measures each stage in five ways."""
     values = {
         stage: {
-            name: 100 * float(metric.compute()) for name, metric in measures(bench, bench.predictions, TITLES[stage]).items()
+            name: 100 * float(metric.compute()) for name, metric in measures(study, study.predictions, TITLES[stage]).items()
         }
         for stage in PAPER
     }
@@ -33,14 +35,14 @@ def run(bench: Workbench) -> Result:
     )
 
 
-def measures(bench: Workbench, predictions: Predictions, system: str) -> dict[str, MeanIoU | ObjectMetric]:
+def measures(study: Study, predictions: Predictions, system: str) -> dict[str, MeanIoU | ObjectMetric]:
     """The measures of one system over all images, by their names."""
-    labels, background = len(bench.labels), 0 if bench.labels[0] == "background" else None
+    labels, background = len(study.labels), 0 if study.labels[0] == "background" else None
     kinds = {"TA": TaggingAccuracy, "LA": LocalizationAccuracy, "BA": BoundaryAccuracy, "boundary F": BoundaryF}
     metrics: dict[str, MeanIoU | ObjectMetric] = {"mIoU": MeanIoU(labels)}
     metrics |= {name: kind(labels, background=background) for name, kind in kinds.items()}
-    for i in range(len(bench.validation)):
-        sample = bench.validation.image(i)
+    for i in range(len(study.validation)):
+        sample = study.validation.image(i)
         for metric in metrics.values():
             metric.update(predictions[system][sample.name].long(), sample.labels)
     return metrics

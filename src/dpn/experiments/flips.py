@@ -4,30 +4,33 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dpn.data import VOID
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.study import Study
 from dpn.metrics.boundary import boundary_band
-from dpn.plots import colourise, strip
+from dpn.plots.panels import panels, pixels
 
 IMAGES = 4  # that are drawn
 MENDED, BROKEN, OTHERWISE_WRONG = (0, 158, 115), (213, 94, 0), (240, 228, 66)
 
 
-def run(bench: Workbench) -> Result:
+@experiment("flips", help="where pixels change from stage to stage, for better and for worse", beyond=True)
+def run(study: Study) -> Result:
     """Counts the pixels that each stage mends and breaks, and draws the images that change most."""
-    steps, size = list(pairwise(bench.predictions)), len(bench.labels)
+    steps, size = list(pairwise(study.predictions)), len(study.labels)
     # Of pixels: known, changed, mended, broken, changed at boundaries; of mistakes mended and broken: by truth and wrong label.
     counts = {step: torch.zeros(5, dtype=torch.long) for step in steps}
     mistakes = {step: torch.zeros(2, size * size, dtype=torch.long) for step in steps}
     changes = []
-    for i in range(len(bench.validation)):
-        sample = bench.validation.image(i)
+    for i in range(len(study.validation)):
+        sample = study.validation.image(i)
         truth, near, share = sample.labels, boundary_band(sample.labels), 0.0
         for step in steps:
-            before, after = (bench.predictions[stage][sample.name].long() for stage in step)
+            before, after = (study.predictions[stage][sample.name].long() for stage in step)
             changed, mended, broken = flips(before, after, truth)
             counts[step] += torch.stack([part.sum() for part in (truth != VOID, changed, mended, broken, changed & near)])
             for which, (where, wrong) in enumerate(((mended, before), (broken, after))):
@@ -37,7 +40,7 @@ def run(bench: Workbench) -> Result:
     rows: list[list[Cell]] = []
     for step in steps:
         counted, *parts, near_boundaries = counts[step].tolist()
-        often = [_most(pixels, bench.labels, counted) for pixels in mistakes[step]]
+        often = [_most(pixels, study.labels, counted) for pixels in mistakes[step]]
         rows.append([step[1], *(100 * part / counted for part in parts), 100 * near_boundaries / max(parts[0], 1), *often])
     drawn = np.argsort(changes)[::-1][:IMAGES]
     return Result(
@@ -46,7 +49,7 @@ def run(bench: Workbench) -> Result:
         f"Drawn are the {len(drawn)} images that change most: green is mended, red broken, yellow another mistake.",
         ("stage", "changed %", "mended %", "broken %", "of the changed, near boundaries %", "most mended, %", "most broken, %"),
         rows,
-        {f"{rank}": _drawn(bench, int(i)) for rank, i in enumerate(drawn, start=1)},
+        {f"{rank}": _drawn(study, int(i)) for rank, i in enumerate(drawn, start=1)},
     )
 
 
@@ -71,14 +74,13 @@ def _most(pixels: Tensor, labels: tuple[str, ...], counted: int) -> str:
     )
 
 
-def _drawn(bench: Workbench, i: int) -> np.ndarray:
-    sample = bench.validation.image(i)
-    pixels = (255 * sample.image).round().byte().permute(1, 2, 0).numpy()
-    panels = [("image", pixels), ("truth", colourise(sample.labels.numpy(), bench.palette))]
-    for before, after in pairwise(bench.predictions):
-        first, second = (bench.predictions[stage][sample.name].long() for stage in (before, after))
-        picture = np.repeat(pixels.mean(2, keepdims=True) / 2 + 64, 3, axis=2).astype(np.uint8)
+def _drawn(study: Study, i: int) -> NDArray[np.uint8]:
+    sample = study.validation.image(i)
+    grey = np.repeat(pixels(sample.image).mean(2, keepdims=True) / 2 + 64, 3, axis=2).astype(np.uint8)
+    pictures = {}
+    for before, after in pairwise(study.predictions):
+        first, second = (study.predictions[stage][sample.name].long() for stage in (before, after))
+        pictures[after] = grey.copy()
         for where, colour in zip(flips(first, second, sample.labels), (OTHERWISE_WRONG, MENDED, BROKEN), strict=True):
-            picture[where.numpy()] = colour
-        panels.append((after, picture))
-    return strip(panels)
+            pictures[after][where.numpy()] = colour
+    return panels(sample.image, pictures, study.palette, truth=sample.labels)

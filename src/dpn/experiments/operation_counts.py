@@ -1,12 +1,14 @@
 """Section 3.3's count of operations, by the paper's formulas and by the shapes of the layers."""
 
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.study import Study
 
 
-def run(bench: Workbench) -> Result:
+@experiment("operation_counts", help="Section 3.3's operation counts")
+def run(study: Study) -> Result:
     """Counts multiply-adds of b12 to b15 for the paper's sizes and for the network's, on 512x512 pixels."""
-    mrf = bench.stages["joint"].mrf
+    mrf = study.stages["joint"].mrf
     b13 = mrf.label_contexts
     components, n = mrf.config.components, mrf.config.context
     reach = -(-mrf.config.window // mrf.config.window_stride)

@@ -4,20 +4,22 @@ import torch
 
 from dpn.bench.cases import Setting, case
 from dpn.bench.measure import cost
-from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.registry import experiment
+from dpn.experiments.result import Cell, Result
+from dpn.experiments.study import Study
 
 PAPER = {"b12 gaussian": 30, "b12-b15": 75}  # ms, batch of ten, on their GPU
 DENSE_CRF = 12_000  # ms, one iteration of Eqn. 7 on ten images on their CPU
 
 
-def run(bench: Workbench) -> Result:
+@experiment("runtime", help="the layers' running times")
+def run(study: Study) -> Result:
     """Measures the layers on photographs of 512x512; `dpn bench` measures them beside their peers."""
-    model, batch = bench.stages["joint"], 1 if bench.setting.quick else 10
+    model, batch = study.stages["joint"], 1 if study.scale.quick else 10
     labels = model.mrf.labels
     window, stride = model.mrf.config.window, model.mrf.config.window_stride
     parts = case(model, Setting(window=window, labels=labels, size=512, batch=batch)).parts
-    rows: list[tuple] = []
+    rows: list[tuple[Cell, ...]] = []
     for name in ("unary, b1-b11", "b12 euclidean", "b12 gaussian", "b13 + b14", "b15", "b12-b15"):
         of_part = cost(parts[name, "inference"], runs=3, budget=60)
         each = 1000 / batch

@@ -3,35 +3,38 @@
 import numpy as np
 
 from dpn.experiments.compare import over_seeds
+from dpn.experiments.fitting import fit
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Refine, Workbench
+from dpn.experiments.study import Refine, Study
 from dpn.plots.charts import bars
 
 PAPER = {"1 x 1": 64.8, "5 x 5": 66.0, "9 x 9": 66.3, "9 x 9, mixture of 5": 66.5}
 VARIANTS = {"1 x 1": (1, 1), "5 x 5": (5, 1), "9 x 9": (9, 1), "9 x 9, mixture of 5": (9, 5)}  # context, components
 
 
-def run(bench: Workbench) -> Result:
+@experiment("table2b", help="the contexts of b13, over seeds")
+def run(study: Study) -> Result:
     """Trains stages 2 and 3 for each context and seed, and scores them label by label."""
     systems: dict[str, Refine | None] = {"unary": None}
     systems |= {
-        f"{name}, seed {seed}": bench.fit(bench.mrf(context=context, components=components), seed=seed)
+        f"{name}, seed {seed}": fit(study, study.mrf(context=context, components=components), seed=seed)
         for name, (context, components) in VARIANTS.items()
-        for seed in bench.setting.seeds
+        for seed in study.scale.seeds
     }
-    scores = bench.score(bench.predict(systems))
+    scores = study.score(study.predict(systems))
     unary = 100 * scores["unary"].miou
     rows: list[tuple[Cell, ...]] = [("unary", 62.4, unary, None, None)]
     of_labels = {"unary": 100 * scores["unary"].per_label.numpy()[None]}
     for name in VARIANTS:
-        seeds = [scores[f"{name}, seed {seed}"] for seed in bench.setting.seeds]
+        seeds = [scores[f"{name}, seed {seed}"] for seed in study.scale.seeds]
         mean, spread = over_seeds(seeds)
         rows.append((name, PAPER[name], mean, f"{mean - unary:+.2f}", spread))
         of_labels[name] = np.array([100 * its.per_label.numpy() for its in seeds])
     return Result(
         "Table 2 (b): the contexts of b13",
-        f"Stages 2 and 3 over the same unary, {len(bench.setting.seeds)} seeds each; taps lie as far apart as the network's.",
+        f"Stages 2 and 3 over the same unary, {len(study.scale.seeds)} seeds each; taps lie as far apart as the network's.",
         ("contexts", "paper mIoU %", "mean mIoU %", "over the unary", "over the seeds"),
         rows,
-        {"labels": bars(bench.labels, of_labels, "IoU (%)")},
+        {"labels": bars(study.labels, of_labels, "IoU (%)")},
     )

@@ -1,24 +1,27 @@
 """Table 2 (c): what the pairwise terms of DSN, DeepLab and DPN gain over a unary."""
 
 from dpn.experiments.compare import gain
+from dpn.experiments.fitting import fit, stage_2
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
-from dpn.inference.stages import TITLES
+from dpn.experiments.study import Study
+from dpn.model import TITLES
 from dpn.mrf import crf_rnn, deeplab, dsn
 
 PAPER = {"DSN": 2.6, "DeepLab": 3.3, "DPN": 5.4}
 
 
-def run(bench: Workbench) -> Result:
+@experiment("table2c", help="the gain of the pairwise terms")
+def run(study: Study) -> Result:
     """Scores each system's pairwise term over the same unary; DPN jointly tuned as well, as in the paper."""
-    labels, window = len(bench.labels), bench.window()
+    labels, window = len(study.labels), study.window()
     special = {
-        "DSN": bench.fit(dsn(labels, **window), {"triple_penalty": bench.stage_2}),
+        "DSN": fit(study, dsn(labels, **window), {"triple_penalty": stage_2(study.scale)}),
         "DeepLab": deeplab(labels, **window).eval(),
-        "CRF-RNN": bench.fit(crf_rnn(labels, **window)),
+        "CRF-RNN": fit(study, crf_rnn(labels, **window)),
     }
-    scores = bench.score(bench.predictions | bench.predict(special))
-    joint = bench.stages["joint"].mrf
+    scores = study.score(study.predictions | study.predict(special))
+    joint = study.stages["joint"].mrf
     systems = [(name, name, mrf) for name, mrf in special.items()]
     systems += [("DPN, stage 3", TITLES["label_contexts"], joint), ("DPN", TITLES["joint"], joint)]
     return Result(

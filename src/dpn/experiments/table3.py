@@ -2,10 +2,11 @@
 
 from dpn.data import VOC_LABELS
 from dpn.experiments.fig7 import measures
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Workbench, of_image
+from dpn.experiments.study import Study, of_image
 from dpn.inference.average import SCALES, Average
-from dpn.inference.stages import TITLES
+from dpn.model import TITLES
 
 PAPER = (  # Table 3 (a), joint tuning on VOC12 val, VOC's 20 objects in order
     84.8, 37.5, 80.7, 66.3, 67.5, 84.2, 76.4, 81.5, 33.8, 65.8, 50.4, 76.8, 67.1, 74.9, 81.1, 48.3, 75.9, 41.8, 76.6, 60.4,
@@ -13,17 +14,18 @@ PAPER = (  # Table 3 (a), joint tuning on VOC12 val, VOC's 20 objects in order
 PAPER_MEAN = 67.8
 
 
-def run(bench: Workbench) -> Result:
+@experiment("table3", help="label by label; several scales")
+def run(study: Study) -> Result:
     """Scores every stage and the average over scales, label by label."""
-    average = Average([bench.stages["joint"]], scales=SCALES, flip=True)
-    scores = bench.score(bench.predictions | bench.predict({"5 scales, flip": of_image(average)}))
-    metrics = measures(bench, bench.predictions, TITLES["joint"])
+    average = Average([study.stages["joint"]], scales=SCALES, flip=True)
+    scores = study.score(study.predictions | study.predict({"5 scales, flip": of_image(average)}))
+    metrics = measures(study, study.predictions, TITLES["joint"])
     columns = [*scores, "TA", "LA", "BA"]
     by_label = [100 * its.per_label for its in scores.values()] + [100 * metrics[name].per_label() for name in columns[-3:]]
     means = [100 * its.miou for its in scores.values()] + [100 * float(metrics[name].compute()) for name in columns[-3:]]
-    rows: list[list[Cell]] = [[label, *(float(of[u]) for of in by_label)] for u, label in enumerate(bench.labels)]
+    rows: list[list[Cell]] = [[label, *(float(of[u]) for of in by_label)] for u, label in enumerate(study.labels)]
     rows.append(["mean", *means])
-    if bench.labels == VOC_LABELS:
+    if study.labels == VOC_LABELS:
         columns.append("paper, joint tuning")
         for row, theirs in zip(rows, [None, *PAPER, PAPER_MEAN], strict=True):
             row.append(theirs)

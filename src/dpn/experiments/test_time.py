@@ -3,11 +3,12 @@
 from typing import Any
 
 from dpn.experiments.compare import gain, milliseconds
+from dpn.experiments.fitting import fit, tune
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Cell, Result
-from dpn.experiments.workbench import Refine, Workbench, of_image
+from dpn.experiments.study import Refine, Study, of_image
 from dpn.inference.average import SCALES, Average
-from dpn.inference.stages import TITLES
-from dpn.model import DPN
+from dpn.model import DPN, TITLES
 
 VIEWS: dict[str, dict[str, Any]] = {
     "and its mirror": {"flip": True},
@@ -17,22 +18,23 @@ VIEWS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(bench: Workbench) -> Result:
+@experiment("test_time", help="what mirrors, scales and a second network add, and cost", beyond=True)
+def run(study: Study) -> Result:
     """Scores the network on one view of each image and on several; and two that were tuned jointly from other seeds."""
-    joint = bench.stages["joint"]
-    tuned = {seed: bench.tune(bench.fit(bench.mrf(), seed=seed), "joint", seed=seed) for seed in bench.setting.seeds[:2]}
+    joint = study.stages["joint"]
+    tuned = {seed: tune(study, fit(study, study.mrf(), seed=seed), "joint", seed=seed) for seed in study.scale.seeds[:2]}
     models: dict[str, DPN | Average] = {name: Average([joint], **views) for name, views in VIEWS.items()}
     models |= {f"tuned here, seed {seed}": model for seed, model in tuned.items()}
     if len(tuned) == 2:
         models["these two, averaged"] = Average(list(tuned.values()))
     systems: dict[str, Refine] = {name: of_image(model) for name, model in models.items()}
     first = TITLES["joint"]
-    scores = bench.score({first: bench.predictions[first]} | bench.predict(systems))
+    scores = study.score({first: study.predictions[first]} | study.predict(systems))
     systems[first] = of_image(joint)
     rows: list[list[Cell]] = []
     for name, its in scores.items():
         gained = (None, None) if name == first else gain(scores[first], its)
-        rows.append([name, 100 * its.miou, *gained, 100 * its.band_accuracy, milliseconds(bench, systems[name])])
+        rows.append([name, 100 * its.miou, *gained, 100 * its.band_accuracy, milliseconds(study, systems[name])])
     return Result(
         "Averaging at test time",
         "The network after stage 4 on one view of each image, and its probabilities averaged over several; below, two networks "

@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from dpn.experiments.ablation import AS_IT_IS, one_changed
+from dpn.experiments.fitting import stage_2, stage_3
+from dpn.experiments.registry import experiment
 from dpn.experiments.result import Result
-from dpn.experiments.workbench import Workbench
+from dpn.experiments.study import Study
 from dpn.training.recipe import StageRecipe
 
 
@@ -31,11 +33,12 @@ def recipes(stage_2: StageRecipe, stage_3: StageRecipe, crop: int) -> Iterator[t
     yield f"crops of {crop // 2} pixels", both(crop=crop // 2)
 
 
-def run(bench: Workbench) -> Result:
+@experiment("training", help="the MRF's training with one thing changed at a time", beyond=True)
+def run(study: Study) -> Result:
     """Trains and scores each variant with each seed."""
-    changes = dict(recipes(bench.stage_2, bench.stage_3, bench.setting.crop))
+    changes = dict(recipes(stage_2(study.scale), stage_3(study.scale), study.scale.crop))
     return one_changed(
-        bench,
+        study,
         "What of the MRF's training matters",
         {AS_IT_IS: ({}, None)} | {name: ({}, stages) for name, stages in changes.items()},
     )

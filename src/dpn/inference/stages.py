@@ -3,22 +3,17 @@
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from dpn.data import voc_palette
-from dpn.plots import strip, tint
+from dpn.model import TITLES
+from dpn.plots import panels
 
-TITLES = {
-    "unary": "unary",
-    "triple_penalty": "+ triple penalty",
-    "label_contexts": "+ label contexts",
-    "joint": "joint tuning",
-}
 PANEL = 640
 """The longer side of a panel, at most, in pixels: five of them fit in a row."""
 
 
-def stages_strip(image: np.ndarray, labels: Mapping[str, np.ndarray]) -> np.ndarray:
+def stages_strip(image: NDArray[np.uint8], labels: Mapping[str, NDArray[np.integer]]) -> NDArray[np.uint8]:
     """The photograph and its labels at each stage side by side, in VOC's colours, each under its title.
 
     Args:
@@ -32,11 +27,4 @@ def stages_strip(image: np.ndarray, labels: Mapping[str, np.ndarray]) -> np.ndar
         >>> stages_strip(np.zeros((50, 100, 3), np.uint8), {"unary": np.ones((50, 100), int)}).shape
         (86, 221, 3)
     """
-    pictures = {"image": image} | {TITLES[stage]: tint(image, of_stage, voc_palette()) for stage, of_stage in labels.items()}
-    return strip([(title, _small(pixels)) for title, pixels in pictures.items()])
-
-
-def _small(pixels: np.ndarray) -> np.ndarray:
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((PANEL, PANEL))
-    return np.asarray(picture)
+    return panels(image, {TITLES[stage]: of_stage for stage, of_stage in labels.items()}, voc_palette(), side=PANEL)

@@ -5,6 +5,7 @@ from dpn.plots.contexts import compatibility, context_patterns
 from dpn.plots.curves import training_curves
 from dpn.plots.legend import legend
 from dpn.plots.overlay import overlay, tint
+from dpn.plots.panels import panels
 from dpn.plots.strip import strip
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "context_patterns",
     "legend",
     "overlay",
+    "panels",
     "save_mask",
     "strip",
     "tint",

@@ -29,7 +29,8 @@ def colourise(labels: np.ndarray, palette: np.ndarray | None = None) -> np.ndarr
     """
     palette = voc_palette() if palette is None else palette
     _check_coloured(labels, palette)
-    return palette[labels]
+    coloured: np.ndarray = palette[labels]
+    return coloured
 
 
 def save_mask(path: str | Path, labels: np.ndarray, palette: np.ndarray | None = None) -> None:

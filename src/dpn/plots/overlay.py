@@ -40,7 +40,8 @@ def tint(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: floa
     opacity = alpha * colours.any(axis=-1, keepdims=True)
     picture = image + opacity * (colours - image)
     line = 0.9 * _outline(labels)[..., None]
-    return np.rint(picture + line * (255 - picture)).astype(np.uint8)
+    tinted: np.ndarray = np.rint(picture + line * (255 - picture)).astype(np.uint8)
+    return tinted
 
 
 def overlay(
@@ -87,4 +88,5 @@ def _outline(labels: np.ndarray) -> np.ndarray:
         edge += np.pad(change, [(1, 0) if axis == a else (0, 0) for a in (0, 1)])
         edge += np.pad(change, [(0, 1) if axis == a else (0, 0) for a in (0, 1)])
     sigma = max(0.5, min(labels.shape) / 700)
-    return np.clip(1.9 * sigma * gaussian_filter(np.minimum(edge, 1), sigma), 0, 1)
+    outline: np.ndarray = np.clip(1.9 * sigma * gaussian_filter(np.minimum(edge, 1), sigma), 0, 1)
+    return outline

@@ -1,128 +1,136 @@
-"""One stage of training: steps, validations, checkpoints; from any step, to the same end."""
+"""The gradient steps of a stage, the only training loop: `train` runs it on images, experiments on cached unary outputs."""
 
-import time
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import Subset
 
-from dpn.data import Sample
 from dpn.errors import InputError
-from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
-from dpn.training.draws import Draws, mix
-from dpn.training.folder import Outcome, RunFolder
 from dpn.training.recipe import StageRecipe
-from dpn.training.stages import begin, phase_in, softmax_loss
+from dpn.training.sampler import mix
+from dpn.training.stages import begin, phase_in
+
+Batch = TypeVar("Batch")
 
 
-def run_stage(
-    fabric: Fabric,
-    model: DPN,
-    stage: str,
-    recipe: StageRecipe,
-    draws: Draws,
-    validation: Subset[Sample],
-    *,
-    seed: int,
-    workers: int,
-    weights: Tensor | None,
-    penalty: float,
-    checkpoint_every: int,
-    folder: RunFolder,
-    progress: Progress,
-) -> Outcome:
-    """Trains one stage on draws of (image, labels).
+@dataclass(frozen=True)
+class Stage:
+    """A stage, and how it is trained.
 
-    It leaves in `model` the best of its validations, the function that it began as included.
+    Attributes:
+        name: one of dpn.model.STAGES.
+        recipe: its steps, optimizer, learning rates, schedule and clipping apply here; the batches bring the rest.
+        penalty: the Potts strength that "triple_penalty" phases in.
+        seed: of all that a step draws at random.
+        frozen_statistics: whether the unary's batch normalisation stays as in evaluation in the stage "unary" as well.
+    """
 
-    From the second stage on the unary is in evaluation mode, so that a stage begins as exactly the function that the last
-    one ended as. Everything that a step depends on is in the checkpoint or a function of the seed and the step, so a stage
-    taken up from its checkpoint goes the same way as one that was never stopped.
+    name: str
+    recipe: StageRecipe
+    penalty: float
+    seed: int = 0
+    frozen_statistics: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A gradient step that was done: how many there have been in the stage, the batch's loss, the learning rate."""
+
+    done: int
+    loss: float
+    lr: float
+
+
+class Learner:
+    """A network in a stage of its training: its trainable parameters, and the optimizer that moves them.
+
+    From the second stage on the unary is in evaluation mode, so that a stage begins as exactly the function that the last one
+    ended as. A step depends on the network, the optimizer, its batch, the seed and its number alone, so that a stage which is
+    taken up from a checkpoint goes the same way as one that was never stopped.
+
+    Args:
+        model: the network; it becomes the function of the stage.
+        stage: which, and how it is trained.
+        fabric: device and precision; None is the CPU in float32.
+
+    Attributes:
+        network: the model as Fabric runs it, on its device and in its precision.
+        optimizer: Fabric's.
 
     Raises:
-        InputError: if the loss is no longer finite.
+        InputError: if no part of the unary is called `train_from`.
+
+    Example:
+        >>> from dpn import MRF
+        >>> from dpn.unary import Wrap
+        >>> model = DPN(Wrap(torch.nn.Conv2d(3, 4, 1), labels=4), MRF(4, penalty=0.0))
+        >>> learner = Learner(model, Stage("triple_penalty", StageRecipe(2, schedule="step", lr=0.1), penalty=4.0))
+        >>> images = torch.rand(2, 1, 3, 8, 9)
+        >>> [step.lr for step in learner.steps(images, lambda image: [-model(image).mean()])]
+        [0.1, 0.010000000000000002]
+        >>> model.mrf.label_contexts.penalty.item()
+        4.0
     """
-    groups = begin(model, stage, recipe)
-    optimizer = _optimizer(recipe.optimizer, groups)
-    base_lrs = [group["lr"] for group in groups]
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    weights = None if weights is None else fabric.to_device(weights)
-    state: dict[str, Any] = {"step": 0, "seconds": 0.0}
-    if resume := folder.resume(stage):
-        model.load_state_dict(resume["model"])
-        optimizer.load_state_dict(resume["optimizer"])
-        state = {key: value for key, value in resume.items() if key not in ("model", "optimizer")}
-    else:
-        miou = _miou(model, validation, progress)
-        state |= {"before": miou, "miou": miou, "best_step": 0, "best": _copy(model)}
-        folder.log(stage, 0, None, 0.0, miou)
-    started = time.monotonic() - state["seconds"]
-    bar = progress.add_task(stage, total=recipe.steps, completed=state["step"])
-    loader = iter(draws.batches(recipe.batch, state["step"], recipe.steps, workers))
-    for step in range(state["step"], recipe.steps):
-        torch.manual_seed(mix(seed, STAGES.index(stage), step))
-        factor = _schedule(recipe.schedule, step / recipe.steps)
-        for group, lr in zip(optimizer.param_groups, base_lrs, strict=True):
-            group["lr"] = lr * factor
-        if stage == "triple_penalty":
-            phase_in(model, penalty, done=(step + 1) / recipe.steps)
-        model.train()
-        model.unary.train(stage == "unary")
-        image, labels = (fabric.to_device(part) for part in next(loader))
-        loss = softmax_loss(wrapped(image), labels, weights)
-        if not loss.isfinite():
-            raise InputError(f"stage {stage}, step {step}: the loss is {loss.item()}: lower stages.{stage}.lr")
-        fabric.backward(loss)
-        try:
-            fabric.clip_gradients(wrapped, optimizer, max_norm=recipe.clip)
-        except RuntimeError as error:
-            raise InputError(f"stage {stage}, step {step}: {error}: lower stages.{stage}.lr") from error
-        optimizer.step()
-        optimizer.zero_grad()
-        done = step + 1
-        measured = None
-        if done % recipe.validate_every == 0 or done == recipe.steps:
-            measured = _miou(model, validation, progress)
-            if measured > state["miou"]:
-                state |= {"miou": measured, "best_step": done, "best": _copy(model)}
-            best = f"best {100 * state['miou']:.2f} at {state['best_step']}"
-            progress.console.print(f"{stage} {done}/{recipe.steps}: loss {loss.item():.3f}, mIoU {100 * measured:.2f} ({best})")
-        folder.log(stage, done, loss.item(), base_lrs[0] * factor, measured)
-        progress.update(bar, completed=done, description=f"{stage}  loss {loss.item():.3f}  mIoU {100 * state['miou']:.2f}")
-        state |= {"step": done, "seconds": time.monotonic() - started}
-        if done % checkpoint_every == 0 or done == recipe.steps:
-            folder.checkpoint(stage, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    model.load_state_dict(state["best"])
-    model.requires_grad_(True).eval()
-    return Outcome(stage, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
 
+    def __init__(self, model: DPN, stage: Stage, fabric: Fabric | None = None) -> None:
+        self.model, self.stage = model, stage
+        self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
+        groups = begin(model, stage.name, stage.recipe)
+        self._rates = [group["lr"] for group in groups]
+        self.network, self.optimizer = self.fabric.setup(model, _optimizer(stage.recipe.optimizer, groups))
 
-@torch.no_grad()
-def _miou(model: DPN, validation: Subset[Sample], progress: Progress) -> float:
-    device = next(model.parameters()).device
-    metric = MeanIoU(model.mrf.labels).to(device)
-    model.eval()
-    task = progress.add_task("validation", total=len(validation))
-    for i in range(len(validation)):
-        sample = validation[i]
-        metric.update(model(sample.image[None].to(device)), sample.labels[None].to(device))
-        progress.advance(task)
-    progress.remove_task(task)
-    return metric.compute().item()
+    def steps(self, batches: Iterable[Batch], loss: Callable[[Batch], Iterable[Tensor]], *, first: int = 0) -> Iterator[Step]:
+        """Does the steps of the recipe from the `first` on, and yields each when it is done.
+
+        Args:
+            batches: one for each of these steps, or more.
+            loss: of a batch, in parts that are summed; a part is differentiated before the next is computed, so that an
+                iterator keeps only one part's activations in memory.
+            first: how many steps the stage has done before.
+
+        Raises:
+            InputError: if the loss or its gradient is no longer finite.
+        """
+        recipe = self.stage.recipe
+        for step, batch in zip(range(first, recipe.steps), batches, strict=False):
+            self._prepare(step)
+            total = 0.0
+            for part in loss(batch):
+                if not part.isfinite():
+                    raise self._lost(step, f"the loss is {part.item()}")
+                self.fabric.backward(part)
+                total += part.item()
+            try:
+                self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip)
+            except RuntimeError as error:
+                raise self._lost(step, str(error)) from error
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            yield Step(step + 1, total, self._rates[0] * _factor(recipe.schedule, step / recipe.steps))
+
+    def _prepare(self, step: int) -> None:
+        """Seed, learning rates, Potts strength and modes of a step."""
+        name, recipe = self.stage.name, self.stage.recipe
+        torch.manual_seed(mix(self.stage.seed, STAGES.index(name), step))
+        for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = lr * _factor(recipe.schedule, step / recipe.steps)
+        if name == "triple_penalty":
+            phase_in(self.model, self.stage.penalty, done=(step + 1) / recipe.steps)
+        self.model.train()
+        self.model.unary.train(name == "unary" and not self.stage.frozen_statistics)
+
+    def _lost(self, step: int, what: str) -> InputError:
+        return InputError(f"stage {self.stage.name}, step {step}: {what}: lower stages.{self.stage.name}.lr")
 
 
 def _optimizer(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, momentum=0.9) if name == "sgd" else torch.optim.AdamW(groups)
 
 
-def _schedule(schedule: str, t: float) -> float:
-    """The learning rate's factor at t in [0, 1) of a stage."""
+def _factor(schedule: str, t: float) -> float:
+    """What the learning rates are multiplied by at t in [0,1) of a stage."""
     return (1 - t) ** 0.9 if schedule == "poly" else 0.1 ** int(3 * t)
-
-
-def _copy(model: DPN) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}

@@ -172,12 +172,10 @@ def check(recipe: Recipe) -> None:
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as nested dicts of plain values, for YAML and for comparing runs."""
-    return {name: _plain(value) for name, value in asdict(recipe).items()}
 
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return asdict(recipe, dict_factory=lambda items: {key: plain(value) for key, value in items})

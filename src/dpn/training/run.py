@@ -1,6 +1,8 @@
 """A whole training run: from a recipe to a folder that explains itself."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -16,14 +19,15 @@ from dpn import storage
 from dpn.data import Augment, Sample, open_data
 from dpn.data.dataset import spread
 from dpn.errors import InputError
+from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.mrf import MRF
 from dpn.terminal import progress_bar
-from dpn.training.draws import Draws, mix
-from dpn.training.folder import RunFolder
-from dpn.training.loop import run_stage
+from dpn.training.loop import Learner, Stage
 from dpn.training.recipe import Recipe, StageRecipe, UnaryRecipe, as_plain, check
-from dpn.training.stages import begin, label_weights
+from dpn.training.run_folder import Outcome, RunFolder
+from dpn.training.sampler import Draws, mix
+from dpn.training.stages import begin, label_weights, softmax_loss
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork
 from dpn.weights import read_weights
 
@@ -94,29 +98,16 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
     ends = {outcome.stage: storage.load(folder.model, stage=outcome.stage).state_dict() for outcome in folder.outcomes}
     if ends:
         model.load_state_dict(list(ends.values())[-1])
-    learned, chosen = spread(data, recipe.data.train_images), spread(validation, recipe.data.val_images)
-    for stage, stage_recipe in recipe.stages.planned():
+    chosen = spread(validation, recipe.data.val_images)
+    run = _Run(recipe, model, spread(data, recipe.data.train_images), chosen, folder, fabric)
+    for stage, _ in recipe.stages.planned():
         if stage in ends:
             continue
         with progress_bar(console) as progress:
-            outcome = run_stage(
-                fabric,
-                model,
-                stage,
-                stage_recipe,
-                _draws(recipe, stage, learned),
-                chosen,
-                seed=recipe.seed,
-                workers=recipe.data.workers,
-                weights=label_weights(spread(learned, COUNTED), len(data.labels), stage_recipe.balance),
-                penalty=recipe.mrf.penalty,
-                checkpoint_every=recipe.checkpoint_every,
-                folder=folder,
-                progress=progress,
-            )
+            outcome = run.stage(stage, progress)
         storage.save(model, folder.model, earlier=ends)
         folder.ended(outcome)
-        ends[stage] = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        ends[stage] = _copy(model)
         console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
     folder.close()
     models = {stage: storage.load(folder.model, stage=stage) for stage in ends}
@@ -124,18 +115,90 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
     return list(models.values())[-1]
 
 
-def _draws(recipe: Recipe, stage: str, data: Subset[Sample]) -> Draws:
-    """A stage's training images, varied as the recipe says."""
-    of_stage: StageRecipe = getattr(recipe.stages, stage)
-    augment = Augment(
-        crop=of_stage.crop or recipe.data.crop,
-        scale=of_stage.scale or recipe.data.scale,
-        flip=recipe.data.flip,
-        colour=recipe.data.colour if of_stage.colour is None else of_stage.colour,
-    )
-    return Draws(range(len(data)), partial(_augmented, data, augment), mix(recipe.seed, STAGES.index(stage)))
+@dataclass(frozen=True)
+class _Run:
+    """What the stages of a run share: images to learn from, and others to choose the best model on."""
+
+    recipe: Recipe
+    model: DPN
+    learned: Subset[Sample]
+    chosen: Subset[Sample]
+    folder: RunFolder
+    fabric: Fabric
+
+    def stage(self, name: str, progress: Progress) -> Outcome:
+        """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations, its beginning included.
+
+        Raises:
+            InputError: if the loss is no longer finite, or the checkpoint is damaged.
+        """
+        recipe: StageRecipe = getattr(self.recipe.stages, name)
+        learner = Learner(self.model, Stage(name, recipe, self.recipe.mrf.penalty, self.recipe.seed), self.fabric)
+        if state := self.folder.resume(name):
+            self.model.load_state_dict(state.pop("model"))
+            learner.optimizer.load_state_dict(state.pop("optimizer"))
+        else:
+            miou = self._miou(progress)
+            state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": _copy(self.model)}
+            self.folder.log(name, 0, None, 0.0, miou)
+        weights = self.fabric.to_device(label_weights(spread(self.learned, COUNTED), self.model.mrf.labels, recipe.balance))
+
+        def loss(batch: tuple[Tensor, ...]) -> list[Tensor]:
+            image, labels = self.fabric.to_device(batch)
+            return [softmax_loss(learner.network(image), labels, weights)]
+
+        batches = self._draws(name, recipe).batches(recipe.batch, state["step"], recipe.steps, self.recipe.data.workers)
+        bar = progress.add_task(name, total=recipe.steps, completed=state["step"])
+        started = time.monotonic() - state["seconds"]
+        for step in learner.steps(batches, loss, first=state["step"]):
+            measured, last = None, step.done == recipe.steps
+            if step.done % recipe.validate_every == 0 or last:
+                measured = self._miou(progress)
+                if measured > state["miou"]:
+                    state |= {"miou": measured, "best_step": step.done, "best": _copy(self.model)}
+                best = f"best {100 * state['miou']:.2f} at {state['best_step']}"
+                now = f"{name} {step.done}/{recipe.steps}: loss {step.loss:.3f}, mIoU {100 * measured:.2f} ({best})"
+                progress.console.print(now)
+            self.folder.log(name, step.done, step.loss, step.lr, measured)
+            description = f"{name}  loss {step.loss:.3f}  mIoU {100 * state['miou']:.2f}"
+            progress.update(bar, completed=step.done, description=description)
+            state |= {"step": step.done, "seconds": time.monotonic() - started}
+            if step.done % self.recipe.checkpoint_every == 0 or last:
+                learned = {"model": self.model.state_dict(), "optimizer": learner.optimizer.state_dict()}
+                self.folder.checkpoint(name, state | learned)
+        self.model.load_state_dict(state["best"])
+        self.model.requires_grad_(True).eval()
+        return Outcome(name, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
+
+    def _draws(self, name: str, of_stage: StageRecipe) -> Draws[int]:
+        """A stage's training images, varied as the recipe says."""
+        data = self.recipe.data
+        augment = Augment(
+            crop=of_stage.crop or data.crop,
+            scale=of_stage.scale or data.scale,
+            flip=data.flip,
+            colour=data.colour if of_stage.colour is None else of_stage.colour,
+        )
+        images = range(len(self.learned))
+        return Draws(images, partial(_augmented, self.learned, augment), mix(self.recipe.seed, STAGES.index(name)))
+
+    @torch.no_grad()
+    def _miou(self, progress: Progress) -> float:
+        metric = MeanIoU(self.model.mrf.labels).to(self.fabric.device)
+        self.model.eval()
+        task = progress.add_task("validation", total=len(self.chosen))
+        for i in range(len(self.chosen)):
+            image, labels, _ = self.fabric.to_device(self.chosen[i])
+            metric.update(self.model(image[None]), labels[None])
+            progress.advance(task)
+        progress.remove_task(task)
+        return float(metric.compute())
 
 
 def _augmented(data: Subset[Sample], augment: Augment, index: int, seed: int) -> tuple[Tensor, Tensor]:
-    sample: Sample = augment(data[index], seed=seed)
+    sample = augment(data[index], seed=seed)
     return sample.image, sample.labels
+
+
+def _copy(model: DPN) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}

@@ -36,14 +36,11 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
         ['mrf.triple_penalty.log_sigma_color', 'mrf.triple_penalty.log_sigma_space']
     """
     model.stage = stage
-    b12, b13 = model.mrf.triple_penalty, model.mrf.label_contexts
-    learned = {
-        "unary": ([], []),
-        "triple_penalty": ([*b12.parameters()], []),
-        "label_contexts": ([], [*b13.patterns]),
-        "joint": ([*b12.parameters(), b13.penalty], [*b13.patterns]),
-    }
-    of_mrf, of_mu = learned[stage]
+    scalars, patterns = (list(model.added_by(added).values()) for added in ("triple_penalty", "label_contexts"))
+    if stage == "triple_penalty":
+        scalars = [parameter for parameter in scalars if parameter is not model.mrf.label_contexts.penalty]
+    of_mrf = scalars if stage in ("triple_penalty", "joint") else []
+    of_mu = patterns if stage in ("label_contexts", "joint") else []
     of_unary = _from(model.unary, recipe.train_from) if stage in ("unary", "joint") else []
     unary_lr = recipe.lr if recipe.unary_lr is None else recipe.unary_lr
     model.requires_grad_(False)

@@ -1,15 +1,17 @@
 """The endless order of training images: a function of the seed alone, so that a run can be taken up anywhere."""
 
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+Item = TypeVar("Item")
 Sampled = tuple[Tensor, ...]
 
 
-class Draws(Dataset[Sampled]):
+class Draws(Dataset[Sampled], Generic[Item]):
     """The t-th draw of a run: every image once an epoch, in an order of that epoch, varied by a seed of that draw.
 
     Args:
@@ -23,7 +25,7 @@ class Draws(Dataset[Sampled]):
         (['a', 'b', 'c'], True)
     """
 
-    def __init__(self, items: Sequence, prepare: Callable[..., Sampled], seed: int) -> None:
+    def __init__(self, items: Sequence[Item], prepare: Callable[[Item, int], Sampled], seed: int) -> None:
         self.items, self.prepare, self.seed = items, prepare, seed
 
     def __getitem__(self, t: int) -> Sampled:
@@ -31,7 +33,7 @@ class Draws(Dataset[Sampled]):
         order = torch.randperm(len(self.items), generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
         return self.prepare(self.items[int(order[place])], mix(self.seed, t))
 
-    def batches(self, batch: int, first: int, last: int, workers: int) -> DataLoader:
+    def batches(self, batch: int, first: int, last: int, workers: int) -> DataLoader[Sampled]:
         """The batches of steps first .. last - 1."""
         return DataLoader(self, batch, sampler=range(first * batch, last * batch), num_workers=workers)
 

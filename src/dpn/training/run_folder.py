@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 import yaml
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from dpn.data import Sample, voc_palette
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.model import DPN
-from dpn.plots import colourise, compatibility, strip, training_curves
+from dpn.plots import compatibility, panels, training_curves
+from dpn.training.recipe import Recipe, as_plain
 
 COLUMNS = ("stage", "step", "loss", "lr", "miou")
 PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "halide", "numpy")
@@ -49,7 +51,8 @@ class RunFolder:
 
     Args:
         path: the folder; made if it is not there.
-        recipe: as plain values; the same as before if the folder holds a run.
+        recipe: as plain values; the same as before if the folder holds a run. What a run of an earlier version does not say
+            is at its default.
 
     Attributes:
         model: where model.safetensors is.
@@ -63,7 +66,7 @@ class RunFolder:
         self.path, self.model = path, path / "model.safetensors"
         config = path / "config.yaml"
         if config.is_file():
-            changed = _differences(yaml.safe_load(config.read_text()), recipe)
+            changed = _differences(_filled(yaml.safe_load(config.read_text()), as_plain(Recipe())), recipe)
             if changed:
                 raise InputError(f"{path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out")
         elif path.is_dir() and any(path.iterdir()):
@@ -150,15 +153,12 @@ class RunFolder:
 
     def draw(self, samples: list[Sample], models: dict[str, DPN]) -> None:
         """Pictures of what each stage makes of a few images, beside the truth, and of the learned compatibilities."""
-        palette = voc_palette()
         for sample in samples:
-            panels = [("image", (sample.image * 255).byte().permute(1, 2, 0).numpy())]
-            panels.append(("truth", colourise(sample.labels.numpy(), palette)))
-            for stage, model in models.items():
-                with torch.inference_mode():
-                    labels = model(sample.image[None])[0].argmax(0)
-                panels.append((stage.replace("_", " "), colourise(labels.numpy(), palette)))
-            _write_picture(self.path / "pictures" / f"{sample.name}.png", strip(panels))
+            with torch.inference_mode():
+                labels = {name.replace("_", " "): model(sample.image[None])[0].argmax(0) for name, model in models.items()}
+            picture = panels(sample.image, labels, voc_palette(), truth=sample.labels)
+            with written_whole(self.path / "pictures" / f"{sample.name}.png") as temporary:
+                Image.fromarray(picture).save(temporary)
         if "label_contexts" in models or "joint" in models:
             last = list(models.values())[-1]
             with written_whole(self.path / "pictures" / "compatibility.png") as temporary:
@@ -178,11 +178,10 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def _write_picture(path: Path, pixels: Any) -> None:
-    from PIL import Image
-
-    with written_whole(path) as temporary:
-        Image.fromarray(pixels).save(temporary)
+def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Nested values, with the default of each that is missing."""
+    both = {key: _filled(given[key], value) for key, value in defaults.items() if isinstance(value, dict) and key in given}
+    return defaults | given | both
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

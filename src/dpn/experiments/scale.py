@@ -1,4 +1,4 @@
-"""At what scale experiments run, and on what."""
+"""On what experiments run, and how much of it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Setting:
-    """At what scale experiments run.
+class Scale:
+    """On what experiments run, and how much of it.
 
     Attributes:
         data: scenes (made up), camvid or voc.
@@ -34,11 +34,11 @@ class Setting:
     quick: bool = False
 
     @classmethod
-    def fast(cls, **given: Any) -> "Setting":
+    def fast(cls, **given: Any) -> "Scale":
         """What `--quick` means: all experiments in 17 minutes altogether, as measured on two CPU cores.
 
         Example:
-            >>> Setting.fast(data="scenes").seeds
+            >>> Scale.fast(data="scenes").seeds
             (0, 1)
         """
         return replace(cls(images=40, train_images=120, steps=(12, 60), seeds=(0, 1), quick=True), **given)
