@@ -2,8 +2,8 @@
 
 import torch
 
-from dpn.bench.cases import Setting, case
 from dpn.bench.measure import cost
+from dpn.bench.workloads import Workload, case
 from dpn.experiments.result import Result
 from dpn.experiments.workbench import Workbench
 
@@ -16,7 +16,7 @@ def run(bench: Workbench) -> Result:
     model, batch = bench.stages["joint"], 1 if bench.setting.quick else 10
     labels = model.mrf.labels
     window, stride = model.mrf.config.window, model.mrf.config.window_stride
-    parts = case(model, Setting(window=window, labels=labels, size=512, batch=batch)).parts
+    parts = case(model, Workload(window=window, labels=labels, size=512, batch=batch)).parts
     rows: list[tuple] = []
     for name in ("unary, b1-b11", "b12 euclidean", "b12 gaussian", "b13 + b14", "b15", "b12-b15"):
         of_part = cost(parts[name, "inference"], runs=3, budget=60)
