@@ -90,12 +90,14 @@ class DenseCRF:
         log_p: (L,H,W) float32.
         pixels: (H,W,3) uint8.
         parameters: one of DENSE_CRF.
+        normalization: the name of one of the module's; None is its default, symmetric.
     """
 
     module: ModuleType
     log_p: np.ndarray
     pixels: np.ndarray
     parameters: tuple[tuple[int, int], tuple[int, int, int]]
+    normalization: str | None = None
 
     def setup(self) -> Part:
         """The unary energy, the features of both kernels and their lattices."""
@@ -130,8 +132,9 @@ class DenseCRF:
         (spatial, weight), (reach, colour, strength) = self.parameters
         crf = self.module.DenseCRF2D(width, height, labels)
         crf.setUnaryEnergy(np.ascontiguousarray(-self.log_p.reshape(labels, -1)))
-        crf.addPairwiseGaussian(sxy=spatial, compat=weight)
-        crf.addPairwiseBilateral(sxy=reach, srgb=colour, compat=strength, rgbim=self.pixels)
+        how = {"normalization": getattr(self.module, self.normalization)} if self.normalization else {}
+        crf.addPairwiseGaussian(sxy=spatial, compat=weight, **how)
+        crf.addPairwiseBilateral(sxy=reach, srgb=colour, compat=strength, rgbim=self.pixels, **how)
         return crf
 
 
