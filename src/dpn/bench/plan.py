@@ -55,17 +55,8 @@ class Plan:
     @classmethod
     def quick(cls) -> "Plan":
         """Two minutes instead of ten: the ends of each axis, fewer runs."""
-        return cls(
-            windows=(10, 100),
-            labels=(2, 150),
-            sizes=(256,),
-            batches=(1,),
-            photographs=PHOTOGRAPHS[:2],
-            rounds=1,
-            runs=2,
-            budget=1.0,
-            longest=3.0,
-        )
+        few = cls(photographs=PHOTOGRAPHS[:2], rounds=1, runs=2, budget=1.0, longest=3.0)
+        return replace(few, windows=(10, 100), labels=(2, 150), sizes=(256,), batches=(1,))
 
     def workloads(self, window: int, labels: int) -> list[tuple[str, Workload]]:
         """The workloads, each with what varies in it: first the one about which all others vary, then each axis alone.

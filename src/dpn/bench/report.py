@@ -86,7 +86,7 @@ class Report:
     missing: Mapping[str, str]
 
     def markdown(self) -> str:
-        """The machine, the comparisons with their goals, the costs in the first workload, how they grow along each axis."""
+        """The machine, the ratios with their goals, the costs in the first workload, and how they grow along each axis."""
         size, labels = self.workload.size, self.workload.labels
         lines = [
             "# What the layers cost",

@@ -1,6 +1,6 @@
 """`dpn experiment`: the paper's tables and figures, by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from dpn.data.command import DATA_SETS
-from dpn.experiments.result import Result
 from dpn.experiments.run import BEYOND, EXPERIMENTS, run
 from dpn.experiments.setting import Setting
 from dpn.storage import shipped_models
@@ -69,16 +68,7 @@ def experiment(
     given: dict[str, Any] = {"model": model, "images": images, "train_images": train_images, "seeds": seeds}
     given = {name: value for name, value in given.items() if value is not None}
     setting = (Setting.fast if quick else Setting)(data=data, root=data_root, split=split, **given)
-    print_results(run(names, out, setting, report=report))
-    Console(markup=False, highlight=False).print(f"{out}: NAME.md, NAME.csv, pictures" + (f"; {report}" if report else ""))
-
-
-def print_results(results: Mapping[str, Result | str]) -> None:
-    """Prints the tables that there are.
-
-    Args:
-        results: {name: a result, or why there is none}.
-    """
+    results = run(names, out, setting, report=report)
     console = Console(markup=False, highlight=False)
     for result in results.values():
         if not isinstance(result, str):
@@ -88,3 +78,4 @@ def print_results(results: Mapping[str, Result | str]) -> None:
             for row in result.cells():
                 table.add_row(*row)
             console.print(table)
+    console.print(f"{out}: NAME.md, NAME.csv, pictures" + (f"; {report}" if report else ""))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
@@ -52,6 +51,7 @@ def segment_photographs(
     Raises:
         InputError: if the model cannot be read, the size is below 1, or `out` cannot be written.
     """
+    from dpn.inference.stages import stages_strip
     from dpn.plots.legend import percent
 
     found, missing = [], 0
@@ -75,7 +75,9 @@ def segment_photographs(
             last = list(by_stage.values())[-1]
             last.save(out, name)
             if stages:
-                _save_strip(out / f"{name}_stages.png", image, {stage: each.labels for stage, each in by_stage.items()})
+                with written_whole(out / f"{name}_stages.png") as temporary:
+                    strip = stages_strip(image, {stage: each.labels for stage, each in by_stage.items()})
+                    Image.fromarray(strip).save(temporary)
             table.add_row(str(path), ", ".join(f"{label} {percent(share)}" for label, share in last.shares.items()))
     if table.row_count:
         console = Console(markup=False, highlight=False)
@@ -120,10 +122,3 @@ def fastest_device() -> str:
         True
     """
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _save_strip(path: Path, image: np.ndarray, labels: dict[str, np.ndarray]) -> None:
-    from dpn.inference.stages import stages_strip
-
-    with written_whole(path) as temporary:
-        Image.fromarray(stages_strip(image, labels)).save(temporary)
