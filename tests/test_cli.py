@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from dpn import DPN, MRF, __version__, cli, save, segment
 from dpn.cli import COMMANDS, main
 from dpn.data import voc_palette
+from dpn.experiments import Setting
 from dpn.mrf import MRFConfig
 from dpn.plots.legend import percent
 from dpn.storage import load_stages
@@ -313,6 +314,17 @@ def test_the_printed_config_is_a_recipe_and_options_after_it_win(
     (tmp_path / "mine.yaml").write_text(printed.getvalue())
     assert run("train", tmp_path / "mine.yaml", "--mrf.window", 7, "--out", "OUT")[0] == 0
     assert recipes == [Recipe(mrf=MRFConfig(window=7))]
+
+
+def test_options_of_an_experiment_are_its_setting_and_quick_is_where_it_begins(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("dpn.experiments.command.run", lambda *given, report: asked.append((*given, report)) or {})
+    words = ["--quick", "--data", "voc", "--data-root", tmp_path, "--images", 3, "--seeds", 4, 5, "--out", "OUT"]
+    assert run("experiment", "fig5", "test-time", *words)[0] == 0
+    setting = Setting.fast(data="voc", root=tmp_path, model="voc", images=3, seeds=(4, 5))
+    assert asked == [(["fig5", "test-time"], tmp_path / "out", setting, None)]
 
 
 def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

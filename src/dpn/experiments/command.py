@@ -65,7 +65,7 @@ def experiment(
     """
     if model is None and data in shipped_models():
         model = data
-    given: dict[str, Any] = {"model": model, "images": images, "train_images": train_images, "seeds": seeds}
+    given: dict[str, Any] = {"model": model, "images": images, "train_images": train_images, "seeds": seeds and tuple(seeds)}
     given = {name: value for name, value in given.items() if value is not None}
     setting = (Setting.fast if quick else Setting)(data=data, root=data_root, split=split, **given)
     results = run(names, out, setting, report=report)
