@@ -3,9 +3,13 @@
 import contextlib
 import csv
 import io
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
+from inspect import getdoc
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -13,11 +17,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from dpn import DPN, MRF, save, segment
+from dpn import DPN, MRF, __version__, cli, save, segment
 from dpn.cli import COMMANDS, main
 from dpn.data import voc_palette
+from dpn.experiments import Scale
 from dpn.mrf import MRFConfig
 from dpn.plots.legend import percent
+from dpn.storage import load_stages
 from dpn.training import Recipe
 from dpn.unary import MobileNetV2
 
@@ -280,7 +286,7 @@ def test_a_submission_holds_every_label_map(run: Run, tmp_path: Path) -> None:
 
 def test_out_of_evaluate_is_tried_before_the_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data(tmp_path / "mine")
-    monkeypatch.setattr("dpn.inference.evaluate.evaluate", lambda *arguments: pytest.fail("measured first"))
+    monkeypatch.setattr("dpn.inference.command.evaluate_networks", lambda *arguments: pytest.fail("measured first"))
     out = tmp_path / "mine" / "val" / "masks" / "a.png"
     code, _, error = run("evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", out)
     assert code == 2 and is_one_line(error, "a.png", "File exists")
@@ -290,18 +296,18 @@ def test_demo_shows_three_photographs(run: Run, model: Path, tmp_path: Path, mon
     for name in ("cat", "astronaut"):
         monkeypatch.setattr(f"skimage.data.{name}", lambda: np.zeros((40, 60, 3), np.uint8))
     monkeypatch.setattr("skimage.data.stereo_motorcycle", lambda: (np.zeros((40, 60, 3), np.uint8), None, None))
-    monkeypatch.setattr("dpn.cli.DEFAULT_MODEL", str(model))
+    monkeypatch.setattr("dpn.inference.photographs.load_stages", lambda name, device: load_stages(model))
     code, printed, error = run("demo", "--out", "OUT")
     assert (code, error) == (0, "") and str(tmp_path / "out") in printed
-    made = [f"{name}_{kind}.png" for name in ("cat", "astronaut", "motorbike") for kind in ("labels", "overlay", "stages")]
-    assert files(tmp_path / "out") == sorted([*made, "cat.png", "astronaut.png", "motorbike.png"])
+    made = [f"{name}_{kind}.png" for name in ("cat", "astronaut", "motorcycle") for kind in ("labels", "overlay", "stages")]
+    assert files(tmp_path / "out") == sorted([*made, "cat.png", "astronaut.png", "motorcycle.png"])
 
 
 def test_the_printed_config_is_a_recipe_and_options_after_it_win(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipes = []
-    monkeypatch.setattr("dpn.training.train", lambda recipe, out: recipes.append(recipe))
+    monkeypatch.setattr("dpn.training.command.train_network", lambda recipe, out: recipes.append(recipe))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
         main(["train", "--print_config"])
@@ -310,11 +316,22 @@ def test_the_printed_config_is_a_recipe_and_options_after_it_win(
     assert recipes == [Recipe(mrf=MRFConfig(window=7))]
 
 
+def test_options_of_an_experiment_are_its_setting_and_quick_is_where_it_begins(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("dpn.experiments.command.run", lambda *given, report: asked.append((*given, report)) or {})
+    words = ["--quick", "--data", "voc", "--data-root", tmp_path, "--images", 3, "--seeds", 4, 5, "--out", "OUT"]
+    assert run("experiment", "fig5", "test-time", *words)[0] == 0
+    setting = Scale.fast(data="voc", root=tmp_path, model="voc", images=3, seeds=(4, 5))
+    assert asked == [(["fig5", "test-time"], tmp_path / "out", setting, None)]
+
+
 def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dpn.cli.list_images", interrupted)
+    monkeypatch.setattr("dpn.inference.photographs.list_images", interrupted)
     code, _, error = run("segment", "photo.jpg", "--model", "MODEL")
     assert code == 130 and is_one_line(error, "stopped")
 
@@ -328,3 +345,27 @@ def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[
     assert f"\nexamples:\n  dpn {command}" in text
     assert "default: null" not in text and "<class" not in text
     assert text.count("\n") < 200
+
+
+def test_python_m_dpn_is_the_command() -> None:
+    words = [sys.executable, "-m", "dpn", "--version"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == f"dpn {__version__}"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["segment", "--help"]])
+def test_help_waits_for_nothing_that_it_does_not_need(words: list[str]) -> None:
+    heavy = {"matplotlib", "torchmetrics", "lightning_fabric"}
+    code = f"import sys\nfrom dpn.cli import main\ntry: main({words})\nexcept SystemExit: print({heavy} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("word", COMMANDS)
+def test_the_list_of_commands_says_what_the_function_says(word: str) -> None:
+    where, summary = COMMANDS[word]
+    assert (getdoc(resolve_name(where)) or "").splitlines()[0] == summary
+
+
+def test_the_command_line_holds_no_options_and_no_default() -> None:
+    text = Path(cli.__file__).read_text()
+    assert "add_argument" not in text and "default" not in text

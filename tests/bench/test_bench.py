@@ -12,10 +12,10 @@ from PIL import Image
 
 from dpn import DPN, MRF, save
 from dpn.bench import Plan, run
-from dpn.bench.cases import AXES, INFERENCE, TRAINING, Case, Setting
 from dpn.bench.measure import Cost, Part, Spread
 from dpn.bench.report import Report, Row
-from dpn.bench.run import growth
+from dpn.bench.scaling import plot_scaling
+from dpn.bench.workloads import AXES, INFERENCE, TRAINING, Case, Workload, growth
 from dpn.cli import main
 from dpn.unary import MobileNetV2
 
@@ -82,7 +82,7 @@ def test_the_table_tells_of_the_machine_and_the_load(written: Path) -> None:
         assert re.search(rf"^\| [^|]*{fact}[^|]* \| [^|]+ \|$", text, re.MULTILINE), fact
 
 
-def test_each_part_is_measured_in_each_setting_that_its_cost_depends_on(written: Path) -> None:
+def test_each_part_is_measured_in_each_workload_that_its_cost_depends_on(written: Path) -> None:
     measured = {(row["what"], row["window"], row["labels"], row["size"], row["batch"]) for row in rows(written)}
     for what, axes in AXES.items():
         if what == "b12-b15, strides 1":  # the model's are 1
@@ -113,10 +113,11 @@ def test_a_mistake_is_one_line_before_anything_is_measured(
 
 
 def test_a_part_that_would_take_too_long_is_said_and_not_drawn(tmp_path: Path) -> None:
-    setting = Setting(50, 21, 512)
-    report = Report({}, setting, ["cat"], [], [Row("b15", "inference", setting, 5, None, "about 99 s: not run")], {})
+    workload = Workload(50, 21, 512)
+    rows = [Row("b15", "inference", workload, 5, None, "about 99 s: not run")]
+    report = Report({}, workload, ["cat"], [], rows, {})
     assert "| b15 | inference | 5 | not measured: about 99 s: not run |" in report.markdown()
-    report.plot(tmp_path / "empty.png")
+    plot_scaling(rows, workload, tmp_path / "empty.png")
     assert (tmp_path / "empty.png").is_file()
 
 
@@ -127,16 +128,16 @@ def test_what_is_foretold_to_take_too_long_is_not_run(monkeypatch: pytest.Monkey
     network = DPN(MobileNetV2(labels=3), MRF(3, window=5))
     known = {key: Cost(Spread.of([1.0]), Spread.of([1.0])) for key in parts}
     plan = Plan(size=512, runs=1, longest=10.0)
-    few, many = run._rows(network, "labels", Setting(5, 3 * 8, 512), plan, known)
+    few, many = run._rows(network, "labels", Workload(5, 3 * 8, 512), plan, known)
     assert few.cost and many.cost and set(ran) == {"b15", "b12-b15"}
     ran.clear()
-    assert [row.note for row in run._rows(network, "size", Setting(5, 3, 2048), plan, known)] == ["about 16 s: not run"] * 2
+    assert [row.note for row in run._rows(network, "size", Workload(5, 3, 2048), plan, known)] == ["about 16 s: not run"] * 2
     assert not ran
-    assert growth("b12-b15", TRAINING, Setting(5, 3, 512), Setting(10, 6, 512, 10)) == 4 * 4 * 10
+    assert growth("b12-b15", TRAINING, Workload(5, 3, 512), Workload(10, 6, 512, 10)) == 4 * 4 * 10
 
 
-def test_axes_vary_alone_about_one_setting() -> None:
-    settings = Plan(windows=(10, 50), labels=(2, 21), sizes=(512, 1024), batches=(1, 10)).settings(50, 21)
-    assert settings[0] == ("", Setting(50, 21, 512))
-    assert [axis for axis, _ in settings[1:]] == ["window", "labels", "size", "batch"]
-    assert settings[-1] == ("batch", Setting(50, 21, 512, 10))
+def test_axes_vary_alone_about_one_workload() -> None:
+    workloads = Plan(windows=(10, 50), labels=(2, 21), sizes=(512, 1024), batches=(1, 10)).workloads(50, 21)
+    assert workloads[0] == ("", Workload(50, 21, 512))
+    assert [axis for axis, _ in workloads[1:]] == ["window", "labels", "size", "batch"]
+    assert workloads[-1] == ("batch", Workload(50, 21, 512, 10))

@@ -53,7 +53,7 @@ def test_an_mrf_has_it_by_configuration_and_is_stored_with_it(tmp_path):
 
 
 def test_on_aligned_faces_it_beats_filters_made_from_the_image():
-    """By 2 points of pixel accuracy and more; benchmarks/aligned_penalty.py has the whole comparison."""
+    """By 2 points of pixel accuracy and more; scripts/aligned_penalty.py has the whole comparison."""
     size = 24
 
     def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

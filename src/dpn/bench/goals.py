@@ -7,20 +7,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dpn.bench.cases import (
-    INFERENCE,
-    TRAINING,
-    at_size,
-    images,
-    inferred,
-    log_probabilities,
-    photograph,
-    trained,
-    with_labels,
-)
-from dpn.bench.measure import Part, Spread, peak_memory, ratios
+from dpn.bench.inputs import at_size, images, log_probabilities, with_labels
+from dpn.bench.measure import Part, Spread, inferred, peak_memory, ratios, trained
 from dpn.bench.peers import CONV_CRF_ITERATIONS, DENSE_CRF, DenseCRF, Peers, conv_crf, crf_rnn
 from dpn.bench.report import MB, Comparison
+from dpn.bench.workloads import INFERENCE, TRAINING
+from dpn.data import photograph
 from dpn.model import DPN
 from dpn.mrf import changed, exact
 from dpn.mrf.absent_labels import present

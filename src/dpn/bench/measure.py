@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from ctypes import CDLL
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from dpn.errors import InputError
 from dpn.functional.memory import release
@@ -36,6 +38,50 @@ class Part:
     def __call__(self) -> Any:
         """Runs it once, prepared; returns its output."""
         return self.run(self.prepare()) if self.prepare else self.run()
+
+
+def inferred(function: Callable[..., Tensor], *inputs: Any) -> Part:
+    """A function or module in inference mode, as `dpn.segment` runs it.
+
+    Example:
+        >>> inferred(torch.relu, torch.tensor([-1.0, 1.0]))()
+        tensor([0., 1.])
+    """
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return function(*inputs)
+
+    return Part(run)
+
+
+def trained(layer: nn.Module, *inputs: Any) -> Part:
+    """A layer forwards and backwards, as training runs it.
+
+    Args:
+        layer: a module; it is copied, and the copy put in training mode, but for BatchNorm, which keeps its statistics.
+        inputs: its inputs; gradients flow to the first and to the layer's parameters.
+
+    Returns:
+        a part, whose output is the gradients.
+
+    Example:
+        >>> [gradient.shape for gradient in trained(nn.Conv2d(3, 4, 1), torch.rand(1, 3, 5, 6))()]
+        [torch.Size([1, 3, 5, 6]), torch.Size([4, 3, 1, 1]), torch.Size([4])]
+    """
+    layer = deepcopy(layer).train()
+    for module in layer.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    parameters = [parameter.requires_grad_() for parameter in layer.parameters()]
+    first = inputs[0].detach().requires_grad_()
+
+    def run() -> list[Tensor]:
+        output = layer(first, *inputs[1:])
+        gradients = torch.autograd.grad(output, [first, *parameters], torch.ones_like(output), allow_unused=True)
+        return [gradient for gradient in gradients if gradient is not None]
+
+    return Part(run)
 
 
 @dataclass(frozen=True)
@@ -156,7 +202,6 @@ def peak_memory(part: Part) -> float:
     leaves behind (a cache that it fills) counts.
 
     Example:
-        >>> import torch
         >>> peak = peak_memory(Part(lambda: torch.ones(5_000_000).sum()))  # 20 MB
         >>> math.isnan(peak) or peak > 19e6
         True

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,14 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpn.bench.cases import trained
-from dpn.bench.measure import Part
+from dpn.bench.measure import Part, trained
 from dpn.errors import InputError
 
 DENSE_CRF = {"pydensecrf": ((1, 3), (67, 3, 4)), "pydensecrf as in its example": ((3, 3), (80, 13, 10))}
 """Parameters: spatial width in pixels, weight; bilateral width in pixels, width in colour (0-255), weight.
 
-The first are DeepLab's, the best of three on the shipped network's unary (benchmarks/dense_crf.py); those of pydensecrf's
+The first are DeepLab's, the best of three on the shipped network's unary (scripts/dense_crf.py); those of pydensecrf's
 README, wider in colour, fill fewer lattice points and run faster.
 """
 
@@ -83,19 +81,6 @@ def find_peers(crfrnn: Path | None = None, convcrf: Path | None = None) -> Peers
     )
 
 
-def versions() -> dict[str, str]:
-    """The versions of the installed peers.
-
-    Example:
-        >>> set(versions()) <= {"pydensecrf2"}
-        True
-    """
-    try:
-        return {"pydensecrf2": version("pydensecrf2")}
-    except PackageNotFoundError:
-        return {}
-
-
 @dataclass(frozen=True)
 class DenseCRF:
     """pydensecrf upon one photograph.
@@ -105,12 +90,14 @@ class DenseCRF:
         log_p: (L,H,W) float32.
         pixels: (H,W,3) uint8.
         parameters: one of DENSE_CRF.
+        normalization: the name of one of the module's; None is its default, symmetric.
     """
 
     module: ModuleType
     log_p: np.ndarray
     pixels: np.ndarray
     parameters: tuple[tuple[int, int], tuple[int, int, int]]
+    normalization: str | None = None
 
     def setup(self) -> Part:
         """The unary energy, the features of both kernels and their lattices."""
@@ -145,8 +132,9 @@ class DenseCRF:
         (spatial, weight), (reach, colour, strength) = self.parameters
         crf = self.module.DenseCRF2D(width, height, labels)
         crf.setUnaryEnergy(np.ascontiguousarray(-self.log_p.reshape(labels, -1)))
-        crf.addPairwiseGaussian(sxy=spatial, compat=weight)
-        crf.addPairwiseBilateral(sxy=reach, srgb=colour, compat=strength, rgbim=self.pixels)
+        how = {"normalization": getattr(self.module, self.normalization)} if self.normalization else {}
+        crf.addPairwiseGaussian(sxy=spatial, compat=weight, **how)
+        crf.addPairwiseBilateral(sxy=reach, srgb=colour, compat=strength, rgbim=self.pixels, **how)
         return crf
 
 
@@ -191,7 +179,8 @@ def conv_crf(module: Any, log_p: Tensor, image: Tensor, *, iterations: int = CON
     def run() -> Tensor:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return layer(unary=log_p, img=pixels, num_iter=iterations)
+            refined: Tensor = layer(unary=log_p, img=pixels, num_iter=iterations)
+            return refined
 
     return Part(run)
 
@@ -204,7 +193,8 @@ class _Swapped(torch.nn.Module):
         self.layer = layer
 
     def forward(self, log_p: Tensor, pixels: Tensor) -> Tensor:
-        return self.layer(pixels, log_p)
+        refined: Tensor = self.layer(pixels, log_p)
+        return refined
 
 
 def _source(option: str, folder: Path, name: str) -> ModuleType:

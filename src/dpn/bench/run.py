@@ -2,19 +2,23 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dpn.bench.cases import AXES, INFERENCE, PHOTOGRAPHS, TRAINING, Setting, case, images, inferred, photograph
 from dpn.bench.goals import Pair, comparisons, peer_parts
-from dpn.bench.measure import Cost, Part, Spread, cost
-from dpn.bench.peers import Peers, find_peers, versions
-from dpn.bench.report import Report, Row, machine
+from dpn.bench.inputs import images
+from dpn.bench.machine import machine, versions
+from dpn.bench.measure import Cost, Part, Spread, cost, inferred
+from dpn.bench.peers import Peers, find_peers
+from dpn.bench.plan import Plan
+from dpn.bench.report import Report, Row
+from dpn.bench.scaling import plot_scaling
+from dpn.bench.workloads import AXES, INFERENCE, TRAINING, Workload, case, growth
+from dpn.data import PHOTOGRAPHS
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.model import DPN
-from dpn.storage import load
+from dpn.storage import DEFAULT_MODEL, load
 from dpn.terminal import progress_bar
 
 IMPORT = r"""
@@ -33,80 +37,13 @@ print(time.perf_counter() - wall, time.process_time() - cpu, peak() - before)
 """
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Attributes:
-        size: side in pixels of the photographs in the comparisons, and wherever something else varies.
-        windows: sides of b12's window.
-        labels: numbers of labels; as many are present as in reality.
-        sizes: sides of the photographs.
-        batches: numbers of photographs at once.
-        photographs: names of those that the comparisons pool.
-        rounds: pairs of runs of each comparison on each photograph.
-        runs: runs of which each cost is the median.
-        budget: seconds after which no further run of a part begins.
-        longest: a part that would take more seconds is not run, which the table says.
-
-    Raises:
-        InputError: if there is a number below 1, or a photograph that is not known.
-
-    Example:
-        >>> Plan(sizes=(256,)).sizes, Plan.quick().rounds
-        ((256,), 1)
-    """
-
-    size: int = 512
-    windows: Sequence[int] = (10, 50, 100)
-    labels: Sequence[int] = (2, 21, 60, 150)
-    sizes: Sequence[int] = (256, 512, 1024, 2048)
-    batches: Sequence[int] = (1, 10)
-    photographs: Sequence[str] = PHOTOGRAPHS
-    rounds: int = 5
-    runs: int = 7
-    budget: float = 4.0
-    longest: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("size", "windows", "labels", "sizes", "batches", "rounds"):
-            values = getattr(self, name)
-            for value in values if isinstance(values, Sequence) else [values]:
-                if value < 1:
-                    raise InputError(f"{name} must be at least 1, got {value}")
-        for name in self.photographs:
-            photograph(name)
-
-    @classmethod
-    def quick(cls) -> "Plan":
-        """Two minutes instead of ten: the ends of each axis, fewer runs."""
-        return cls(
-            windows=(10, 100),
-            labels=(2, 150),
-            sizes=(256,),
-            batches=(1,),
-            photographs=PHOTOGRAPHS[:2],
-            rounds=1,
-            runs=2,
-            budget=1.0,
-            longest=3.0,
-        )
-
-    def settings(self, window: int, labels: int) -> list[tuple[str, Setting]]:
-        """The settings, each with what varies in it: first the one about which all others vary, then each axis alone.
-
-        Example:
-            >>> [axis for axis, _ in Plan(windows=(5, 7), labels=(3,), sizes=(512, 64), batches=(1, 2)).settings(7, 3)]
-            ['', 'window', 'size', 'batch']
-        """
-        base = Setting(window, labels, self.size)
-        axes = {"window": self.windows, "labels": self.labels, "size": self.sizes, "batch": self.batches}
-        others = [(axis, replace(base, **{axis: value})) for axis, values in axes.items() for value in values]
-        return [("", base), *((axis, setting) for axis, setting in dict.fromkeys(others) if setting != base)]
-
-
 def bench(
-    out: Path, plan: Plan | None = None, *, model: str | Path = "voc", crfrnn: Path | None = None, convcrf: Path | None = None
+    out: Path,
+    plan: Plan | None = None,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    crfrnn: Path | None = None,
+    convcrf: Path | None = None,
 ) -> Report:
     """Measures, and writes `out`/bench.csv, table.md and scaling.png, each whole or not at all.
 
@@ -122,19 +59,19 @@ def bench(
     """
     plan = plan or Plan()
     peers = find_peers(crfrnn, convcrf)
-    facts = machine(versions())
+    facts = machine(versions(["pydensecrf2"]))
     network = load(model)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made a folder ({error.strerror}); choose another place") from error
-    base = Setting(network.mrf.config.window, network.mrf.labels, plan.size)
+    base = Workload(network.mrf.config.window, network.mrf.labels, plan.size)
     rows = list(_once(network, model, base, plan))
     known: dict[tuple[str, str], Cost] = {}
-    settings = plan.settings(base.window, base.labels)
+    workloads = plan.workloads(base.window, base.labels)
     with progress_bar() as progress:
-        for axis, setting in progress.track(settings, description="layers"):
-            rows += _rows(network, axis, setting, plan, known)
+        for axis, workload in progress.track(workloads, description="layers"):
+            rows += _rows(network, axis, workload, plan, known)
             known = known or {(row.what, row.direction): row.cost for row in rows if row.cost}
         rows += _peer_rows(network, base, peers, plan)
         task = progress.add_task("side by side", total=None)
@@ -150,11 +87,11 @@ def bench(
     report.csv(out / "bench.csv")
     with written_whole(out / "table.md") as temporary:
         temporary.write_text(report.markdown(), encoding="utf-8")
-    report.plot(out / "scaling.png")
+    plot_scaling(rows, base, out / "scaling.png")
     return report
 
 
-def _once(network: DPN, model: str | Path, base: Setting, plan: Plan) -> Iterator[Row]:
+def _once(network: DPN, model: str | Path, base: Workload, plan: Plan) -> Iterator[Row]:
     """What a process pays before its second photograph. It comes first of all, while nothing is compiled."""
     yield Row("import dpn", "", base, None, _import_cost(plan.runs))
     yield Row("load the model", "", base, None, cost(Part(lambda: load(model)), runs=plan.runs))
@@ -172,42 +109,28 @@ def _import_cost(runs: int) -> Cost:
     return Cost(Spread.of(wall), Spread.of(cpu), peaks[0])
 
 
-def _rows(network: DPN, axis: str, setting: Setting, plan: Plan, base: Mapping[tuple[str, str], Cost]) -> Iterator[Row]:
-    """The parts whose cost depends on the axis, in a setting; all where nothing varies.
+def _rows(network: DPN, axis: str, workload: Workload, plan: Plan, base: Mapping[tuple[str, str], Cost]) -> Iterator[Row]:
+    """The parts whose cost depends on the axis, in a workload; all where nothing varies.
 
-    `base` holds what they cost in the plan's first setting, from which it is foretold whether they would take too long.
+    `base` holds what they cost in the plan's first workload, from which it is foretold whether they would take too long.
     """
-    of = case(network, setting, PHOTOGRAPHS if setting.batch > 1 else PHOTOGRAPHS[:1])
-    before = Setting(network.mrf.config.window, network.mrf.labels, plan.size)
+    of = case(network, workload, PHOTOGRAPHS if workload.batch > 1 else PHOTOGRAPHS[:1])
+    before = Workload(network.mrf.config.window, network.mrf.labels, plan.size)
     for (what, direction), part in of.parts.items():
         if axis and axis not in AXES[what]:
             continue
-        present = None if "labels" not in AXES[what] else setting.labels if direction == TRAINING else of.present
+        present = None if "labels" not in AXES[what] else workload.labels if direction == TRAINING else of.present
         if known := base.get((what, direction)):
-            foretold = known.wall.median * growth(what, direction, before, setting)
+            foretold = known.wall.median * growth(what, direction, before, workload)
             if foretold > plan.longest:
-                yield Row(what, direction, setting, present, None, f"about {foretold:.0f} s: not run")
+                yield Row(what, direction, workload, present, None, f"about {foretold:.0f} s: not run")
                 continue
         if small := of.corners.get((what, direction)):
             small()  # compiles
-        yield Row(what, direction, setting, present, cost(part, runs=plan.runs, budget=plan.budget))
+        yield Row(what, direction, workload, present, cost(part, runs=plan.runs, budget=plan.budget))
 
 
-def growth(what: str, direction: str, before: Setting, after: Setting) -> float:
-    """By what factor a part's time grows from one setting to another, at most.
-
-    Example:
-        >>> growth("b13 + b14", TRAINING, Setting(50, 20, 512), Setting(50, 40, 1024))
-        16.0
-    """
-    factor = 1.0
-    for axis, power in AXES[what].items():
-        if axis != "labels" or direction == TRAINING:
-            factor *= (getattr(after, axis) / getattr(before, axis)) ** power
-    return factor
-
-
-def _peer_rows(network: DPN, base: Setting, peers: Peers, plan: Plan) -> Iterator[Row]:
+def _peer_rows(network: DPN, base: Workload, peers: Peers, plan: Plan) -> Iterator[Row]:
     for (what, direction), part in peer_parts(network, PHOTOGRAPHS[0], base.size, peers).items():
         if isinstance(part, str):
             yield Row(what, direction, base, base.labels, None, peers.missing[part])

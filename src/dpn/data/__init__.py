@@ -9,7 +9,7 @@ from dpn.data.images import VOID, list_images, read_image, read_mask, rgb, to_te
 from dpn.data.lists import unique_stems
 from dpn.data.palette import CAMVID_LABELS, VOC_LABELS, camvid_palette, voc_palette
 from dpn.data.photographs import PHOTOGRAPHS, photograph
-from dpn.data.registry import DATA_SETS, DataSet, open_data
+from dpn.data.registry import DATA_SETS, DataSet, data_sets_help, open_data
 from dpn.data.scenes import SCENE_LABELS, scenes
 from dpn.data.transforms import Augment
 from dpn.data.voc import voc
@@ -28,6 +28,7 @@ __all__ = [
     "camvid",
     "camvid_palette",
     "coco",
+    "data_sets_help",
     "download",
     "folder",
     "list_images",

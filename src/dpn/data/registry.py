@@ -91,11 +91,11 @@ def open_data(name: str, *, root: str | Path | None = None, split: str | None, l
     return DATA_SETS[name].open(root, split, labels)
 
 
-def data_sets_help() -> str:
-    """The names of the data sets with their splits, in a line.
+def data_sets_help() -> dict[str, str]:
+    """{name: what it is, and its splits}, for the help of commands.
 
     Example:
-        >>> "scenes (train, val, test)" in data_sets_help()
-        True
+        >>> data_sets_help()["scenes"]
+        'Scenes drawn in code: needs no files. Splits: train, val, test'
     """
-    return ", ".join(f"{name} ({', '.join(each.splits) or 'any splits'})" for name, each in DATA_SETS.items())
+    return {name: f"{each.help} Splits: {', '.join(each.splits) or 'any'}" for name, each in DATA_SETS.items()}

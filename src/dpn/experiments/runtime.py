@@ -2,8 +2,8 @@
 
 import torch
 
-from dpn.bench.cases import Setting, case
 from dpn.bench.measure import cost
+from dpn.bench.workloads import Workload, case
 from dpn.experiments.registry import experiment
 from dpn.experiments.result import Cell, Result
 from dpn.experiments.study import Study
@@ -18,7 +18,7 @@ def run(study: Study) -> Result:
     model, batch = study.stages["joint"], 1 if study.scale.quick else 10
     labels = model.mrf.labels
     window, stride = model.mrf.config.window, model.mrf.config.window_stride
-    parts = case(model, Setting(window=window, labels=labels, size=512, batch=batch)).parts
+    parts = case(model, Workload(window=window, labels=labels, size=512, batch=batch)).parts
     rows: list[tuple[Cell, ...]] = []
     for name in ("unary, b1-b11", "b12 euclidean", "b12 gaussian", "b13 + b14", "b15", "b12-b15"):
         of_part = cost(parts[name, "inference"], runs=3, budget=60)

@@ -1,7 +1,7 @@
 """The GPU part whole, on a machine with CUDA: are the Triton kernels right, are they free of races, how fast are they?
 
     pip install -c constraints.txt -e '.[gpu]'
-    python benchmarks/gpu_check.py --out results/gpu
+    python scripts/gpu_check.py --out results/gpu
 
 Values and gradients against the reference backend in float64, in float32 and in half precision, on small, odd-sized and whole
 images, with strides, normalised and without the centre; one input twenty times, to equal bits; whether a step waits for the
@@ -14,7 +14,7 @@ OUT/gpu_check.csv. Exit code 0: all right; 1: a check failed; 2: no CUDA.
 import csv
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -25,7 +25,9 @@ from torch import Tensor
 
 from dpn import MRF
 from dpn.files import written_whole
-from dpn.functional import backends, label_contexts, local_filter
+from dpn.functional import label_contexts, local_filter
+from dpn.functional.backend import BACKENDS
+from dpn.functional.triton import DEVICE
 
 Row = tuple[str, str, float, str, float | None, float | None]  # what, case, measured, unit, goal, the paper's
 TYPICAL = (5.0, 1 / 800)
@@ -50,18 +52,18 @@ def filtered(backend: str, dtype: torch.dtype, p: Tensor, image: Tensor, g: Tens
 
 def contexts(backend: str, dtype: torch.dtype, s: Tensor, mu: Tensor, g: Tensor, dilation: int) -> tuple[Tensor, ...]:
     """o14 and the gradients to s and mu, through the components that Triton chose: near ties go either way."""
-    component = backends.module("label_contexts", "triton").contexts(s, mu, dilation=dilation)[1]
-    s, mu, module = s.to(dtype), mu.to(dtype), backends.module("label_contexts", backend)
-    gradients = module.contexts_gradients(g.to(dtype), component, s, mu, dilation=dilation, need_s=True, need_mu=True)
+    component = BACKENDS["triton"].label_contexts.contexts(s, mu, dilation=dilation)[1]
+    s, mu, operator = s.to(dtype), mu.to(dtype), BACKENDS[backend].label_contexts
+    gradients = operator.contexts_gradients(g.to(dtype), component, s, mu, dilation=dilation, need_s=True, need_mu=True)
     return label_contexts(s, mu, dilation=dilation, backend=backend), *gradients
 
 
-def cases() -> Iterator[tuple[str, Callable[[str, torch.dtype], tuple[Tensor, ...]]]]:
+def cases(shapes: Iterable[tuple[int, ...]]) -> Iterator[tuple[str, Callable[[str, torch.dtype], tuple[Tensor, ...]]]]:
     """Every check by name: what computes it on a backend in a dtype."""
-    for shape in SHAPES:
-        p, noisy, g = torch.rand(shape), torch.rand(shape[0], 3, *shape[2:]), torch.rand(shape)
+    for shape in shapes:
+        p, g = torch.rand(2, *shape, device=DEVICE)
+        noisy = torch.rand(shape[0], 3, *shape[2:], device=DEVICE)
         for picture, image in {"noisy": noisy, "bright": torch.ones_like(noisy)}.items():
-            p, image, g = p.cuda(), image.cuda(), g.cuda()
             for kernel in ("euclidean", "gaussian"):
                 for options in (
                     {"window": 5},
@@ -76,7 +78,7 @@ def cases() -> Iterator[tuple[str, Callable[[str, torch.dtype], tuple[Tensor, ..
 
                     yield f"b12 {shape} {picture} {options}", run
         for n, components, dilation in ((1, 1, 1), (2, 5, 3), (9, 5, 1), (9, 1, 3)):
-            mu = torch.randn(shape[1], components, shape[1], n, n).cuda()
+            mu = torch.randn(shape[1], components, shape[1], n, n, device=DEVICE)
 
             def run(backend, dtype, s=p, mu=mu, g=g, dilation=dilation):
                 return contexts(backend, dtype, s, mu, g, dilation)
@@ -84,10 +86,10 @@ def cases() -> Iterator[tuple[str, Callable[[str, torch.dtype], tuple[Tensor, ..
             yield f"b13 + b14 {shape} n={n} K={components} dilation={dilation}", run
 
 
-def check() -> list[Row]:
+def check(shapes: Iterable[tuple[int, ...]] = SHAPES) -> list[Row]:
     """The largest error of each case, as a part of the largest value or of 1; and how many of 20 repeats differ in a bit."""
     rows: list[Row] = []
-    for name, run in cases():
+    for name, run in cases(shapes):
         truth = run("reference", torch.float64)
         for dtype, most in ERRORS.items():
             found = run("triton", dtype)
@@ -105,9 +107,11 @@ def check() -> list[Row]:
 def waits() -> list[Row]:
     """Whether a step, forwards and backwards, waits for the GPU, which torch then refuses."""
     rows: list[Row] = []
-    log_p, image = torch.randn(1, 21, 64, 64).cuda().log_softmax(1).requires_grad_(), torch.rand(1, 3, 64, 64).cuda()
+    log_p = torch.randn(1, 21, 64, 64, device=DEVICE).log_softmax(1).requires_grad_()
+    image = torch.rand(1, 3, 64, 64, device=DEVICE)
+    strides = {"window_stride": 2, "context_dilation": 4, "context_stride": 4}
     for kernel in ("euclidean", "gaussian"):
-        mrf = MRF(21, kernel=kernel, window=9, window_stride=2, context_dilation=4, context_stride=4).cuda()
+        mrf = MRF(21, kernel=kernel, window=9, **strides, backend="triton").to(DEVICE)
         mrf(log_p, image).sum().backward()  # compiles
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -139,16 +143,17 @@ def milliseconds(part: Callable[[], object], runs: int) -> float:
 def time(runs: int) -> list[Row]:
     """Forward and backward, of the layers and of all four, in both precisions."""
     shape, labels = (10, 21, 512, 512), 21
-    log_p, image, g = torch.randn(shape).cuda().log_softmax(1), torch.rand(10, 3, 512, 512).cuda(), torch.randn(shape).cuda()
-    p, mu = log_p.exp(), 0.1 * torch.randn(labels, 5, labels, 9, 9).cuda()
-    w = torch.tensor(TYPICAL).cuda()
-    mrfs = {kernel: MRF(labels, kernel=kernel, absent_below=0).cuda() for kernel in ("euclidean", "gaussian")}
+    log_p, image = torch.randn(shape, device=DEVICE).log_softmax(1), torch.rand(10, 3, 512, 512, device=DEVICE)
+    g, mu = torch.randn(shape, device=DEVICE), 0.1 * torch.randn(labels, 5, labels, 9, 9, device=DEVICE)
+    p, w = log_p.exp(), torch.tensor(TYPICAL, device=DEVICE)
+    options = {"absent_below": 0.0, "backend": "triton"}
+    mrfs = {kernel: MRF(labels, kernel=kernel, **options).to(DEVICE) for kernel in ("euclidean", "gaussian")}
     for tensor in (log_p, p, mu, w):
         tensor.requires_grad_()
     parts: dict[str, tuple[Callable[[], Tensor], tuple[Tensor, ...]]] = {
-        "b12 euclidean": (lambda: local_filter(p, image, window=50, weights=w, kernel="euclidean"), (p, w)),
-        "b12 gaussian": (lambda: local_filter(p, image, window=50, weights=w, kernel="gaussian"), (p, w)),
-        "b13 + b14": (lambda: label_contexts(p, mu), (p, mu)),
+        "b12 euclidean": (lambda: local_filter(p, image, window=50, weights=w, kernel="euclidean", backend="triton"), (p, w)),
+        "b12 gaussian": (lambda: local_filter(p, image, window=50, weights=w, kernel="gaussian", backend="triton"), (p, w)),
+        "b13 + b14": (lambda: label_contexts(p, mu, backend="triton"), (p, mu)),
         "MRF euclidean": (lambda: mrfs["euclidean"](log_p, image), (log_p, *mrfs["euclidean"].parameters())),
         "MRF gaussian": (lambda: mrfs["gaussian"](log_p, image), (log_p, *mrfs["gaussian"].parameters())),
     }
@@ -177,13 +182,12 @@ def main(out: Path = Path("results/gpu"), runs: int = 20) -> None:
         out: folder for gpu_check.csv.
         runs: how many runs each median is of.
     """
-    if not torch.cuda.is_available():
-        print("gpu_check: no CUDA device here: run this on a machine with one", file=sys.stderr)
+    why_not = BACKENDS["triton"].why_not()
+    if DEVICE == "cpu":
+        why_not = why_not or "Triton's interpreter has no times: unset TRITON_INTERPRET"
+    if why_not:
+        print(f"gpu_check: {why_not}", file=sys.stderr)
         sys.exit(2)
-    if not backends.serves("triton", torch.device("cuda"), torch.float32):
-        print("gpu_check: triton is not installed: pip install -c constraints.txt -e '.[gpu]'", file=sys.stderr)
-        sys.exit(2)
-    backends.BACKENDS = ("triton", *backends.BACKENDS)  # so that dpn.MRF takes it too
     torch.manual_seed(0)
     checks, times = check() + waits(), time(runs)
     failed = [row for row in checks if not row[2] <= row[4]]  # NaN is not <=

@@ -1,6 +1,6 @@
 """Footnote 1: filters of b12 learned for every position, beside those made from the image, on faces aligned and not.
 
-    python benchmarks/aligned_penalty.py
+    python scripts/aligned_penalty.py
 
 The unary is the truth, blurred and drowned in noise. Each b12 stands in an MRF with the same fixed Potts
 model, and what it has to learn is learned in the same steps on the same faces. About a minute.

@@ -5,19 +5,10 @@ import pytest
 import torch
 
 from dpn import DPN, MRF, segment
-from dpn.bench.cases import (
-    ABSENT,
-    INFERENCE,
-    TRAINING,
-    Setting,
-    at_size,
-    case,
-    images,
-    log_probabilities,
-    photograph,
-    trained,
-    with_labels,
-)
+from dpn.bench.inputs import ABSENT, at_size, images, log_probabilities, with_labels
+from dpn.bench.measure import trained
+from dpn.bench.workloads import INFERENCE, TRAINING, Workload, case
+from dpn.data import photograph
 from dpn.errors import InputError
 from dpn.mrf import changed, exact
 from dpn.mrf.absent_labels import present
@@ -91,7 +82,7 @@ def test_changing_nothing_changes_nothing_and_exact_takes_every_pixel(model: DPN
 
 
 def test_the_layers_in_turn_give_what_the_whole_gives(model: DPN) -> None:
-    of = case(model, Setting(window=6, labels=3, size=33))
+    of = case(model, Workload(window=6, labels=3, size=33))
     torch.testing.assert_close(of.parts["b15", INFERENCE](), of.parts["b12-b15", INFERENCE]())
     with torch.no_grad():
         torch.testing.assert_close(of.parts["b12-b15", INFERENCE](), model(images(33, names=["astronaut"])))
@@ -100,15 +91,15 @@ def test_the_layers_in_turn_give_what_the_whole_gives(model: DPN) -> None:
 
 
 def test_the_exact_head_is_there_only_where_it_differs(model: DPN) -> None:
-    setting = Setting(window=6, labels=3, size=32)
-    assert ("b12-b15, strides 1", TRAINING) in case(model, setting).parts
+    workload = Workload(window=6, labels=3, size=32)
+    assert ("b12-b15, strides 1", TRAINING) in case(model, workload).parts
     plain = DPN(model.unary, exact(model.mrf))
-    assert ("b12-b15, strides 1", TRAINING) not in case(plain, setting).parts
+    assert ("b12-b15, strides 1", TRAINING) not in case(plain, workload).parts
 
 
-def test_parts_that_do_not_know_the_setting_are_left_out(model: DPN) -> None:
-    more = {what for what, _ in case(model, Setting(window=6, labels=5, size=32)).parts}
-    two = {what for what, _ in case(model, Setting(window=6, labels=3, size=32, batch=2)).parts}
+def test_parts_that_do_not_know_the_workload_are_left_out(model: DPN) -> None:
+    more = {what for what, _ in case(model, Workload(window=6, labels=5, size=32)).parts}
+    two = {what for what, _ in case(model, Workload(window=6, labels=3, size=32, batch=2)).parts}
     assert not more & {"unary, b1-b11", "dpn.segment"}
     assert "unary, b1-b11" in two and "dpn.segment" not in two
 

@@ -1,6 +1,6 @@
 """Two ways that the paper names to make the layers faster, measured also where they do not pay.
 
-    python benchmarks/alternatives.py voc
+    python scripts/alternatives.py voc
 
 Appendix A's lookup table beside b12's euclidean kernel by moments; Section 3.3's low rank beside the full b13, on cells as the
 network has them and on every pixel. One 512x512 photograph, all labels; ratios of CPU time in turns, medians.
@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dpn import MRF, compress, load
-from dpn.bench.cases import changed, images, inferred
-from dpn.bench.measure import ratios
+from dpn.bench.inputs import images
+from dpn.bench.measure import inferred, ratios
+from dpn.mrf import changed
 
 
 def main(model: str, rounds: int = 5, ranks: tuple[int, ...] = (5, 10, 15)) -> None:
@@ -42,12 +43,12 @@ def main(model: str, rounds: int = 5, ranks: tuple[int, ...] = (5, 10, 15)) -> N
     every = {"absent_below": 0.0, "window_stride": 1}
     by_moments, by_table = (changed(network.mrf, kernel=kernel, **every) for kernel in ("euclidean", "euclidean_table"))
     add("b12, lookup table / moments", by_table, by_moments, "triple_penalty", log_p.exp(), image)
-    for stride in sorted({1, network.mrf.arguments["context_stride"]}):
+    for stride in sorted({1, network.mrf.config.context_stride}):
         full = changed(network.mrf, context_stride=stride, **every)
         with torch.inference_mode():
             s = full.triple_penalty(log_p.exp(), image)
         for rank in ranks:
-            name = f"b13 and b14, context stride {stride}, rank {rank} of {full.labels * full.arguments['components']}"
+            name = f"b13 and b14, context stride {stride}, rank {rank} of {full.labels * full.config.components}"
             add(name, compress(full, rank=rank), full, "label_contexts", s)
     Console().print(table)
 

@@ -2,12 +2,12 @@
 # What needs a GPU, in one go: checks and timings of the Triton kernels, the long recipes, their evaluation, the experiments. Only the
 # pretraining on COCO (configs/coco_pretrain.yaml) is left out.
 #   pip install -c constraints.txt -e '.[dev,gpu]'
-#   benchmarks/full.sh DATA [OUT]       DATA holds VOCdevkit/, CamVid/ and weights/; runs that were stopped go on
+#   scripts/full.sh DATA [OUT]       DATA holds VOCdevkit/, CamVid/ and weights/; runs that were stopped go on
 set -euo pipefail
 data=$(realpath "$1") out=$(realpath -m "${2:-results/full}")
 cd "$(dirname "$0")/.."
-pytest -q tests/functional/test_triton.py
-python benchmarks/gpu_check.py --out "$out/gpu"
+pytest -q tests/functional/test_backends.py
+python scripts/gpu_check.py --out "$out/gpu"
 run() { # NAME RECIPE WEIGHTS DATASET [OPTION...]
     dpn train "configs/$2.yaml" --unary.weights "$3" --data.root "$data" --out "$out/$1" "${@:5}"
     dpn evaluate "$out/$1" --data "$4" --data-root "$data" --out "$out/$1/evaluated"

@@ -1,15 +1,15 @@
 """How the special cases of Eqn. 10 agree with pydensecrf on photographs, and what explains where they do not.
 
     pip install -c constraints.txt -e '.[peers]'
-    python benchmarks/special_cases.py
+    python scripts/special_cases.py
 
 Both refine the shipped network's unary with DeepLab's parameters. pydensecrf is fully connected and filters on a permutohedral
 lattice, which is approximate; ours is exact in its window. On small copies of the photographs a window can cover all, and
 that, which the tests hold to a brute-force dense CRF, is the truth; at full size the widest window stands for it.
 """
 
-import numpy as np
-import pydensecrf.densecrf as dcrf
+import sys
+
 import torch
 from jsonargparse import auto_cli
 from rich.console import Console
@@ -17,21 +17,22 @@ from rich.table import Table
 from torch import Tensor
 
 from dpn import load
-from dpn.bench.cases import PHOTOGRAPHS, images, log_probabilities
+from dpn.bench.inputs import images, log_probabilities
+from dpn.bench.peers import DENSE_CRF, DenseCRF, find_peers
+from dpn.data import PHOTOGRAPHS
 from dpn.mrf import deeplab
 
-NORMALIZATIONS = {"as ours": dcrf.NORMALIZE_AFTER, "its default": dcrf.NORMALIZE_SYMMETRIC}
+NORMALIZATIONS = {"as ours": "NORMALIZE_AFTER", "its default": None}
 
 
-def pydensecrf(log_p: Tensor, image: Tensor, iterations: int, normalization: int) -> Tensor:
+def pydensecrf(log_p: Tensor, image: Tensor, iterations: int, normalization: str | None) -> Tensor:
     """log p (L,H,W) and image (3,H,W) -> labels (H,W)."""
-    labels, height, width = log_p.shape
-    crf = dcrf.DenseCRF2D(width, height, labels)
-    crf.setUnaryEnergy(np.ascontiguousarray(-log_p.reshape(labels, -1).numpy()))
-    pixels = np.ascontiguousarray((255 * image).round().byte().permute(1, 2, 0).numpy())
-    crf.addPairwiseGaussian(sxy=1, compat=3, normalization=normalization)
-    crf.addPairwiseBilateral(sxy=67, srgb=3, compat=4, rgbim=pixels, normalization=normalization)
-    return torch.from_numpy(np.array(crf.inference(iterations)).argmax(0).reshape(height, width))
+    peers = find_peers()
+    if peers.dense_crf is None:
+        sys.exit(peers.missing["pydensecrf"])
+    pixels = (255 * image).round().byte().permute(1, 2, 0).contiguous().numpy()
+    crf = DenseCRF(peers.dense_crf, log_p.numpy(), pixels, DENSE_CRF["pydensecrf"], normalization)
+    return torch.from_numpy(crf.whole(iterations)().argmax(0).reshape(image.shape[1:]))
 
 
 def agreement(size: int, windows: tuple[int, ...], iterations: int, model: str) -> Table:

@@ -1,23 +1,23 @@
 """Ten iterations of the dense CRF (pydensecrf) over a network's unary, with three usual sets of parameters.
 
     pip install -c constraints.txt -e '.[peers]'
-    python benchmarks/dense_crf.py voc --data_root DIR --out results/dense_crf
+    python scripts/dense_crf.py voc --data_root DIR --out results/dense_crf
 
 Writes a file of scores for each set, which `dpn evaluate voc --data voc --beside results/dense_crf/*.npz` puts beside the
 network's own stages. Labels whose probability is nowhere above 1e-4 take no part: pydensecrf's cost too follows the labels.
 """
 
+import sys
 from pathlib import Path
 
-import numpy as np
-import pydensecrf.densecrf
 import torch
 from jsonargparse import auto_cli
 
 from dpn import load
-from dpn.bench.peers import DENSE_CRF, DenseCRF
+from dpn.bench.peers import DENSE_CRF, DenseCRF, find_peers
 from dpn.data import open_data
 from dpn.metrics import Evaluation
+from dpn.mrf.absent_labels import present
 from dpn.terminal import progress_bar
 
 ABSENT_BELOW = 1e-4
@@ -46,6 +46,9 @@ def main(
         iterations: of mean field.
         out: folder for the scores.
     """
+    peers = find_peers()
+    if peers.dense_crf is None:
+        sys.exit(peers.missing["pydensecrf"])
     network = load(model, stage="unary")
     images = open_data(data, root=data_root, split=split)
     evaluation = Evaluation(images.labels)
@@ -53,12 +56,12 @@ def main(
     with progress_bar() as progress, torch.inference_mode():
         for i in progress.track(range(len(images)), description=f"dense CRF, {iterations} iterations, {len(SETS)} sets"):
             sample = images[i]
-            log_p = network(sample.image[None])[0].numpy()
+            log_p = network(sample.image[None])
             pixels = (sample.image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-            present = np.flatnonzero(np.exp(log_p).max((1, 2)) > ABSENT_BELOW)
+            which = present(log_p, ABSENT_BELOW).numpy()
             for name, parameters in SETS.items():
-                q = DenseCRF(pydensecrf.densecrf, log_p[present], pixels, parameters).whole(iterations)()
-                labels = present[q.argmax(0).reshape(pixels.shape[:2])]
+                q = DenseCRF(peers.dense_crf, log_p[0].numpy()[which], pixels, parameters).whole(iterations)()
+                labels = which[q.argmax(0).reshape(pixels.shape[:2])]
                 evaluation.add(name, labels, sample.labels, sample.name)
     for name, scores in evaluation.scores.items():
         scores.save(out / f"{name}.npz")

@@ -1,0 +1,109 @@
+"""`dpn evaluate`: networks measured on a data set, a row each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from dpn.data import SegmentationData, data_sets_help, open_data
+from dpn.errors import InputError
+from dpn.files import written_whole
+from dpn.inference.average import Average
+from dpn.inference.evaluate import evaluate as evaluate_networks
+from dpn.inference.evaluate import labelled
+from dpn.inference.photographs import fastest_device
+from dpn.inference.submission import submission as write_submission
+from dpn.metrics import Scores, Table
+from dpn.model import DPN
+from dpn.storage import load, load_stages
+
+
+def evaluate(
+    model: Sequence[str],
+    *,
+    data: Annotated[str, data_sets_help],
+    data_root: Path | None = None,
+    split: str = "val",
+    stages: Sequence[str] | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    submission: Path | None = None,
+    beside: Sequence[Path] = (),
+    out: Path = Path("results/evaluate"),
+) -> None:
+    """Measure a network on a data set: a row for each stage of its training.
+
+    Each row has the mean IoU over the data set, its gain over the first row and over the one above with 95 % intervals
+    (paired bootstrap over images), and the accuracy within 5 pixels of a boundary; then the IoU of every label. It
+    writes table.md, table.csv, and STAGE.npz: the scores of each image, to be laid --beside another run.
+    With several models, --scales or --flip there is one row: the average of what the last stage of each sees. --submission
+    writes the archive that the VOC server takes (as comp6: trained on more than VOC), and scores nothing.
+
+    examples:
+      dpn evaluate voc --data voc --data-root VOCdevkit --out results/voc
+      dpn evaluate runs/mine --data folder --data-root my_photographs --split test
+      dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf/*.npz
+      dpn evaluate runs/a runs/b --data voc --scales .5 .75 1 1.25 1.5 --flip
+      dpn evaluate voc --data voc --split test --submission mine.tar.gz
+
+    Args:
+        model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id; several are
+            averaged
+        data (NAME): which data set; folder is your own, scenes are made up
+        data_root (FOLDER): where the data lie (default: what DPN_DATA names)
+        split (SPLIT): which part of the data
+        stages (STAGE): which rows (default: every stage it was saved with)
+        scales (FACTOR): factors of height and width at which images are seen; several are averaged
+        flip: also see each image mirrored, and average
+        submission (FILE): write the VOC server's archive (.tar.gz) instead
+        beside (FILE): scores of other systems, as rows below
+        out (FOLDER): where to write
+
+    Raises:
+        InputError: if a model, the data or a file of scores does not serve, or two rows have one name.
+    """
+    average = bool(submission) or len(model) > 1 or tuple(scales) != (1.0,) or flip
+    networks = _averaged(model, stages, scales, flip) if average else _by_stage(model[0], stages)
+    images = _open(data, data_root, split, next(iter(networks.values())).labels)
+    if submission:
+        count = write_submission(submission, labelled(networks["average"], images), split=split)
+        print(f"{submission}: {count} label maps, as VOC's server takes them")
+        return
+    others = {path.stem: Scores.load(path) for path in beside}
+    if taken := networks.keys() & others.keys():
+        raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
+    out.mkdir(parents=True, exist_ok=True)
+    scores = evaluate_networks(networks, images).scores
+    table = Table.of(scores | others)
+    table.print()
+    for row, of_row in scores.items():
+        of_row.save(out / f"{row}.npz")
+    table.csv(out / "table.csv")
+    with written_whole(out / "table.md") as temporary:
+        temporary.write_text(table.markdown())
+    print(f"{out}: table.md, table.csv, and {', '.join(f'{row}.npz' for row in scores)}")
+
+
+def _by_stage(model: str, stages: Sequence[str] | None) -> dict[str, DPN | Average]:
+    """A network at each of the stages: {stage: network}."""
+    device = fastest_device()
+    if not stages:
+        return {**load_stages(model, device=device)}
+    return {stage: load(model, stage=stage, device=device) for stage in stages}
+
+
+def _averaged(
+    models: Sequence[str], stages: Sequence[str] | None, scales: Sequence[float], flip: bool
+) -> dict[str, DPN | Average]:
+    if stages and len(stages) > 1:
+        raise InputError("--stages: one stage at most is averaged or submitted; leave the others out")
+    stage = stages[0] if stages else None
+    networks = [load(model, stage=stage, device=fastest_device()) for model in models]
+    return {"average": Average(networks, scales=scales, flip=flip)}
+
+
+def _open(name: str, root: Path | None, split: str, labels: Sequence[str]) -> SegmentationData:
+    """The data set; a folder that does not name its labels has the network's."""
+    if name != "folder" or root is None:
+        return open_data(name, root=root, split=split)
+    home = root if root.is_dir() else root.parent
+    return open_data(name, root=root, split=split, labels=None if (home / "labels.txt").is_file() else labels)
