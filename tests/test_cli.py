@@ -191,7 +191,7 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path, kind: str) -> None:
         (["segment", "PHOTO", "--sizes", "3"], ["--sizes"]),
         (["evaluate", "MODEL", "--data", "scenes", "--stages", "final"], ["'final'", "it has unary, triple_penalty"]),
         (["evaluate", "MODEL", "--data", "scenes"], ["unary: labels (sky, sea, sun: 3)", "(sky, water, grass, tree, ...: 10)"]),
-        (["evaluate", "MODEL", "--data", "cityscapes"], ["'cityscapes'", "voc, camvid, folder, scenes"]),
+        (["evaluate", "MODEL", "--data", "cityscapes"], ["'cityscapes'", "camvid, coco, folder, scenes, voc"]),
         (["evaluate", "MODEL", "--data", "folder"], ["--data-root"]),
         (["evaluate", "MODEL", "--data", "folder", "--data-root", "EMPTY"], ["empty: no images and masks here"]),
         (["evaluate", "MODEL"], ["data", "evaluate --help"]),
@@ -293,9 +293,7 @@ def test_out_of_evaluate_is_tried_before_the_work(run: Run, tmp_path: Path, monk
 
 
 def test_demo_shows_three_photographs(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("cat", "astronaut"):
-        monkeypatch.setattr(f"skimage.data.{name}", lambda: np.zeros((40, 60, 3), np.uint8))
-    monkeypatch.setattr("skimage.data.stereo_motorcycle", lambda: (np.zeros((40, 60, 3), np.uint8), None, None))
+    monkeypatch.setattr("dpn.inference.photographs.photograph", lambda name: np.zeros((40, 60, 3), np.uint8))
     monkeypatch.setattr("dpn.inference.photographs.load_stages", lambda name, device: load_stages(model))
     code, printed, error = run("demo", "--out", "OUT")
     assert (code, error) == (0, "") and str(tmp_path / "out") in printed

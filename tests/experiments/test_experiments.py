@@ -3,7 +3,6 @@
 import csv
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from dpn import DPN, MRF
-from dpn.data import CAMVID_LABELS, SCENE_LABELS, voc_palette
+from dpn.data import SCENE_LABELS
 from dpn.errors import InputError
 from dpn.experiments import EXPERIMENTS, Scale, run
 from dpn.experiments.calibration import Calibration
@@ -233,11 +232,3 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
     assert page.count("data:image/png;base64,") == 2
     assert "http" not in page
     assert "One &lt;two&gt;" in page and "&lt;i&gt;" in page and "no &lt;data&gt;" in page and "<i>" not in page
-
-
-def test_void_has_a_colour_on_every_data_set(tmp_path, network):
-    for data in ("scenes", "camvid", "voc"):
-        study = Study(tmp_path / data, Scale(data=data, model=network))
-        study.images = SimpleNamespace(dataset=SimpleNamespace(labels=CAMVID_LABELS))
-        assert study.palette.shape == (256, 3)
-    assert np.array_equal(study.palette, voc_palette())

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dpn.functional.backend import BACKENDS
-from dpn.functional.kernels import kernel_named
+from dpn.functional.kernels import Window, kernel_named
 
 TYPICAL = (5.0, 1 / 800)
 ROUNDING = {torch.bfloat16: 1 / 128, torch.float16: 1 / 1024}
@@ -75,8 +75,7 @@ class Filter:
         self.operator, self.device = BACKENDS[backend].local_filter, device
 
     def __call__(self, p: Tensor, image: Tensor, w: Tensor, **options) -> Tensor:
-        options = {"stride": 1, "include_center": True, "normalize": False, "absent_below": 0.0} | options
-        return self.operator.filter_window(*(each.to(self.device) for each in (p, image, w)), **options).cpu()
+        return self.operator.filter_window(*(each.to(self.device) for each in (p, image, w)), Window(**options)).cpu()
 
     def check(self, p: Tensor, image: Tensor, w: tuple[float, float] | Tensor = TYPICAL, **options) -> Tensor:
         w = torch.as_tensor(w)
@@ -89,9 +88,9 @@ class Filter:
         return o
 
     def check_weight_gradients(self, p: Tensor, image: Tensor, g: Tensor, **options) -> None:
-        w, options = torch.tensor(TYPICAL), {"include_center": True} | options
+        w = torch.tensor(TYPICAL)
         given = (each.to(self.device) for each in (p, g, image, w))
-        found = self.operator.weight_gradients(*given, stride=1, **options).cpu()
+        found = self.operator.weight_gradients(*given, Window(**options)).cpu()
         assert found.dtype == torch.float32
         w64 = w.double().requires_grad_()
         (exact,) = torch.autograd.grad((by_loop(p, image, w64, **options) * g).sum(), w64)

@@ -11,6 +11,7 @@ from dpn.functional.halide import compiling, tiled_filter
 from dpn.functional.halide.compiling import compiled
 from dpn.functional.halide.euclidean_filter import filter_by_moments
 from dpn.functional.halide.tiled_filter import filter_tiles
+from dpn.functional.kernels import Window
 
 WEIGHTS = torch.tensor([5.0, 1 / 800])
 
@@ -41,8 +42,7 @@ def test_threads_may_share_the_first_call(monkeypatch):
     p, images = torch.rand(1, 1, 30, 40), [torch.rand(1, 3, 30, 40) for _ in range(6)]
 
     def run(image: Tensor) -> Tensor:
-        options = {"stride": 1, "normalize": False, "include_center": True, "absent_below": 0.0}
-        return filter_tiles(p, image, WEIGHTS, before=5, after=5, **options)
+        return filter_tiles(p, image, WEIGHTS, Window("gaussian", before=5, after=5))
 
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(run, images))
@@ -51,8 +51,8 @@ def test_threads_may_share_the_first_call(monkeypatch):
 
 def test_gaussian_of_far_pixels_is_exactly_zero():
     p, image = torch.rand(1, 2, 12, 17), torch.rand(1, 3, 12, 17)
-    options = {"stride": 1, "normalize": False, "include_center": False, "absent_below": 0.0}
-    assert (filter_tiles(p, image, torch.tensor([3e38, 3e38]), before=3, after=3, **options) == 0).all()
+    window = Window("gaussian", before=3, after=3, include_center=False)
+    assert (filter_tiles(p, image, torch.tensor([3e38, 3e38]), window) == 0).all()
 
 
 @pytest.mark.parametrize(("slow", "words"), [(0.0, "took 0 s to compile"), (5.0, "")])

@@ -5,6 +5,7 @@ import torch
 
 from dpn.functional import local_filter
 from dpn.functional.halide.tiled_filter import SIZES, filter_tiles
+from dpn.functional.kernels import Window
 
 WEIGHTS = (20.0, 0.01)
 
@@ -81,9 +82,9 @@ def test_extreme_images_and_weights_stay_finite():
 
 
 def test_no_image_and_no_label_give_nothing():
-    options = {"stride": 1, "normalize": True, "include_center": True, "absent_below": 0.0, "before": 1, "after": 1}
+    window = Window("gaussian", before=1, after=1)
     for shape in ((0, 2, 9, 11), (2, 0, 9, 11)):
-        o = filter_tiles(torch.rand(shape), torch.rand(shape[0], 3, 9, 11), torch.tensor(WEIGHTS), **options)
+        o = filter_tiles(torch.rand(shape), torch.rand(shape[0], 3, 9, 11), torch.tensor(WEIGHTS), window, normalize=True)
         assert o.shape == (shape[0], 1 + shape[1], 9, 11)
 
 

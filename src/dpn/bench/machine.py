@@ -2,15 +2,14 @@
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from dpn import __version__
 from dpn.functional import backends
+from dpn.packages import versions
 
 
 def machine(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -27,20 +26,6 @@ def machine(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         facts["load in the minute before"] = f"{os.getloadavg()[0]:.1f}"
     facts |= {"system": f"{platform.system()} {platform.machine()}", "Python": platform.python_version()}
     return facts | {"dpn": __version__, "torch": torch.__version__} | versions(backends()) | dict(extra or {})
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those packages that are installed.
-
-    Example:
-        >>> set(versions(["torch", "no-such-package"]))
-        {'torch'}
-    """
-    found = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dpn.bench.goals import Pair, comparisons, peer_parts
 from dpn.bench.inputs import images
-from dpn.bench.machine import machine, versions
+from dpn.bench.machine import machine
 from dpn.bench.measure import Cost, Part, Spread, cost, inferred
 from dpn.bench.peers import Peers, find_peers
 from dpn.bench.plan import Plan
@@ -18,6 +18,7 @@ from dpn.data import PHOTOGRAPHS
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.model import DPN
+from dpn.packages import versions
 from dpn.storage import DEFAULT_MODEL, load
 from dpn.terminal import progress_bar
 

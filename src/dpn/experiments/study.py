@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from dpn.data import Sample, camvid_palette, open_data, voc_palette
+from dpn.data import DATA_SETS, Sample, SegmentationData, open_data
 from dpn.data.dataset import spread
 from dpn.errors import InputError
 from dpn.experiments.outputs import Outputs, unary_outputs
@@ -68,22 +68,30 @@ class Study:
             temporary.write_text(described)
 
     @cached_property
+    def data(self) -> SegmentationData:
+        """The split whose images are scored."""
+        return open_data(self.scale.data, root=self.scale.root, split=self.scale.split)
+
+    @cached_property
     def images(self) -> Subset[Sample]:
         """The images that are scored."""
-        return spread(open_data(self.scale.data, root=self.scale.root, split=self.scale.split), self.scale.images)
+        return spread(self.data, self.scale.images)
 
     @cached_property
     def training_images(self) -> Subset[Sample]:
         """The images that MRFs are trained on."""
-        split = "train_aug" if self.scale.data == "voc" else "train"
+        split = DATA_SETS[self.scale.data].train
         return spread(open_data(self.scale.data, root=self.scale.root, split=split), self.scale.train_images)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels' names."""
-        data: Any = self.images.dataset
-        labels: tuple[str, ...] = data.labels
-        return labels
+        return self.data.labels
+
+    @property
+    def palette(self) -> np.ndarray:
+        """(256,3) uint8: the colours that the labels, and void, are drawn in."""
+        return self.data.palette
 
     @property
     def recipe(self) -> Recipe:
@@ -188,14 +196,6 @@ class Study:
         """The window of the network's b12 and its stride, for systems that are to see as far."""
         config = self.stages["joint"].mrf.config
         return {"window": config.window, "window_stride": config.window_stride}
-
-    @property
-    def palette(self) -> np.ndarray:
-        """(256,3) uint8: the colours that the labels, and void, are drawn in."""
-        palette = voc_palette()
-        if self.scale.data == "camvid":
-            palette[: len(self.labels)] = camvid_palette()
-        return palette
 
     def log_p(self, sample: Sample, scores: Tensor | None) -> Tensor:
         """The unary's log p (1,L,H,W) of a sample, without gradients: from its scores (L,h,w), or from the image if None."""

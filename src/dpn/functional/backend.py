@@ -7,47 +7,22 @@ import torch
 from torch import Tensor
 
 from dpn.errors import InputError
+from dpn.functional.kernels import Window
 from dpn.registry import Registry
 
 
 class LocalFilter(Protocol):
-    """b12, `local_filter.py` of a backend's folder. p is (N,C,H,W), image (N,3,H,W), weights (2,): w1 and w2.
-
-    The window reaches `before` neighbours up and left, and `after` down and right, `stride` pixels apart.
-    """
+    """b12, `local_filter.py` of a backend's folder. p is (N,C,H,W), image (N,3,H,W), weights (2,): w1 and w2."""
 
     def filter_window(
-        self,
-        p: Tensor,
-        image: Tensor,
-        weights: Tensor,
-        *,
-        kernel: str,
-        before: int,
-        after: int,
-        stride: int,
-        include_center: bool,
-        normalize: bool,
-        absent_below: float,
+        self, p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
     ) -> Tensor:
         """sum_z k(j,z) p_z, (N,C,H,W), contiguous; where normalised (N,1+C,H,W), with the sums divided by in front.
 
         `absent_below`: see dpn.functional.local_filter; a backend need not make use of it.
         """
 
-    def weight_gradients(
-        self,
-        p: Tensor,
-        g: Tensor,
-        image: Tensor,
-        weights: Tensor,
-        *,
-        kernel: str,
-        before: int,
-        after: int,
-        stride: int,
-        include_center: bool,
-    ) -> Tensor:
+    def weight_gradients(self, p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
         """The gradient of sum_j <g_j, o_j> to the weights, (2,), where o is not normalised."""
 
 

@@ -1,7 +1,7 @@
-"""The kernels of b12: a name, and the weight k(d) of a neighbour at distance d (Eqn. 4)."""
+"""What b12 sums: the neighbours in a window, and the weight k(d) of one at distance d (Eqn. 4), by the kernel's name."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -59,3 +59,31 @@ def kernel_named(name: str) -> Kernel:
     if name not in KERNELS:
         raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {name!r}")
     return KERNELS[name]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The neighbours of a pixel, and how each counts.
+
+    Attributes:
+        kernel: one of KERNELS.
+        before: how many neighbours it reaches up and left.
+        after: how many it reaches down and right.
+        stride: pixels between neighbours.
+        include_center: whether the pixel is its own neighbour.
+
+    Example:
+        >>> Window("gaussian", before=25, after=24).within((1, 10))
+        Window(kernel='gaussian', before=9, after=9, stride=1, include_center=True)
+    """
+
+    kernel: str
+    before: int
+    after: int
+    stride: int = 1
+    include_center: bool = True
+
+    def within(self, size: Sequence[int]) -> "Window":
+        """The same, cut to images of a height and a width: there are no pixels beyond them."""
+        reach = -(-max(size) // self.stride) - 1
+        return replace(self, before=min(self.before, reach), after=min(self.after, reach))

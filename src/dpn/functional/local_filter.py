@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.functional.backend import BACKENDS, choose
-from dpn.functional.kernels import SMALLEST_SUM, kernel_named
+from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 from dpn.functional.lattices import after_ones
 from dpn.functional.operators import differentiable_once, operator
 
@@ -101,9 +101,9 @@ def _local_filter(
     backend: str,
 ) -> Tensor:
     """K p, (N,C,H,W); where normalised, the sums that K's rows were divided by stand before it: (N,1+C,H,W)."""
-    window: dict[str, Any] = {"before": before, "after": after, "stride": stride, "include_center": include_center}
-    window |= {"normalize": normalize, "absent_below": absent_below}
-    return BACKENDS[backend].local_filter.filter_window(p, image, w, kernel=kernel, **window)
+    window = Window(kernel, before, after, stride, include_center)
+    filter_window = BACKENDS[backend].local_filter.filter_window
+    return filter_window(p, image, w, window, normalize=normalize, absent_below=absent_below)
 
 
 @operator
@@ -120,8 +120,8 @@ def _local_filter_weight_gradients(
     backend: str,
 ) -> Tensor:
     """The gradient of sum <g, K p> to w, K not normalised."""
-    window: dict[str, Any] = {"before": before, "after": after, "stride": stride, "include_center": include_center}
-    return BACKENDS[backend].local_filter.weight_gradients(p, g, image, w, kernel=kernel, **window)
+    window = Window(kernel, before, after, stride, include_center)
+    return BACKENDS[backend].local_filter.weight_gradients(p, g, image, w, window)
 
 
 def _shape(

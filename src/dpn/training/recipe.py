@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from dpn.data import DATA_SETS
 from dpn.errors import InputError
@@ -10,13 +10,23 @@ from dpn.model import STAGES
 from dpn.mrf import MRFConfig
 from dpn.unary import UNARY_NETWORKS
 
+Section = TypeVar("Section", bound=type)
 
+
+def _naming(section: Section) -> Section:
+    """Puts the names that are registered into a section's docstring, of which the help of `dpn train` is made."""
+    data_sets = ", ".join(f"{name} ({', '.join(each.splits) or 'your own'})" for name, each in DATA_SETS.items())
+    section.__doc__ = (section.__doc__ or "").format(networks=", ".join(UNARY_NETWORKS), data_sets=data_sets)
+    return section
+
+
+@_naming
 @dataclass
 class UnaryRecipe:
     """b1 to b11.
 
     Attributes:
-        network: one of dpn.unary.UNARY_NETWORKS: mobilenet_v2, vgg16, ...
+        network: one of {networks}.
         weights: file or URL to begin from; None begins at random.
         layout: what the weights are: a classifier trained on ImageNet; (mobilenet_v2) a whole DeepLabv3; or dpn, the run folder
             or file of a network trained here, whose unary is gone on with.
@@ -33,12 +43,13 @@ class UnaryRecipe:
     activation: Literal["softmax", "sigmoid"] = "softmax"
 
 
+@_naming
 @dataclass
 class DataRecipe:
     """Where images come from and how they are varied.
 
     Attributes:
-        name: one of dpn.data.DATA_SETS: scenes (made up; needs no files), folder, voc, ...
+        name: one of {data_sets}.
         root: the data's folder; None for scenes, or where DPN_DATA says it.
         train: split to train on.
         val: split to choose on.
@@ -150,7 +161,7 @@ def check(recipe: Recipe) -> None:
         Traceback (most recent call last):
         dpn.errors.InputError: checkpoint_every must be at least 1, got 0
     """
-    UNARY_NETWORKS[recipe.unary.network], DATA_SETS[recipe.data.name]  # say so if there is none
+    _ = UNARY_NETWORKS[recipe.unary.network], DATA_SETS[recipe.data.name]  # or the line that lists them
     least = {
         "checkpoint_every": (recipe.checkpoint_every, 1),
         "data.crop": (recipe.data.crop, 1),

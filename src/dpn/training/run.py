@@ -111,7 +111,7 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
         console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
     folder.close()
     models = {stage: storage.load(folder.model, stage=stage) for stage in ends}
-    folder.draw([chosen[i] for i in range(min(3, len(chosen)))], models)
+    folder.draw([chosen[i] for i in range(min(3, len(chosen)))], models, data.palette)
     return list(models.values())[-1]
 
 

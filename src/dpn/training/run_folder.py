@@ -5,24 +5,26 @@ import json
 import platform
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from dpn.data import Sample, voc_palette
+from dpn.data import Sample
 from dpn.errors import InputError
 from dpn.files import written_whole
+from dpn.functional import backends
 from dpn.model import DPN
+from dpn.packages import versions
 from dpn.plots import compatibility, panels, training_curves
 from dpn.training.recipe import Recipe, as_plain
 
 COLUMNS = ("stage", "step", "loss", "lr", "miou")
-PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "halide", "numpy")
+PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "numpy")
 
 
 @dataclass
@@ -79,7 +81,7 @@ class RunFolder:
                 "python": platform.python_version(),
                 "machine": f"{platform.system()} {platform.machine()}",
                 "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-                "versions": {package: version(package) for package in PACKAGES},
+                "versions": versions([*PACKAGES, *backends()]),
             }
             _write(config, yaml.safe_dump(recipe, sort_keys=False))
             _write(path / "about.json", json.dumps(about, indent=2))
@@ -151,12 +153,18 @@ class RunFolder:
         training_curves(self.path / "log.csv", self.path / "pictures" / "curves.png")
         _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
 
-    def draw(self, samples: list[Sample], models: dict[str, DPN]) -> None:
-        """Pictures of what each stage makes of a few images, beside the truth, and of the learned compatibilities."""
+    def draw(self, samples: list[Sample], models: dict[str, DPN], palette: np.ndarray) -> None:
+        """Pictures of what each stage makes of a few images, beside the truth, and of the learned compatibilities.
+
+        Args:
+            samples: which images.
+            models: {stage: network}.
+            palette: (256,3) uint8, the colours of the labels.
+        """
         for sample in samples:
             with torch.inference_mode():
                 labels = {name.replace("_", " "): model(sample.image[None])[0].argmax(0) for name, model in models.items()}
-            picture = panels(sample.image, labels, voc_palette(), truth=sample.labels)
+            picture = panels(sample.image, labels, palette, truth=sample.labels)
             with written_whole(self.path / "pictures" / f"{sample.name}.png") as temporary:
                 Image.fromarray(picture).save(temporary)
         if "label_contexts" in models or "joint" in models:

@@ -25,7 +25,7 @@ from dpn.errors import InputError
 from dpn.functional.halide.cells import extremes_in_cells
 from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, FAR, arrays, exp2, flags, floats, functions, integers, variables
-from dpn.functional.kernels import SMALLEST_SUM
+from dpn.functional.kernels import SMALLEST_SUM, Window
 from dpn.functional.memory import empty, scratch
 
 SIZES = (3, 6, 12, 21)
@@ -40,16 +40,7 @@ x, y, yo, yi, c, dx, dy, slot, task, band = variables("x y yo yi c dx dy slot ta
 
 
 def filter_tiles(
-    p: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    *,
-    before: int,
-    after: int,
-    stride: int,
-    normalize: bool,
-    include_center: bool,
-    absent_below: float,
+    p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
     """The filter; where `absent_below` is 0, only labels that are 0 around a tile are left out, and nothing is lost.
 
@@ -57,11 +48,8 @@ def filter_tiles(
         p: (N,L,H,W) float32 on the CPU.
         image: (N,3,H,W) float32, RGB in [0,1].
         weights: (2,), w1 and w2, of squared distance in pixels of the image.
-        before, after: how far the window reaches up and left, and down and right, in multiples of the stride; less far than the
-            image's longer side.
-        stride: pixels between neighbours.
+        window: it reaches less far than the image's longer side; its kernel is not looked at.
         normalize: divide by the sum of the weights.
-        include_center: whether z = j takes part.
         absent_below: the threshold: a label whose |p| is nowhere above it in the cells that a tile's windows touch is left out
             there: it counts as 0, and where normalised, which keeps it as large as it is, stays as it is. So does one that is
             everywhere there within the threshold of 1, if z = j takes part.
@@ -73,11 +61,10 @@ def filter_tiles(
 
     Example:
         >>> p, image = torch.ones(1, 1, 4, 5), torch.zeros(1, 3, 4, 5)
-        >>> options = {"stride": 1, "normalize": False, "include_center": True, "absent_below": 0.0}
-        >>> filter_tiles(p, image, torch.zeros(2), before=1, after=1, **options)[0, 0].int().tolist()  # as many neighbours
+        >>> filter_tiles(p, image, torch.zeros(2), Window("gaussian", 1, 1))[0, 0].int().tolist()  # as many neighbours
         [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
     """
-    height, width = p.shape[2:]
+    (height, width), before, after, stride = p.shape[2:], window.before, window.after, window.stride
     o = empty((len(p), normalize + p.shape[1], height, width))
     w1, w2 = weights.tolist()
     if w1 < 0:
@@ -86,7 +73,7 @@ def filter_tiles(
     for i in range(len(p) if p.numel() else 0):
         sums, means = o[i, : int(normalize)].numpy(), o[i, int(normalize) :].numpy()  # numpy wakes no threads of torch's
         sums[:], means[:] = 0, p[i].detach().numpy() if normalize else 0
-        seen = _seen(p[i], max(before, after), stride, absent_below, certain=normalize and include_center)
+        seen = _seen(p[i], max(before, after), stride, absent_below, certain=normalize and window.include_center)
         if normalize and not absent_below:
             seen[:1] |= ~seen.any(0)  # every tile gets the sums of its weights
         kept = seen.flatten(1).any(1).nonzero().flatten().int()
@@ -95,7 +82,7 @@ def filter_tiles(
         planes = _lattices(p[i], image[i], kept, before, after, stride)
         for size, tasks in _tasks(seen[kept], stride):
             pipeline = _pipeline(size)
-            arguments = *bits, before, after, include_center, normalize, p.shape[1], width, height, stride
+            arguments = *bits, before, after, window.include_center, normalize, p.shape[1], width, height, stride
             pipeline(planes, kept, tasks, *arguments, o[i])
     return o
 

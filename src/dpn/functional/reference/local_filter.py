@@ -14,80 +14,58 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.kernels import kernel_named
+from dpn.functional.kernels import Window, kernel_named
 from dpn.functional.lattices import apart, filtered, of_lattice
 
 Slices = tuple[EllipsisType, slice, slice]
 
 
 def filter_window(
-    p: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    *,
-    kernel: str,
-    before: int,
-    after: int,
-    stride: int,
-    include_center: bool,
-    normalize: bool,
-    absent_below: float,
+    p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
     """(N,C,H,W), (N,3,H,W), (2,) -> (N,C,H,W), or with the sums in front; see dpn.functional.backend.LocalFilter."""
-    window_sum = partial(_window_sum, kernel=kernel, before=before, after=after, include_center=include_center)
-    return filtered(window_sum, p, image, weights, stride=stride, normalize=normalize)
+    window_sum = partial(_window_sum, window=window)
+    return filtered(window_sum, p, image, weights, stride=window.stride, normalize=normalize)
 
 
-def weight_gradients(
-    p: Tensor,
-    g: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    *,
-    kernel: str,
-    before: int,
-    after: int,
-    stride: int,
-    include_center: bool,
-) -> Tensor:
+def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
     """The gradient of sum_j <g_j, o_j> to (w1, w2): shape (2,)."""
+    stride = window.stride
     p, g, image, w = apart(p, stride), apart(g, stride), apart(image, stride, "replicate"), of_lattice(weights, stride)
-    if kernel == "euclidean":
+    if window.kernel == "euclidean":
         units = torch.eye(2, dtype=w.dtype, device=w.device)
-        gradient = torch.stack([(g * _euclidean(p, image, unit, before, after)).sum() for unit in units])
+        gradient = torch.stack([(g * _euclidean(p, image, unit, window)).sum() for unit in units])
         return of_lattice(gradient, stride)
-    gradient, of = torch.zeros_like(w), kernel_named(kernel)
-    for j, z, colour, space in _offsets(of.seen(image), before, after, include_center):
+    gradient, of = torch.zeros_like(w), kernel_named(window.kernel)
+    for j, z, colour, space in _offsets(of.seen(image), window):
         slope = of.slope(w[0] * colour + w[1] * space) * (g[j] * p[z]).sum(1, keepdim=True)
         gradient += torch.stack([(slope * colour).sum(), slope.sum() * space])
     return of_lattice(gradient, stride)
 
 
-def _window_sum(
-    p: Tensor, image: Tensor, weights: Tensor, *, kernel: str, before: int, after: int, include_center: bool
-) -> Tensor:
+def _window_sum(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
     """sum_z k(j,z) p_z; N_j is j + [-before..after]^2, as far as it lies in the image."""
-    if kernel == "euclidean":
-        return _euclidean(p, image, weights, before, after)
-    o, of = torch.zeros_like(p), kernel_named(kernel)
-    for j, z, colour, space in _offsets(of.seen(image), before, after, include_center):
+    if window.kernel == "euclidean":
+        return _euclidean(p, image, weights, window)
+    o, of = torch.zeros_like(p), kernel_named(window.kernel)
+    for j, z, colour, space in _offsets(of.seen(image), window):
         o[j] += of.weight(weights[0] * colour + weights[1] * space) * p[z]
     return o
 
 
-def _offsets(image: Tensor, before: int, after: int, include_center: bool) -> Iterator[tuple[Slices, Slices, Tensor, int]]:
+def _offsets(image: Tensor, window: Window) -> Iterator[tuple[Slices, Slices, Tensor, int]]:
     """For each offset: the slices of all j whose z = j + offset lies inside, those z, |I_j - I_z|^2, |x_j - x_z|^2."""
     height, width = image.shape[-2:]
-    for dy in range(max(-before, 1 - height), min(after, height - 1) + 1):
-        for dx in range(max(-before, 1 - width), min(after, width - 1) + 1):
-            if dy == 0 and dx == 0 and not include_center:
+    for dy in range(max(-window.before, 1 - height), min(window.after, height - 1) + 1):
+        for dx in range(max(-window.before, 1 - width), min(window.after, width - 1) + 1):
+            if dy == 0 and dx == 0 and not window.include_center:
                 continue
             j = (..., slice(max(-dy, 0), height - max(dy, 0)), slice(max(-dx, 0), width - max(dx, 0)))
             z = (..., slice(max(dy, 0), height - max(-dy, 0)), slice(max(dx, 0), width - max(-dx, 0)))
             yield j, z, (image[j] - image[z]).square().sum(1, keepdim=True), dx * dx + dy * dy
 
 
-def _euclidean(p: Tensor, image: Tensor, weights: Tensor, before: int, after: int) -> Tensor:
+def _euclidean(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
     # Squares cancel: work on centred values, in float64 where the device has it.
     wide = torch.float32 if p.device.type == "mps" else torch.float64
     w1, w2 = weights.to(wide)
@@ -97,21 +75,21 @@ def _euclidean(p: Tensor, image: Tensor, weights: Tensor, before: int, after: in
     x = torch.arange(width, dtype=wide, device=p.device) - width // 2
     square = w1 * colour.square().sum(1, keepdim=True) + w2 * (x * x + y * y)
     q = p.to(wide)
-    o: Tensor = square * _box_sum(q, before, after) + _box_sum(square * q, before, after)
+    o: Tensor = square * _box_sum(q, window) + _box_sum(square * q, window)
     for i in range(3):
         channel = colour[:, i : i + 1]
-        o -= 2 * w1 * channel * _box_sum(channel * q, before, after)
+        o -= 2 * w1 * channel * _box_sum(channel * q, window)
     for position in (x, y):
-        o -= 2 * w2 * position * _box_sum(position * q, before, after)
+        o -= 2 * w2 * position * _box_sum(position * q, window)
     return o.to(p.dtype)
 
 
-def _box_sum(values: Tensor, before: int, after: int) -> Tensor:
+def _box_sum(values: Tensor, window: Window) -> Tensor:
     for dim in (-1, -2):
         length = values.shape[dim]
         index = torch.arange(length, device=values.device)
         ends = F.pad(values, (1, 0) if dim == -1 else (0, 0, 1, 0)).cumsum(dim)
-        last = (index + after + 1).clamp(max=length)
-        first = (index - before).clamp(min=0)
+        last = (index + window.after + 1).clamp(max=length)
+        first = (index - window.before).clamp(min=0)
         values = ends.index_select(dim, last) - ends.index_select(dim, first)
     return values

@@ -28,27 +28,9 @@ def _in_planes(pixel, label, L, H, W):
 
 @triton.jit(do_not_specialize=["n", "K", "dilation", "together"])
 def contexts(
-    s,
-    mu,
-    o,
-    component,
-    pixels,
-    L,
-    H,
-    W,
-    padded_H,
-    padded_W,
-    n,
-    K,
-    dilation,
-    together,
-    PIXELS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    LABELS: tl.constexpr,
-    STEP: tl.constexpr,
-    DOT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    s, mu, o, component, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
     """So many labels u `together`, from the first of the program on: column u K + k of the maps is component k of u."""
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     first_label = tl.program_id(1) * together
@@ -81,25 +63,9 @@ def contexts(
 
 @triton.jit(do_not_specialize=["n", "K", "dilation"])
 def gradient_to_s(
-    g,
-    component,
-    mu,
-    ds,
-    pixels,
-    L,
-    H,
-    W,
-    padded_H,
-    padded_W,
-    n,
-    K,
-    dilation,
-    PIXELS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    STEP: tl.constexpr,
-    DOT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, component, mu, ds, pixels, L, H, W, padded_H, padded_W, n, K, dilation, PIXELS: tl.constexpr, COLUMNS: tl.constexpr,
+    STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     v = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     first = _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W)
@@ -122,26 +88,9 @@ def gradient_to_s(
 
 @triton.jit(do_not_specialize=["n", "K", "dilation", "share"])
 def gradient_to_mu(
-    g,
-    component,
-    s,
-    sums,
-    pixels,
-    L,
-    H,
-    W,
-    padded_H,
-    padded_W,
-    n,
-    K,
-    dilation,
-    share,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    STEP: tl.constexpr,
-    DOT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, component, s, sums, pixels, L, H, W, padded_H, padded_W, n, K, dilation, share, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
     """Over one share of the pixels: row u K + k, column off L + v. Every eight steps are summed apart, which rounds less."""
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)

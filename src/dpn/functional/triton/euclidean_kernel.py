@@ -41,21 +41,9 @@ def _between(p, features, zy, x, before, after, top, left, ROWS, OUT, C, H, W, c
 
 @triton.jit(do_not_specialize=["before", "after"])
 def euclidean(
-    p,
-    maps,
-    features,
-    weights,
-    sums,
-    C,
-    H,
-    W,
-    before,
-    after,
-    GRADIENT: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    LANES: tl.constexpr,
-    ROWS: tl.constexpr,
-):
+    p, maps, features, weights, sums, C, H, W, before, after, GRADIENT: tl.constexpr, CHANNELS: tl.constexpr,
+    LANES: tl.constexpr, ROWS: tl.constexpr
+):  # fmt: skip
     """One tile, one block of channels, one image: o, or with GRADIENT the tile's part of the gradient to the weights."""
     batch, OUT = tl.program_id(2).to(tl.int64), LANES - before - after
     across = tl.cdiv(W, OUT)

@@ -30,23 +30,9 @@ def _colours(image, batch, y, x, inside, H, W):
 
 @triton.jit(do_not_specialize=["before", "after"])
 def gaussian(
-    p,
-    maps,
-    image,
-    weights,
-    sums,
-    C,
-    H,
-    W,
-    before,
-    after,
-    CENTER: tl.constexpr,
-    GRADIENT: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    RUN: tl.constexpr,
-    DOT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    p, maps, image, weights, sums, C, H, W, before, after, CENTER: tl.constexpr, GRADIENT: tl.constexpr,
+    CHANNELS: tl.constexpr, RUN: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
     """One tile, one block of channels, one image: o, or with GRADIENT the tile's part of the gradient to the weights."""
     batch = tl.program_id(2).to(tl.int64)
     across = tl.cdiv(W, WIDE)

@@ -56,26 +56,10 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
     if s.numel():
         with torch.cuda.device_of(s):
             context_kernels.contexts[triton.cdiv(batch * height * width, PIXELS), triton.cdiv(labels, together)](
-                padded,
-                mu,
-                o,
-                component,
-                batch * height * width,
-                labels,
-                height,
-                width,
-                *padded.shape[1:3],
-                n,
-                components,
-                dilation,
-                together,
-                PIXELS=PIXELS,
-                COLUMNS=columns,
-                LABELS=triton.next_power_of_2(together),
-                STEP=STEP,
-                **products(s),
-                num_warps=8,
-            )
+                padded, mu, o, component, batch * height * width, labels, height, width, *padded.shape[1:3], n, components,
+                dilation, together, PIXELS=PIXELS, COLUMNS=columns, LABELS=triton.next_power_of_2(together), STEP=STEP,
+                **products(s), num_warps=8
+            )  # fmt: skip
     return o, component
 
 
@@ -106,24 +90,9 @@ def contexts_gradients(
         if s.numel():
             with torch.cuda.device_of(s):
                 context_kernels.gradient_to_s[triton.cdiv(pixels, PIXELS), triton.cdiv(labels, columns)](
-                    padded,
-                    chosen,
-                    mirrored,
-                    ds,
-                    pixels,
-                    labels,
-                    height,
-                    width,
-                    *padded.shape[1:3],
-                    n,
-                    components,
-                    dilation,
-                    PIXELS=PIXELS,
-                    COLUMNS=columns,
-                    STEP=STEP,
-                    **products(s),
-                    num_warps=8,
-                )
+                    padded, chosen, mirrored, ds, pixels, labels, height, width, *padded.shape[1:3], n, components,
+                    dilation, PIXELS=PIXELS, COLUMNS=columns, STEP=STEP, **products(s), num_warps=8
+                )  # fmt: skip
     if need_mu:
         padded = _labels_innermost(s, before, after)
         rows, columns = labels * components, n * n * labels
@@ -136,25 +105,10 @@ def contexts_gradients(
         if sums.numel():
             with torch.cuda.device_of(s):
                 context_kernels.gradient_to_mu[len(sums), blocks[0], blocks[1]](
-                    g.contiguous(),
-                    component.contiguous(),
-                    padded,
-                    sums,
-                    pixels,
-                    labels,
-                    height,
-                    width,
-                    *padded.shape[1:3],
-                    n,
-                    components,
-                    dilation,
-                    share,
-                    ROWS=high,
-                    COLUMNS=wide,
-                    STEP=STEP,
-                    **products(s),
-                    num_warps=8,
-                )
+                    g.contiguous(), component.contiguous(), padded, sums, pixels, labels, height, width,
+                    *padded.shape[1:3], n, components, dilation, share, ROWS=high, COLUMNS=wide, STEP=STEP, **products(s),
+                    num_warps=8
+                )  # fmt: skip
         total = sums.sum(0, dtype=torch.float64).view(labels, components, n, n, labels)
         dmu = total.permute(0, 1, 4, 2, 3).to(mu.dtype, memory_format=torch.contiguous_format)
     return ds, dmu

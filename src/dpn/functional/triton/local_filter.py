@@ -13,7 +13,7 @@ import torch
 import triton
 from torch import Tensor
 
-from dpn.functional.kernels import kernel_named
+from dpn.functional.kernels import Window, kernel_named
 from dpn.functional.lattices import apart, filtered, of_lattice
 from dpn.functional.triton.euclidean_kernel import euclidean
 from dpn.functional.triton.gaussian_kernel import HIGH, WIDE, gaussian
@@ -24,75 +24,46 @@ SUMS = 256  # of each moment in the registers of a warp
 
 
 def filter_window(
-    p: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    *,
-    kernel: str,
-    before: int,
-    after: int,
-    stride: int,
-    include_center: bool,
-    normalize: bool,
-    absent_below: float,
+    p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
     """See dpn.functional.backend.LocalFilter; p is float32, bfloat16 or float16 on the GPU, and so is the result."""
 
     def window_sum(p: Tensor, image: Tensor, weights: Tensor) -> Tensor:
         o = torch.empty_like(p, memory_format=torch.contiguous_format)
-        _launch(p, o, image, weights, kernel, before, after, include_center, gradient=False)
+        _launch(p, o, image, weights, window, gradient=False)
         return o
 
-    return filtered(window_sum, p, image, weights, stride=stride, normalize=normalize)
+    return filtered(window_sum, p, image, weights, stride=window.stride, normalize=normalize)
 
 
-def weight_gradients(
-    p: Tensor,
-    g: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    *,
-    kernel: str,
-    before: int,
-    after: int,
-    stride: int,
-    include_center: bool,
-) -> Tensor:
+def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
     """See dpn.functional.backend.LocalFilter; (2,) float32. Each tile is summed in float32, the tiles in float64.
 
     With d = w1 d_1 + w2 d_2 it is sum_jz d_t <g_j, p_z> (euclidean) or -sum_jz k d_t <g_j, p_z> (gaussian).
     """
+    stride = window.stride
     p, g, image = apart(p, stride), apart(g, stride).to(p.dtype).contiguous(), apart(image, stride, "replicate")
     weights = of_lattice(weights, stride)
-    sums = _launch(p, g, image, weights, kernel, before, after, include_center, gradient=True)
+    sums = _launch(p, g, image, weights, window, gradient=True)
     return of_lattice(sums.sum(0, dtype=torch.float64).float(), stride)
 
 
-def _launch(
-    p: Tensor,
-    maps: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    kernel: str,
-    before: int,
-    after: int,
-    include_center: bool,
-    gradient: bool,
-) -> Tensor:
+def _launch(p: Tensor, maps: Tensor, image: Tensor, weights: Tensor, window: Window, *, gradient: bool) -> Tensor:
     """Runs a kernel: maps is o, written, or g, read; returns what each program adds to the gradient to the weights."""
-    (batch, channels, height, width), reach = p.shape, max(p.shape[2:]) - 1
+    batch, channels, height, width = p.shape
     p, image, weights = p.contiguous(), image.float().contiguous(), weights.float().contiguous()
-    before, after = min(before, reach), min(after, reach)
+    reach = max(height, width) - 1  # of the lattice
+    before, after = min(window.before, reach), min(window.after, reach)
     constants: dict[str, Any]
-    if kernel == "gaussian":
+    if window.kernel == "gaussian":
         run = min((32, 16), key=lambda run: triton.cdiv(WIDE.value + before + after, run) * run)
         block, high, wide = min(MOST_CHANNELS, max(16, triton.next_power_of_2(channels))), HIGH.value, WIDE.value
         launched = gaussian
-        constants = {"CENTER": include_center, "RUN": run, **products(p), "num_warps": 8}
+        constants = {"CENTER": window.include_center, "RUN": run, **products(p), "num_warps": 8}
     else:
         lanes = max(16, triton.next_power_of_2(2 * (before + after + 1)))
         block, high, wide = max(1, SUMS // lanes), lanes // 2, lanes - before - after
-        image = kernel_named(kernel).seen(image)
+        image = kernel_named(window.kernel).seen(image)
         image = image - image.mean((2, 3), keepdim=True)
         image = torch.cat([image, image.square().sum(1, keepdim=True)], dim=1)
         launched = euclidean
