@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo bench test lint clean
+.PHONY: install demo bench test test-triton package docs lint clean
 
 install: $(STAMP)
 
@@ -22,10 +22,20 @@ bench: $(STAMP)  ## speed and memory, by layer and beside peers; BENCH='--quick 
 test: $(STAMP)  ## all tests; DPN_DATA=<folder of VOCdevkit/, CamVid/, weights/> adds those on real data
 	$(BIN)/python -m pytest -q
 
+test-triton: $(STAMP)  ## the Triton kernels under their interpreter, on the CPU; installs triton (700 MB)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gpu]'
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_backends.py -k triton
+
+package: $(STAMP)  ## a wheel and an sdist, each installed into an empty environment and used there
+	scripts/check_package.sh $(PYTHON) python3.12 python3.13
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## the picture of the house in docs/architecture.md
+	$(BIN)/python scripts/house.py picture docs/architecture.svg
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -126,8 +126,6 @@ def way() -> None:
     import numpy as np
     from PIL import Image
 
-    from dpn.cli import main
-
     seen: set[str] = set()
     depth = [0]
 
@@ -146,12 +144,12 @@ def way() -> None:
             depth[0] -= 1
 
     with TemporaryDirectory() as folder:
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8)).save(f"{folder}/photo.png")
-        main(
-            ["segment", f"{folder}/photo.png", "--out", folder]
-        )  # once before, so that nothing is imported or compiled on the way
+        photo = Path(folder, "photo.png")
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (65, 97, 3), np.uint8)).save(photo)
+        model = dpn.load()
+        dpn.segment(photo, model).save(folder, "first")  # now nothing is imported or compiled on the way
         sys.setprofile(called)
-        main(["segment", f"{folder}/photo.png", "--out", folder])
+        dpn.segment(photo, model).save(folder, "second")
         sys.setprofile(None)
 
 

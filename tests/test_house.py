@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,14 @@ def test_only_a_backend_s_own_folder_names_it() -> None:
         if isinstance(node, ast.Constant) and node.value in ("halide", "triton")
     ]
     assert named == []
+
+
+def test_the_way_of_a_photograph_passes_functions_that_are_there() -> None:
+    page = (SCRIPT.parents[1] / "docs" / "architecture.md").read_text()
+    passed = re.findall(r"^ {4,}(\S+\.py): (\S+)$", page, re.MULTILINE)
+    assert len(passed) > 50
+    for path, name in passed:
+        assert f"def {name.split('.')[-1]}(" in (house.HOME / path).read_text(), f"{path}: {name}"
 
 
 def test_importing_the_package_and_its_core_imports_no_heavy_library() -> None:
