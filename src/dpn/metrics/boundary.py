@@ -11,7 +11,7 @@ from dpn.metrics.confusion import hard_labels
 
 
 def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
-    """The pixels near a change of label in the truth.
+    """The pixels near a change of label in the truth: bool, of ``target``'s shape and device.
 
     A pixel is in the band if it is not void itself and a pixel of another value lies within ``radius`` pixels of it,
     between centres. Void counts as another value: VOC draws a rim of void, about five pixels wide, over every
@@ -24,9 +24,6 @@ def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
         radius: in pixels, at least 1.
         void: the value of pixels without a label.
 
-    Returns:
-        bool, of ``target``'s shape and device.
-
     Raises:
         InputError: radius below 1.
 
@@ -35,72 +32,6 @@ def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
         [[0, 1, 1, 0, 1, 1, 0]]
     """
     return differs_within(target, radius) & (target != void)
-
-
-def region_band(target: Tensor, label: int, radius: int = 5, void: int = 255) -> Tensor:
-    """The pixels near the outline of one label's region, on either side of it.
-
-    This is :func:`boundary_band` of an image in which only that label's outlines are drawn. Void within ``radius`` of the
-    region is the rim on its outline; other void, such as another object's rim, is taken as outside.
-
-    Args:
-        target: the true labels, (H, W) or (N, H, W).
-        label: whose region.
-        radius: in pixels, at least 1.
-        void: the value of pixels without a label.
-
-    Returns:
-        bool, of ``target``'s shape and device; False at void.
-
-    Raises:
-        InputError: radius below 1.
-
-    Example:
-        >>> region_band(torch.tensor([[1, 1, 1, 255, 0, 0, 0, 255, 2]]), label=1, radius=2).int().tolist()
-        [[0, 1, 1, 0, 1, 1, 0, 0, 0]]
-    """
-    region, empty = target == label, target == void
-    rim = empty & differs_within(region, radius)
-    return differs_within(region.int() + 2 * rim, radius) & ~empty
-
-
-def differs_within(values: Tensor, radius: int) -> Tensor:
-    """The pixels that have a pixel of another value within ``radius`` pixels, between centres.
-
-    Args:
-        values: (H, W) or (N, H, W).
-        radius: in pixels, at least 1.
-
-    Returns:
-        bool, of ``values``' shape and device.
-
-    Raises:
-        InputError: radius below 1.
-
-    Example:
-        >>> differs_within(torch.tensor([[0, 0, 0, 1, 1]]), radius=1).int().tolist()
-        [[0, 0, 1, 1, 0]]
-    """
-    height, width = values.shape[-2:]
-    reach = checked_radius(radius)
-    differs = torch.zeros_like(values, dtype=torch.bool)
-    for y in range(min(reach, height - 1) + 1):
-        for x in range(-min(reach, width - 1), min(reach, width - 1) + 1):
-            if (y, x) <= (0, 0) or y * y + x * x > reach * reach:  # the other half of the disc is this one's mirror
-                continue
-            here = (..., slice(0, height - y), slice(max(0, -x), width - max(0, x)))
-            there = (..., slice(y, height), slice(max(0, x), width - max(0, -x)))
-            change = values[here] != values[there]
-            differs[here] |= change
-            differs[there] |= change
-    return differs
-
-
-def checked_radius(radius: int) -> int:
-    """The radius, unless it is below 1: that raises InputError."""
-    if radius < 1:
-        raise InputError(f"radius {radius}: the boundary band must be at least 1 pixel wide")
-    return radius
 
 
 class BoundaryBand(Metric):
@@ -130,8 +61,8 @@ class BoundaryBand(Metric):
         super().__init__(**kwargs)
         self.radius = radius
         self.void = void
-        self.add_state("hits", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        for name in ("hits", "total"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count a batch.
@@ -151,3 +82,32 @@ class BoundaryBand(Metric):
     def compute(self) -> Tensor:
         """The share of the band's pixels that are right, a scalar in [0, 1]; NaN where there is no band."""
         return self.hits / self.total
+
+
+def differs_within(values: Tensor, radius: int) -> Tensor:
+    """The pixels of (..., H, W) that have a pixel of another value within ``radius`` pixels, between centres: bool.
+
+    Example:
+        >>> differs_within(torch.tensor([[0, 0, 0, 1, 1]]), radius=1).int().tolist()
+        [[0, 0, 1, 1, 0]]
+    """
+    height, width = values.shape[-2:]
+    reach = checked_radius(radius)
+    differs = torch.zeros_like(values, dtype=torch.bool)
+    for y in range(min(reach, height - 1) + 1):
+        for x in range(-min(reach, width - 1), min(reach, width - 1) + 1):
+            if (y, x) <= (0, 0) or y * y + x * x > reach * reach:  # the other half of the disc is this one's mirror
+                continue
+            here = (..., slice(0, height - y), slice(max(0, -x), width - max(0, x)))
+            there = (..., slice(y, height), slice(max(0, x), width - max(0, -x)))
+            change = values[here] != values[there]
+            differs[here] |= change
+            differs[there] |= change
+    return differs
+
+
+def checked_radius(radius: int) -> int:
+    """The radius, unless it is below 1: that raises InputError."""
+    if radius < 1:
+        raise InputError(f"radius {radius}: the boundary band must be at least 1 pixel wide")
+    return radius
