@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly, upsample_from_corners
 
 # (expansion, channels, stride) of each inverted residual of the classifier: features.1 to features.17.
 BLOCKS = [
@@ -74,19 +74,15 @@ class MobileNetV2(UnaryNetwork):
         return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
         return upsample_from_corners(scores, self.stride, size)
 
     def load_deeplab(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads a whole DeepLabv3 MobileNetV2 (output stride 16, no atrous pyramid) under this network's names.
 
-        If it scores another number of labels than this network, the score layer stays as it is.
-
-        Raises:
-            InputError: if a tensor is missing, unknown or of another shape.
+        If it scores another number of labels than this network, the score layer stays as it is. Errors are `load_dpn`'s.
         """
-        own = {f"score.{name}": tensor for name, tensor in self.score.state_dict().items()}
         if "score.weight" in tensors and len(tensors["score.weight"]) != self.labels:
+            own = {f"score.{name}": tensor for name, tensor in self.score.state_dict().items()}
             tensors = {**tensors, **own}
         load_exactly(self, tensors)
         self._freeze_batchnorm()
@@ -99,10 +95,7 @@ class MobileNetV2(UnaryNetwork):
     def load_imagenet(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the features of an ImageNet classifier, torchvision's `mobilenet_v2`; the head stays as it is.
 
-        The classifier and its last convolution to 1280 channels (features.18) are left out.
-
-        Raises:
-            InputError: if a tensor is missing, unknown or of another shape.
+        The classifier and its last convolution to 1280 channels (features.18) are left out. Errors are `load_dpn`'s.
         """
         load_features(self.features, tensors)
         self._freeze_batchnorm()
@@ -140,11 +133,7 @@ def features(stride: int) -> nn.Sequential:
 
 
 def load_features(layers: nn.Sequential, tensors: Mapping[str, Tensor]) -> None:
-    """Loads those of an ImageNet classifier, torchvision's `mobilenet_v2`, without its last convolution and its classifier.
-
-    Raises:
-        InputError: if a tensor is missing, unknown or of another shape.
-    """
+    """Loads those of an ImageNet classifier, torchvision's `mobilenet_v2`, without its last convolution and its classifier."""
     left_out = ("features.18.", "classifier.")
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
     load_exactly(nn.ModuleDict({"features": layers}), kept)
@@ -174,18 +163,6 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(x)
         return x + y if self.adds_input else y
-
-
-def upsample_from_corners(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Scores (N,L,h,w) of which (i, j) lies on pixel (stride i, stride j) -> scores (N,L,H,W) of `size` (H,W), bilinearly.
-
-    Example:
-        >>> upsample_from_corners(torch.tensor([[[[0.0, 4.0]]]]), 4, (1, 4)).flatten().tolist()
-        [0.0, 1.0, 2.0, 3.0]
-    """
-    height, width = size
-    filled = [stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
-    return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
 
 
 def conv(

@@ -66,7 +66,6 @@ class Wrap(UnaryNetwork):
         return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
         return F.interpolate(scores, size, mode="bilinear", align_corners=False)
 
     def _pick(self, output: Any) -> Tensor:
