@@ -41,7 +41,7 @@ COMMANDS = {
         "dpn.bench.command:run_bench",
         "Measure what the layers cost, and how that compares with a dense CRF, a CRF-RNN and ConvCRF.",
     ),
-    "data": ("dpn.data.command:bring", "Bring a published data set, or VGG16's weights, to this machine."),
+    "data": ("dpn.data.download:bring", "Bring a published data set, or VGG16's weights, to this machine."),
 }
 """{word: (the function that it calls, the first line of its docstring)}: a module is imported when its word is used."""
 
