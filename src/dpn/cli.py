@@ -29,7 +29,7 @@ COMMANDS = {
     "segment": ("dpn.inference.photographs:segment_photographs", "Label every pixel of photographs."),
     "train": ("dpn.training.command:train", "Train the four stages of a Deep Parsing Network."),
     "evaluate": (
-        "dpn.inference.command:evaluate",
+        "dpn.inference.evaluate:evaluate",
         "Measure a network on a data set: a row for each stage of its training.",
     ),
     "demo": (
