@@ -27,7 +27,7 @@ examples:
 
 COMMANDS = {
     "segment": ("dpn.inference.photographs:segment_photographs", "Label every pixel of photographs."),
-    "train": ("dpn.training.command:train", "Train the four stages of a Deep Parsing Network."),
+    "train": ("dpn.training.run:run_recipe", "Train the four stages of a Deep Parsing Network."),
     "evaluate": (
         "dpn.inference.evaluate:evaluate",
         "Measure a network on a data set: a row for each stage of its training.",
