@@ -18,14 +18,9 @@ x, y, c = variables("x y c")
 
 
 def extremes_in_cells(maps: Tensor, cell: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest value in each cell; the largest is NaN where one of the cell's values is.
+    """The smallest and the largest value in each cell, (C,h,w) both; the largest is NaN where one of the cell's values is.
 
-    Args:
-        maps: (C,H,W) float32 on the CPU, H and W at least 1.
-        cell: its height and width in pixels; the last ones may reach beyond the maps.
-
-    Returns:
-        Each (C, ceil(H / cell's height), ceil(W / cell's width)) float32.
+    `maps` is (C,H,W) float32, H and W at least 1, and `cell` a height and a width; the last ones may reach beyond the maps.
 
     Example:
         >>> extremes_in_cells(torch.tensor([[[1.0, -3.0, 2.0]]]), (1, 2))
@@ -36,14 +31,7 @@ def extremes_in_cells(maps: Tensor, cell: Sequence[int]) -> tuple[Tensor, Tensor
 
 
 def means_in_cells(maps: Tensor, cell: Sequence[int]) -> Tensor:
-    """The mean of the pixels that each cell has.
-
-    Args, and shape of the result: as of `extremes_in_cells`.
-
-    Example:
-        >>> means_in_cells(torch.tensor([[[1.0, -3.0, 2.0]]]), (1, 2))
-        tensor([[[-1.,  2.]]])
-    """
+    """The mean of the pixels that each cell has, (C,h,w); given as to `extremes_in_cells`."""
     return _in_cells(_means, maps, cell, 1)[0]
 
 

@@ -1,6 +1,7 @@
 """What the processor has, and pipelines for it, which are compiled in memory, once a process, when they are first called for.
 
-A pipeline is built of two functions: its formula says what is computed, its schedule in which order and where in memory.
+A pipeline is built of two functions: its formula says what is computed; its schedule, in which order and where in memory, and
+compiles it.
 
 Compiling takes longer than most of what is computed. So no pipeline can be asked for the bounds of its inputs, and where that
 does not pay, loops are not partitioned (into their middle, and the ends where a condition may not hold).
@@ -67,19 +68,12 @@ def _passed(given: Any) -> Any:
 
 
 def threads() -> int:
-    """How many threads pipelines run on: HL_NUM_THREADS where that is set, as many as there are cores if not.
-
-    Example:
-        >>> threads() >= 1
-        True
-    """
+    """How many threads pipelines run on: HL_NUM_THREADS where that is set, as many as there are cores if not."""
     return int(os.environ.get("HL_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a function that compiles a pipeline do so once for each of its arguments, whichever thread calls it first.
-
-    It logs a warning where that is slow.
+    """Makes a function that compiles a pipeline do so once for each of its arguments, and log a warning where that is slow.
 
     Example:
         >>> @compiled
