@@ -9,7 +9,6 @@ does not pay, loops are not partitioned (into their middle, and the ends where a
 
 import functools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -65,11 +64,6 @@ class Formula(SimpleNamespace):
 
 def _passed(given: Any) -> Any:
     return hl.Buffer(given.detach().contiguous().numpy()) if isinstance(given, Tensor) else given
-
-
-def threads() -> int:
-    """How many threads pipelines run on: HL_NUM_THREADS where that is set, as many as there are cores if not."""
-    return int(os.environ.get("HL_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def compiled(build: Callable[..., Any]) -> Callable[..., Any]:

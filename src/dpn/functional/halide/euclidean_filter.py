@@ -11,15 +11,16 @@ near ones. The sums of d, by which o may be divided, are the o of a map of ones,
 seven labels.
 """
 
+import os
 from typing import Any
 
 import halide as hl
 import numpy as np
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled, threads
+from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
 from dpn.functional.halide.expressions import arrays, flags, floats, functions, integers, select, variables
-from dpn.functional.kernels import SMALLEST_SUM
+from dpn.functional.kernels import SMALLEST_SUM, Window
 from dpn.functional.memory import empty
 
 SMALLEST, LARGEST = Tile(rows=16, columns=16), Tile(rows=256, columns=256)
@@ -30,12 +31,13 @@ x, y, c, xo, xi, yo, yi, co, ci, tile = variables("x y c xo xi yo yi co ci tile"
 label, group, place, field, across, down = variables("label group place field across down")
 
 
-def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int, normalize: bool = False) -> Tensor:
-    """See dpn.functional.backend.LocalFilter; the window reaches less far than the image's longer side.
+def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False) -> Tensor:
+    """See dpn.functional.backend.LocalFilter; the window reaches less far than the image's longer side, and has no stride.
 
     Not normalised, an element is off by 3e-5 of the largest d in the window times sum_z |p_z| at most, as tested.
     """
     o = empty((len(p), normalize + p.shape[1], *p.shape[2:]))
+    before, after = window.before, window.after
     rows, columns = _tile(p, before + after)
     pipeline = _pipeline()
     beside = LABELS - 1 if normalize else 0  # maps in one vector with the ones
@@ -61,8 +63,9 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
 
 def _tile(p: Tensor, reach: int) -> Tile:
     """Two to four times as wide as the window; as high, or lower by halves until each core has two."""
+    tasks = 2 * int(os.environ.get("HL_NUM_THREADS") or os.cpu_count() or 1)
     columns = rows = min(max(SMALLEST.columns, 2 << reach.bit_length()), LARGEST.columns)
-    while rows > SMALLEST.rows and -(-p.shape[2] // rows) * -(-p.shape[3] // columns) < 2 * threads():
+    while rows > SMALLEST.rows and -(-p.shape[2] // rows) * -(-p.shape[3] // columns) < tasks:
         rows //= 2
     return Tile(rows, columns)
 

@@ -4,8 +4,6 @@ gaussian: tile by tile, `tiled_filter`. euclidean: by moments, `euclidean_filter
 Images are filtered one by one; HL_NUM_THREADS sets Halide's threads.
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -24,9 +22,8 @@ def filter_window(
     if window.kernel == "gaussian":
         return filter_tiles(p, image, weights, window, normalize=normalize, absent_below=absent_below)
     if window.kernel == "euclidean" and window.stride == 1:
-        return filter_by_moments(p, image, weights, before=window.before, after=window.after, normalize=normalize)
-    window_sum = partial(_EUCLIDEAN[window.kernel], before=window.before, after=window.after)
-    return filtered(window_sum, p, image, weights, stride=window.stride, normalize=normalize)
+        return filter_by_moments(p, image, weights, window, normalize=normalize)
+    return filtered(_EUCLIDEAN[window.kernel], p, image, weights, window, normalize=normalize)
 
 
 def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
@@ -36,10 +33,9 @@ def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, windo
     """
     window, stride = window.within(p.shape[2:]), window.stride
     p, g, image, w = apart(p, stride), apart(g, stride), apart(image, stride, "replicate"), of_lattice(weights, stride)
-    reach = {"before": window.before, "after": window.after}
     if window.kernel == "gaussian":
-        return of_lattice(gaussian_weight_gradients(p, g, image, w, include_center=window.include_center, **reach), stride)
-    terms = [_EUCLIDEAN[window.kernel](p, image, unit, **reach) for unit in torch.eye(2)]
+        return of_lattice(gaussian_weight_gradients(p, g, image, w, window), stride)
+    terms = [_EUCLIDEAN[window.kernel](p, image, unit, window) for unit in torch.eye(2)]
     return of_lattice(torch.stack([(g * term).sum(dtype=torch.float64) for term in terms]).float(), stride)
 
 

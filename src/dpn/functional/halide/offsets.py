@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, FAR, arrays, exp2, flags, floats, functions, integers, variables
+from dpn.functional.kernels import Window
 
 MOST_CHANNELS = 22  # of a block: 21 labels and the sum of the weights
 TILE = Tile(rows=8, columns=LANES)  # of a task; one vector wide
@@ -22,27 +23,25 @@ x, y, c, dx, dy = variables("x y c dx dy")
 xo, xi, yo, yi, co, ci, task = variables("xo xi yo yi co ci task")
 
 
-def filter_by_table(p: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int) -> Tensor:
+def filter_by_table(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
     """(N,C,H,W): the sums of euclidean distances, the squared differences of intensities taken from a table (Appendix A).
 
-    The window reaches less far than the image's longer side.
+    As for the function below, the window reaches less far than the image's longer side, and its stride is not looked at.
     """
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     pipeline = _table(_block(p))
     for i in range(len(p)):
-        pipeline(p[i], image[i], *weights.tolist(), before, after, True, o[i])
+        pipeline(p[i], image[i], *weights.tolist(), window.before, window.after, True, o[i])
     return o[:, :channels].contiguous()
 
 
-def gaussian_weight_gradients(
-    p: Tensor, g: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int, include_center: bool
-) -> Tensor:
+def gaussian_weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
     """(2,): the gradient of sum_j <g_j, o_j> to the weights, -sum_jz k d_t <g_j, p_z>, k = exp(-d); pixels sum in float64."""
     sums = torch.empty(len(p), 2, -(-p.shape[1] // _block(p)), *p.shape[2:], dtype=p.dtype)
-    pipeline = _gaussian_gradients(_block(p))
+    pipeline, neighbours = _gaussian_gradients(_block(p)), (window.before, window.after, window.include_center)
     for i in range(len(p)):
-        pipeline(p[i], image[i], *weights.tolist(), before, after, include_center, g[i], *sums[i])
+        pipeline(p[i], image[i], *weights.tolist(), *neighbours, g[i], *sums[i])
     return -sums.sum((0, 2, 3, 4), dtype=torch.float64).float()
 
 

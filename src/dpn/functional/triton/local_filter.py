@@ -27,13 +27,7 @@ def filter_window(
     p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
     """See dpn.functional.backend.LocalFilter; p is float32, bfloat16 or float16 on the GPU, and so is the result."""
-
-    def window_sum(p: Tensor, image: Tensor, weights: Tensor) -> Tensor:
-        o = torch.empty_like(p, memory_format=torch.contiguous_format)
-        _launch(p, o, image, weights, window, gradient=False)
-        return o
-
-    return filtered(window_sum, p, image, weights, stride=window.stride, normalize=normalize)
+    return filtered(_window_sum, p, image, weights, window, normalize=normalize)
 
 
 def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
@@ -46,6 +40,12 @@ def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, windo
     weights = of_lattice(weights, stride)
     sums = _launch(p, g, image, weights, window, gradient=True)
     return of_lattice(sums.sum(0, dtype=torch.float64).float(), stride)
+
+
+def _window_sum(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
+    o = torch.empty_like(p, memory_format=torch.contiguous_format)
+    _launch(p, o, image, weights, window, gradient=False)
+    return o
 
 
 def _launch(p: Tensor, maps: Tensor, image: Tensor, weights: Tensor, window: Window, *, gradient: bool) -> Tensor:
