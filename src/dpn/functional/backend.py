@@ -23,7 +23,10 @@ class LocalFilter(Protocol):
         """
 
     def weight_gradients(self, p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-        """The gradient of sum_j <g_j, o_j> to the weights, (2,), where o is not normalised."""
+        """The gradient of sum_j <g_j, o_j> to the weights, (2,), where o is not normalised.
+
+        With d = w1 d_1 + w2 d_2 it is sum_jz k'(d) d_t <g_j, p_z>, where k' is 1 (euclidean, table or not) or -k (gaussian).
+        """
 
 
 class LabelContexts(Protocol):
@@ -69,7 +72,7 @@ class Parts(NamedTuple):
 
 
 class Backend(Protocol):
-    """One implementation of the operators: a folder in dpn.functional, which registers an object of a class like this.
+    """One implementation of the operators: a folder in dpn.functional, which registers an object of a class derived from it.
 
     Attributes:
         order: of those that serve, the one of the lowest order is chosen.

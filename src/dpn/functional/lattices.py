@@ -8,20 +8,12 @@ from torch.nn import functional as F
 
 from dpn.functional.kernels import SMALLEST_SUM, Window
 
+WindowSum = Callable[[Tensor, Tensor, Tensor, Window], Tensor]
+"""p (N,C,H,W), image, weights of distances in steps of the window's stride, window -> sum_z k(j,z) p_z, (N,C,H,W)."""
 
-def filtered(
-    window_sum: Callable[[Tensor, Tensor, Tensor, Window], Tensor],
-    p: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    window: Window,
-    *,
-    normalize: bool,
-) -> Tensor:
-    """dpn.functional.backend.LocalFilter.filter_window, by a sum that knows neither strides nor normalisation.
 
-    `window_sum` makes of p, image, weights of distances in its own pixels, and the window sum_z k(j,z) p_z, (N,C,H,W).
-    """
+def filtered(window_sum: WindowSum, p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool) -> Tensor:
+    """dpn.functional.backend.LocalFilter.filter_window, by a sum that knows neither strides nor normalisation."""
     stride = window.stride
     p = after_ones(p) if normalize else p.contiguous()
     o = window_sum(apart(p, stride), apart(image, stride, "replicate"), of_lattice(weights, stride), window)

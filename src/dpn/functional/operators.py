@@ -15,13 +15,6 @@ def operator(function: Callable[..., Any]) -> Any:
 
     It is annotated, and makes of tensors and plain values new tensors, none of which shares memory with another. The operator
     is called like it, and torch.library.register_fake and register_autograd take it.
-
-    Example:
-        >>> @operator
-        ... def _twice(x: torch.Tensor) -> torch.Tensor:
-        ...     return 2 * x
-        >>> _twice, _twice(torch.ones(2)).tolist()
-        (<OpOverload(op='dpn.twice', overload='default')>, [2.0, 2.0])
     """
     name = function.__name__.lstrip("_")
     schema = torch.library.infer_schema(function, mutates_args=())

@@ -19,8 +19,7 @@ import halide as hl
 from torch import Tensor
 
 TARGET = hl.get_host_target().with_feature(hl.TargetFeature.NoBoundsQuery)
-LANES = TARGET.natural_vector_size(hl.Float(32))
-"""float32 values in a vector."""
+LANES = TARGET.natural_vector_size(hl.Float(32))  # float32 values in a vector
 
 SLOW = 5.0
 """Seconds from which on compiling a pipeline is worth a word; it takes one, as a rule."""
@@ -42,17 +41,7 @@ class Formula(SimpleNamespace):
     """What a pipeline computes: the Func `out`, its `inputs` in the order of a call, and by name all that a schedule places."""
 
     def pipeline(self) -> Pipeline:
-        """Compiles it as it is scheduled. Inputs may lie in memory in any order; outputs are contiguous.
-
-        Example:
-            >>> import torch
-            >>> given, out, x = hl.ImageParam(hl.Float(32), 1), hl.Func(), hl.Var()
-            >>> out[x] = 2 * given[x]
-            >>> double, result = Formula(out=out, inputs=[given]).pipeline(), torch.empty(3)
-            >>> double(torch.tensor([1.0, 2.0, 3.0]), result)
-            >>> result
-            tensor([2., 4., 6.])
-        """
+        """Compiles it as it is scheduled. Inputs may lie in memory in any order; outputs are contiguous."""
         call, number = self.out.compile_to_callable(self.inputs, TARGET), len(self.inputs)
 
         def run(*arguments: Any) -> None:

@@ -32,7 +32,7 @@ label, group, place, field, across, down = variables("label group place field ac
 
 
 def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False) -> Tensor:
-    """See dpn.functional.backend.LocalFilter; the window reaches less far than the image's longer side, and has no stride.
+    """See dpn.functional.backend.LocalFilter; the window reaches less far than the image's longer side. Its stride is ignored.
 
     Not normalised, an element is off by 3e-5 of the largest d in the window times sum_z |p_z| at most, as tested.
     """

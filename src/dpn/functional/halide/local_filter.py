@@ -27,10 +27,7 @@ def filter_window(
 
 
 def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-    """See dpn.functional.backend.LocalFilter.
-
-    With d = w1 d_1 + w2 d_2 it is sum_jz d_t <g_j, p_z> (euclidean, table or not) or -sum_jz k d_t <g_j, p_z> (gaussian).
-    """
+    """See dpn.functional.backend.LocalFilter."""
     window, stride = window.within(p.shape[2:]), window.stride
     p, g, image, w = apart(p, stride), apart(g, stride), apart(image, stride, "replicate"), of_lattice(weights, stride)
     if window.kernel == "gaussian":

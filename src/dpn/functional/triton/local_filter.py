@@ -31,10 +31,7 @@ def filter_window(
 
 
 def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-    """See dpn.functional.backend.LocalFilter; (2,) float32. Each tile is summed in float32, the tiles in float64.
-
-    With d = w1 d_1 + w2 d_2 it is sum_jz d_t <g_j, p_z> (euclidean) or -sum_jz k d_t <g_j, p_z> (gaussian).
-    """
+    """See dpn.functional.backend.LocalFilter; (2,) float32. Each tile is summed in float32, the tiles in float64."""
     stride = window.stride
     p, g, image = apart(p, stride), apart(g, stride).to(p.dtype).contiguous(), apart(image, stride, "replicate")
     weights = of_lattice(weights, stride)
