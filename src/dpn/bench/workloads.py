@@ -154,7 +154,7 @@ def _inference(
 ) -> tuple[tuple[Tensor, float], Callable[[], Tensor], Callable[[], Tensor]]:
     """What dpn.mrf.absent_labels does, apart: what b12 is given, b13 with b14, and b15."""
     contexts, which = mrf.label_contexts, present(log_p, mrf.absent_below)
-    parts = BACKENDS[choose(mrf.backend, log_p.device, log_p.dtype)].mean_field
+    parts = BACKENDS[choose(mrf.backend, log_p.device, log_p.dtype)].parts().mean_field
     q, near = log_p[:, which].exp(), NEAR * mrf.absent_below
 
     def b13(s: Tensor) -> Tensor:

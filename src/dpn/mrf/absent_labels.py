@@ -47,7 +47,7 @@ def mean_field(
 ) -> Tensor:
     """The updates over the labels present: log p (N,L,H,W) float32, image (N,3,H,W) -> log q (N,L,H,W). No gradients flow."""
     backend = choose(backend, log_p.device, log_p.dtype)
-    parts, log_q, near = BACKENDS[backend].mean_field, log_p, NEAR * config.absent_below
+    parts, log_q, near = BACKENDS[backend].parts().mean_field, log_p, NEAR * config.absent_below
     for _ in range(config.iterations):
         which = present(log_q, config.absent_below, backend=backend)
         q = parts.probabilities(log_q, which)  # (N,M,H,W); the next call on this thread overwrites it
@@ -65,6 +65,6 @@ def present(log_q: Tensor, absent_below: float, *, backend: str | None = None) -
         >>> present(torch.tensor([0.9, 0.1, 1e-5]).log().view(1, 3, 1, 1), 2e-4)
         tensor([0, 1])
     """
-    largest = BACKENDS[choose(backend, log_q.device, log_q.dtype)].mean_field.largest(log_q).exp()
+    largest = BACKENDS[choose(backend, log_q.device, log_q.dtype)].parts().mean_field.largest(log_q).exp()
     bound = largest.max().clamp(max=absent_below)
     return (~(largest < bound)).nonzero().flatten()  # NaN takes part
