@@ -47,13 +47,9 @@ COMMANDS = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Runs the command line, of these words or of the process's own.
 
-    Args:
-        words: the arguments; None takes the process's own.
-
-    Returns:
-        0; 2 after a mistake of the user's, which is told in one line on stderr; 130 after Ctrl-C.
+    It returns 0; 2 after a mistake of the user's, which is told in one line on stderr; 130 after Ctrl-C.
 
     Example:
         >>> main(["segment", "nowhere.jpg"])

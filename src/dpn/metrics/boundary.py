@@ -40,8 +40,7 @@ class BoundaryBand(Metric):
     The band is :func:`boundary_band`'s: non-void pixels within ``radius`` of another label or of void.
 
     Args:
-        radius: in pixels, at least 1.
-        void: the value of pixels without a label.
+        radius, void: as :func:`boundary_band` takes them.
         kwargs: torchmetrics' own.
 
     Example:
@@ -59,21 +58,12 @@ class BoundaryBand(Metric):
 
     def __init__(self, radius: int = 5, void: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.radius = radius
-        self.void = void
+        self.radius, self.void = radius, void
         for name in ("hits", "total"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            prediction: labels (N, H, W), or scores (N, L, H, W); (H, W) and (L, H, W) too.
-            target: the true labels (N, H, W) or (H, W), or void.
-
-        Raises:
-            InputError: shapes do not fit.
-        """
+        """Count a batch, given as to :meth:`MeanIoU.update`; InputError if shapes do not fit."""
         right = hard_labels(prediction, target) == target
         band = boundary_band(target, self.radius, self.void)
         self.hits += (right & band).sum()

@@ -35,8 +35,7 @@ class MeanIoU(Metric):
 
     def __init__(self, labels: int, void: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.labels = labels
-        self.void = void
+        self.labels, self.void = labels, void
         self.add_state("confusion", torch.zeros(labels, labels, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:

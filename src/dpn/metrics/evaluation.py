@@ -31,9 +31,7 @@ class Evaluation:
     """
 
     def __init__(self, labels: Sequence[str], *, void: int = 255, radius: int = 5) -> None:
-        self.labels = tuple(labels)
-        self.void = void
-        self.radius = radius
+        self.labels, self.void, self.radius = tuple(labels), void, radius
         self._counts: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
 
     def add(self, system: str, prediction: ArrayLike | Tensor, target: ArrayLike | Tensor, name: str) -> None:
@@ -41,8 +39,7 @@ class Evaluation:
 
         Args:
             system: the row it belongs to; rows come in the order in which they are first named.
-            prediction: integer labels (H, W) in 0 .. L-1.
-            target: the truth (H, W), in 0 .. L-1 or void.
+            prediction, target: (H, W), as :func:`confusion_matrix` takes them.
             name: the image's, once a system.
 
         Raises:

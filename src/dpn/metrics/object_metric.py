@@ -36,9 +36,7 @@ class ObjectMetric(Metric):
         super().__init__(**kwargs)
         if background is not None and not 0 <= background < labels:
             raise InputError(f"background {background}: give one of the labels 0..{labels - 1}, or None if all are objects")
-        self.labels = labels
-        self.void = void
-        self.background = background
+        self.labels, self.void, self.background = labels, void, background
         for name in self.sums:
             self.add_state(name, torch.zeros(labels, dtype=torch.float64), dist_reduce_fx="sum")
 

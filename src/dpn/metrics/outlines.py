@@ -20,11 +20,8 @@ class BoundaryAccuracy(ObjectMetric):
     label's images; the metric is the mean over object labels. :class:`BoundaryF` compares the outlines themselves.
 
     Args:
-        labels, void, background, kwargs: as :class:`TaggingAccuracy` takes them.
+        labels, void, background, kwargs: as :class:`TaggingAccuracy` takes them, errors too.
         radius: of the band, in pixels, at least 1.
-
-    Raises:
-        InputError: background is not a label, or radius below 1.
 
     Example:
         >>> import torch

@@ -12,6 +12,7 @@ from dpn.errors import InputError
 from dpn.registry import Registry
 
 Activation = Literal["softmax", "sigmoid"]
+Channels = tuple[float, float, float]
 
 
 class UnaryNetwork(nn.Module, ABC):
@@ -30,7 +31,7 @@ class UnaryNetwork(nn.Module, ABC):
         arguments: all keyword arguments that make a network of the same shape, so that a file can say them.
 
     Raises:
-        InputError: if there are no labels, or the activation is neither of the two.
+        InputError: if there are no labels, the activation is neither of the two, or a subclass's own argument is out of range.
     """
 
     def __init__(self, labels: int, *, stride: int, activation: Activation = "softmax", **arguments: Any) -> None:
@@ -95,11 +96,7 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
-        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
-    ) -> None:
+    def __init__(self, mean: Channels = (0.485, 0.456, 0.406), std: Channels = (0.229, 0.224, 0.225)) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -144,9 +141,6 @@ def upsample_from_centres(scores: Tensor, stride: int, size: tuple[int, int]) ->
 
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copies `tensors` into the parameters and buffers of the same names, in the network's dtype: all of them, or none.
-
-    Raises:
-        InputError: if a name is missing or unknown, or a shape differs.
 
     Example:
         >>> load_exactly(nn.Linear(2, 1), {"weight": torch.zeros(1, 2), "bias": torch.zeros(3)})

@@ -16,12 +16,8 @@ class DeepLabLargeFOV(ExtendedVGG16):
     (i, j) is that of pixel (8 i, 8 j), and `upsample` interpolates between those pixels.
 
     Args:
-        labels: L.
-        width: channels of fc6 and fc7; 1024 as published.
-        activation: b11's nonlinearity, see UnaryNetwork.
-
-    Raises:
-        InputError: if labels or width is less than 1.
+        labels, activation: as UnaryNetwork takes them.
+        width: channels of fc6 and fc7, at least 1; 1024 as published.
 
     Example:
         >>> import torch

@@ -17,13 +17,9 @@ class FCN(ExtendedVGG16):
     centre of its own pixels and any image size works.
 
     Args:
-        labels: L.
+        labels, activation: as UnaryNetwork takes them.
         stride: 8, 16 or 32 pixels between the scores.
-        width: channels of fc6 and fc7; 4096 as published.
-        activation: b11's nonlinearity, see UnaryNetwork.
-
-    Raises:
-        InputError: if labels or width is less than 1, or the stride another.
+        width: channels of fc6 and fc7, at least 1; 4096 as published.
 
     Example:
         >>> import torch

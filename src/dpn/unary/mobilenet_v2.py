@@ -31,10 +31,9 @@ class MobileNetV2(UnaryNetwork):
     these. The layers are called as in torchvision's `mobilenet_v2`.
 
     Args:
-        labels: L.
+        labels, activation: as UnaryNetwork takes them.
         stride: 16, or 8: the last stride of 2 then gives way to dilation. The same weights serve both; the scores are
             four times as many, and the network takes more than twice as long.
-        activation: b11's nonlinearity, see UnaryNetwork.
 
     Attributes:
         freeze_batchnorm: whether training leaves the BatchNorm layers in evaluation mode. Loaded weights set it, since
@@ -116,9 +115,6 @@ class MobileNetV2(UnaryNetwork):
 def features(stride: int) -> nn.Sequential:
     """MobileNetV2 from the image to 320 channels, (N,3,H,W) -> (N,320,h,w); strides beyond `stride` give way to dilation.
 
-    Args:
-        stride: 32, the classifier's, or 16 or 8.
-
     Example:
         >>> [features(stride)(torch.rand(1, 3, 65, 33)).shape[2:] for stride in (32, 8)]
         [torch.Size([3, 2]), torch.Size([9, 5])]
@@ -143,10 +139,6 @@ class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depthwise convolution, linear 1x1 projection; (N,C,h,w) -> (N,C',h/stride,w/stride).
 
     The input is added where it has the shape of the output.
-
-    Example:
-        >>> InvertedResidual(8, 8, expansion=6, stride=1, dilation=2)(torch.rand(2, 8, 5, 7)).shape
-        torch.Size([2, 8, 5, 7])
     """
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int, dilation: int) -> None:

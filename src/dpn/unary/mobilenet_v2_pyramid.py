@@ -25,9 +25,8 @@ class MobileNetV2Pyramid(UnaryNetwork):
     another.
 
     Args:
-        labels: L.
+        labels, activation: as UnaryNetwork takes them.
         width: channels of the pyramid.
-        activation: b11's nonlinearity, see UnaryNetwork.
 
     Example:
         >>> import torch

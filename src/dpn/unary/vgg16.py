@@ -28,7 +28,7 @@ class ExtendedVGG16(UnaryNetwork):
 
     Args:
         labels, stride, activation: as UnaryNetwork takes them.
-        width: channels of b9 and b10.
+        width: channels of b9 and b10, at least 1.
         b8_dilation, b9_dilation: of the filters of b8 and b9.
         b9_taps: the side of b9's filters.
     """
@@ -97,12 +97,8 @@ class VGG16(ExtendedVGG16):
     centre, so `upsample` interpolates with align_corners=False; a block that the image cuts off counts what is there.
 
     Args:
-        labels: L.
+        labels, activation: as UnaryNetwork takes them.
         width: channels of b9 and b10. 4096 is the paper's (134 million parameters); 1024 (41 million) trains on small machines.
-        activation: b11's nonlinearity, see UnaryNetwork.
-
-    Raises:
-        InputError: if labels or width is less than 1.
 
     Example:
         >>> import torch
