@@ -56,7 +56,7 @@ class MRF(nn.Module):
         self.backend = backend
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
-        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype. Halves are computed as floats."""
+        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype; computed in float32 at least."""
         if log_p.ndim != 4 or log_p.shape[1] != self.labels or 0 in log_p.shape[2:]:
             raise InputError(f"log_p must be (N,{self.labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
         wide = torch.promote_types(log_p.dtype, torch.float32)
