@@ -1,4 +1,4 @@
-"""What a backend is: the operators it computes, the devices it serves; and which one is chosen."""
+"""What a backend is: the operators that it computes, and the devices and kernels that it serves."""
 
 from collections.abc import Container
 from typing import Protocol
@@ -6,7 +6,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dpn.errors import InputError
 from dpn.functional.kernels import Window
 from dpn.registry import Registry
 
@@ -79,6 +78,10 @@ class Backend(Protocol):
         """Whether it multiplies half precision as it is; others are given float32."""
 
     @property
+    def on_trial(self) -> bool:
+        """Whether it is compiled for devices that nobody has tried it on: then it has to pass dpn.functional.trial first."""
+
+    @property
     def leaves_labels_out(self) -> bool:
         """Whether inference by it may leave absent labels out, which must save time and not wait for the device."""
 
@@ -99,48 +102,3 @@ class Backend(Protocol):
 
 
 BACKENDS: Registry[Backend] = Registry("dpn.functional", "backend")
-
-
-def backends() -> dict[str, str | None]:
-    """The backends by name: None for one that can compute on this machine, or why it cannot and what to do.
-
-    Example:
-        >>> backends()["reference"] is None
-        True
-    """
-    return {name: backend.why_not() for name, backend in BACKENDS.items()}
-
-
-def choose(name: str | None, device: torch.device, dtype: torch.dtype, *, kernel: str | None = None) -> str:
-    """The name of the backend to use; None takes the fastest that serves.
-
-    Args:
-        name: as the caller asks for it.
-        device: of the tensors.
-        dtype: of the tensors.
-        kernel: of b12, where b12 is what is computed.
-
-    Raises:
-        InputError: if the backend asked for does not exist, cannot compute here, or does not serve the device, the dtype or the
-            kernel.
-
-    Example:
-        >>> choose(None, torch.device("cpu"), torch.float64)
-        'reference'
-    """
-    if name is None:
-        able = [(each.order, known) for known, each in BACKENDS.items() if _serves(each, device, dtype, kernel)]
-        return min(able)[1]
-    if name not in BACKENDS:
-        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
-    backend = BACKENDS[name]
-    if why_not := backend.why_not():
-        raise InputError(f"backend {name!r}: {why_not}")
-    if not _serves(backend, device, dtype, kernel):
-        what = f"{dtype} on {device}" if backend.serves(device, dtype) is False else f"the kernel {kernel!r}"
-        raise InputError(f"backend {name!r} does not serve {what}: use 'reference' or None")
-    return name
-
-
-def _serves(backend: Backend, device: torch.device, dtype: torch.dtype, kernel: str | None) -> bool:
-    return backend.serves(device, dtype) and (kernel is None or kernel in backend.kernels) and backend.why_not() is None

@@ -15,6 +15,7 @@ class Halide:
     order = 0
     kernels = frozenset({"gaussian", "euclidean", "euclidean_table"})
     takes_half = False
+    on_trial = False
     leaves_labels_out = True
 
     def why_not(self) -> str | None:

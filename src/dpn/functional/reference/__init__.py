@@ -12,6 +12,7 @@ class Reference:
     order = 10
     kernels = frozenset(KERNELS)
     takes_half = False
+    on_trial = False
     leaves_labels_out = False
 
     def why_not(self) -> None:

@@ -1,4 +1,4 @@
-"""The Triton backend: CUDA devices, float32 and half precision. To be asked for by name until a GPU has verified it.
+"""The Triton backend: CUDA devices, float32 and half precision.
 
 Under TRITON_INTERPRET=1 its kernels run on the CPU instead, slowly, so that they can be tested without a GPU.
 """
@@ -17,9 +17,10 @@ DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 class Triton:
     """See dpn.functional.backend.Backend."""
 
-    order = 20
+    order = 5
     kernels = frozenset({"gaussian", "euclidean", "euclidean_table"})
     takes_half = True
+    on_trial = True
     leaves_labels_out = False
 
     def why_not(self) -> str | None:
