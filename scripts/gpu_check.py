@@ -52,8 +52,8 @@ def filtered(backend: str, dtype: torch.dtype, p: Tensor, image: Tensor, g: Tens
 
 def contexts(backend: str, dtype: torch.dtype, s: Tensor, mu: Tensor, g: Tensor, dilation: int) -> tuple[Tensor, ...]:
     """o14 and the gradients to s and mu, through the components that Triton chose: near ties go either way."""
-    component = BACKENDS["triton"].label_contexts.contexts(s, mu, dilation=dilation)[1]
-    s, mu, operator = s.to(dtype), mu.to(dtype), BACKENDS[backend].label_contexts
+    component = BACKENDS["triton"].parts().label_contexts.contexts(s, mu, dilation=dilation)[1]
+    s, mu, operator = s.to(dtype), mu.to(dtype), BACKENDS[backend].parts().label_contexts
     gradients = operator.contexts_gradients(g.to(dtype), component, s, mu, dilation=dilation, need_s=True, need_mu=True)
     return label_contexts(s, mu, dilation=dilation, backend=backend), *gradients
 

@@ -286,7 +286,7 @@ def test_a_submission_holds_every_label_map(run: Run, tmp_path: Path) -> None:
 
 def test_out_of_evaluate_is_tried_before_the_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data(tmp_path / "mine")
-    monkeypatch.setattr("dpn.inference.command.evaluate_networks", lambda *arguments: pytest.fail("measured first"))
+    monkeypatch.setattr("dpn.inference.evaluate.measured", lambda *arguments: pytest.fail("measured first"))
     out = tmp_path / "mine" / "val" / "masks" / "a.png"
     code, _, error = run("evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", out)
     assert code == 2 and is_one_line(error, "a.png", "File exists")
@@ -305,7 +305,7 @@ def test_the_printed_config_is_a_recipe_and_options_after_it_win(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipes = []
-    monkeypatch.setattr("dpn.training.command.train_network", lambda recipe, out: recipes.append(recipe))
+    monkeypatch.setattr("dpn.training.run.train", lambda recipe, out: recipes.append(recipe))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
         main(["train", "--print_config"])

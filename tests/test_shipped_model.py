@@ -6,7 +6,7 @@ from skimage import data
 
 import dpn
 from dpn.data import open_data
-from dpn.inference.evaluate import evaluate
+from dpn.inference.evaluate import measured
 from dpn.model import STAGES
 from dpn.storage import SHIPPED, load_stages
 from dpn.unary import MobileNetV2
@@ -65,7 +65,7 @@ def test_its_first_stage_is_the_published_unary(stages, shared_data):
 def test_each_stage_is_sharper_at_boundaries_than_the_unary_on_real_images(stages, shared_data):
     images = open_data("voc", root=shared_data, split="val")
     images.pairs = images.pairs[::48]
-    scores = evaluate(stages, images).scores
+    scores = measured(stages, images).scores
     for stage in STAGES[1:]:
         assert scores[stage].band_accuracy > scores["unary"].band_accuracy + 0.005
 
@@ -73,7 +73,7 @@ def test_each_stage_is_sharper_at_boundaries_than_the_unary_on_real_images(stage
 def test_on_camvid_each_stage_finds_more_than_the_one_before(shared_data):
     images = open_data("camvid", root=shared_data, split="val")
     images.pairs = images.pairs[::10]
-    scores = evaluate(load_stages("camvid"), images).scores
+    scores = measured(load_stages("camvid"), images).scores
     assert scores["joint"].miou > scores["unary"].miou + 0.01
     bands = [its.band_accuracy for its in scores.values()]
     assert bands == sorted(bands)

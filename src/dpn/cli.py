@@ -27,9 +27,9 @@ examples:
 
 COMMANDS = {
     "segment": ("dpn.inference.photographs:segment_photographs", "Label every pixel of photographs."),
-    "train": ("dpn.training.command:train", "Train the four stages of a Deep Parsing Network."),
+    "train": ("dpn.training.run:run_recipe", "Train the four stages of a Deep Parsing Network."),
     "evaluate": (
-        "dpn.inference.command:evaluate",
+        "dpn.inference.evaluate:evaluate",
         "Measure a network on a data set: a row for each stage of its training.",
     ),
     "demo": (
@@ -41,19 +41,15 @@ COMMANDS = {
         "dpn.bench.command:run_bench",
         "Measure what the layers cost, and how that compares with a dense CRF, a CRF-RNN and ConvCRF.",
     ),
-    "data": ("dpn.data.command:bring", "Bring a published data set, or VGG16's weights, to this machine."),
+    "data": ("dpn.data.download:bring", "Bring a published data set, or VGG16's weights, to this machine."),
 }
 """{word: (the function that it calls, the first line of its docstring)}: a module is imported when its word is used."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Runs the command line, of these words or of the process's own.
 
-    Args:
-        words: the arguments; None takes the process's own.
-
-    Returns:
-        0; 2 after a mistake of the user's, which is told in one line on stderr; 130 after Ctrl-C.
+    It returns 0; 2 after a mistake of the user's, which is told in one line on stderr; 130 after Ctrl-C.
 
     Example:
         >>> main(["segment", "nowhere.jpg"])

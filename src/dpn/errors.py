@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The one exception that a user's mistake raises, and how it tells of others."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,8 @@ class InputError(ValueError):
         Traceback (most recent call last):
         dpn.errors.InputError: photo.jpg: not an image
     """
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

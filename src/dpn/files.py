@@ -10,14 +10,7 @@ from dpn.errors import InputError
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
-    """The checksum of a file, in hexadecimal.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile() as file:
-        ...     checksum(Path(file.name), "md5")
-        'd41d8cd98f00b204e9800998ecf8427e'
-    """
+    """The checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
         return file_digest(file, algorithm).hexdigest()
 
@@ -27,10 +20,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and put it in ``path``'s place once the block has succeeded.
 
     A reader never sees half a file, and a block that fails leaves what was there before. The temporary name ends as
-    ``path``'s does.
-
-    Raises:
-        InputError: the file cannot be written, for instance because its folder does not exist.
+    ``path``'s does. Raises InputError where the file cannot be written.
 
     Example:
         >>> import tempfile

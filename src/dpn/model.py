@@ -34,7 +34,6 @@ class DPN(Pretrained, nn.Module):
         stage: one of STAGES.
 
     Attributes:
-        labels: the names, a tuple.
         stage: as given; may be set.
         backend: what computes b12 to b14, see dpn.functional.backends; may be set.
 
@@ -58,6 +57,15 @@ class DPN(Pretrained, nn.Module):
             raise InputError(f"the parts of a DPN must have the same number of labels, got {counts}")
         self.stage = stage
 
+    def forward(self, image: Tensor) -> Tensor:
+        """image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
+        log_p = self.unary(image)  # b1 - b11           (N,L,H,W)
+        return self.refine(log_p, image)  # b12 - b15   (N,L,H,W)
+
+    def refine(self, log_p: Tensor, image: Tensor) -> Tensor:
+        """What follows the unary: log p (N,L,H,W), image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
+        return log_p if self.stage == "unary" else self.mrf(log_p, image)
+
     @property
     def stage(self) -> str:
         return self._stage
@@ -77,15 +85,6 @@ class DPN(Pretrained, nn.Module):
     def backend(self, name: str | None) -> None:
         self.mrf.backend = name
 
-    def forward(self, image: Tensor) -> Tensor:
-        """image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
-        log_p = self.unary(image)  # b1 - b11    (N,L,H,W)
-        return self.refine(log_p, image)  # b12 - b15   (N,L,H,W)
-
-    def refine(self, log_p: Tensor, image: Tensor) -> Tensor:
-        """What follows the unary: log p (N,L,H,W), image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
-        return log_p if self.stage == "unary" else self.mrf(log_p, image)
-
     def added_by(self, stage: str) -> dict[str, nn.Parameter]:
         """The parameters that the function depends on from this stage on, by their names in the state dict.
 
@@ -96,11 +95,9 @@ class DPN(Pretrained, nn.Module):
             >>> list(DPN(MobileNetV2(labels=4), MRF(4)).added_by("label_contexts"))
             ['mrf.label_contexts.deviation']
         """
-
-        def adds(name: str, parameter: nn.Parameter) -> str:
-            if name.startswith("unary."):
-                return "unary"
-            patterns = self.mrf.label_contexts.patterns
-            return "label_contexts" if any(parameter is pattern for pattern in patterns) else "triple_penalty"
-
-        return {name: parameter for name, parameter in self.named_parameters() if adds(name, parameter) == stage}
+        patterns = set(self.mrf.label_contexts.patterns)
+        added: dict[str, dict[str, nn.Parameter]] = {each: {} for each in STAGES}
+        for name, parameter in self.named_parameters():
+            of_mrf = "label_contexts" if parameter in patterns else "triple_penalty"
+            added["unary" if name.startswith("unary.") else of_mrf][name] = parameter
+        return added[stage]

@@ -21,10 +21,6 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
     --config, a YAML file of them. The docstring is Google-style: `name (METAVAR): help`. `Annotated[type, names]` has the help
     list the names there are: an iterable, {name: what it is}, or a function that returns one of them.
 
-    Args:
-        parser: of one command; its `prog` is how the command is called.
-        function: annotated.
-
     Example:
         >>> def add(values: Sequence[int], *, negative: bool = False) -> None:
         ...     '''Adds.

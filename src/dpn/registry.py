@@ -13,9 +13,7 @@ Thing = TypeVar("Thing")
 class Registry(Generic[Thing]):
     """Things by name. The files of a package are imported when the registry is first asked, and register what they define.
 
-    Args:
-        package: the package whose files register things, "dpn.unary" for instance.
-        what: what one of them is called in errors, "unary network" for instance.
+    Errors call one of them a `what`.
 
     Example:
         >>> networks: Registry[type] = Registry("dpn.unary", "unary network")
@@ -53,18 +51,12 @@ class Registry(Generic[Thing]):
         return self._registered
 
     def __getitem__(self, name: str) -> Thing:
-        """The thing of a name.
-
-        Raises:
-            InputError: if nothing is called so; the line lists the names there are.
-        """
         things = self.load()
         if name not in things:
             raise InputError(f"no {self.what} is called {name!r}; choose one of {', '.join(things)}")
         return things[name]
 
     def __iter__(self) -> Iterator[str]:
-        """The names, sorted."""
         return iter(self.load())
 
     def __contains__(self, name: object) -> bool:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.files import written_whole
 from dpn.model import DPN, STAGES
 from dpn.mrf import MRF
@@ -103,16 +103,9 @@ def load(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, device
 
 
 def load_stages(source: str | Path = DEFAULT_MODEL, *, device: str | torch.device = "cpu") -> dict[str, DPN]:
-    """Opens a trained DPN at every stage that it was saved with: {stage: network}, in order.
+    """Opens a trained DPN, as `load` does, at every stage that it was saved with: {stage: network}, in order.
 
     Stages between which the unary did not change share one.
-
-    Args:
-        source: as `load` takes it.
-        device: where to put them.
-
-    Raises:
-        InputError: as `load`.
     """
     path = _find(source)
     about, tensors = _read(path)
@@ -150,7 +143,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(hf_hub_download(name, "model.safetensors"))
     except Exception as error:  # the hub's own, its HTTP client's, OSError, ...
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise InputError(f"{name}: no file or folder here, and no model.safetensors from the hub ({reason})") from error
 
 

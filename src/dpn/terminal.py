@@ -10,6 +10,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -18,49 +19,25 @@ from rich.progress import (
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """A progress bar with the count, the time gone and the time left; silent where nobody watches.
-
-    Args:
-        console: where to draw it; None is stderr.
+    """A progress bar on stderr, or the console, with the count, the time gone and the time left; silent where nobody watches.
 
     Example:
         >>> with progress_bar() as progress:
         ...     sum(progress.track([1, 2, 3], description="add"))
         6
     """
+    return _bar(console, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
+
+
+def download_bar() -> Progress:
+    """The same of bytes, with their rate and the time left."""
+    return _bar(None, DownloadColumn(), TransferSpeedColumn())
+
+
+def _bar(console: Console | None, *columns: ProgressColumn) -> Progress:
     console = console or Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-
-
-def download_bar(console: Console | None = None) -> Progress:
-    """A progress bar of bytes, with their rate and the time left; silent where nobody watches.
-
-    Args:
-        console: where to draw it; None is stderr.
-
-    Example:
-        >>> with download_bar() as progress:
-        ...     progress.advance(progress.add_task("file", total=1000), 500)
-    """
-    console = console or Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def complain(message: str) -> None:

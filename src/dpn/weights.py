@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.files import checksum
 from dpn.terminal import download_bar
 
@@ -21,15 +22,9 @@ PICKLED = (".pth", ".pt", ".bin")
 def read_weights(source: str | Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     """Reads a state dict, on the CPU and in the dtypes it was stored in.
 
-    A URL is downloaded once, into the folder that DPN_CACHE names (~/.cache/dpn by default on Linux), and only a file that
-    arrived whole and could be read stays there. A pickled file is read without running any code from it.
-
-    Args:
-        source: path or http(s) URL of a .safetensors file, or of a .pth, .pt or .bin file that torch.save wrote.
-        sha256: what the file's checksum must be, in hexadecimal; None takes any file.
-
-    Raises:
-        InputError: if the file is missing, of another kind, damaged, unsafe, not the one expected, or cannot be downloaded.
+    The source is the path or http(s) URL of a .safetensors file, or of a .pth, .pt or .bin file that torch.save wrote; of
+    that no code is run. A URL is downloaded once, into the folder that DPN_CACHE names (~/.cache/dpn by default on Linux), and
+    only a file that arrived whole, could be read and has the sha256 stays there.
 
     Example:
         >>> import tempfile
@@ -60,7 +55,7 @@ def _read(path: Path, source: str, sha256: str | None) -> dict[str, Tensor]:
             raise InputError(f"{source}: not the file expected: its sha256 is {received}, not {sha256}")
         tensors = _unpickle(path, source) if path.suffix.lower() in PICKLED else load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{source}: cannot be read ({_first_line(error)}): get the file again") from error
+        raise InputError(f"{source}: cannot be read ({first_line(error)}): get the file again") from error
     if not isinstance(tensors, Mapping):
         raise InputError(f"{source}: holds a {type(tensors).__name__}, not a state dict: save module.state_dict()")
     for name, value in tensors.items():
@@ -87,15 +82,11 @@ def _download(url: str, sha256: str | None) -> Path:
     folder = os.environ.get("DPN_CACHE") or pooch.os_cache("dpn")
     pooch.get_logger().setLevel("WARNING")
     try:
-        with _Bar(Path(urlsplit(url).path).name) as bar:
+        with closing(_Bar(Path(urlsplit(url).path).name)) as bar:
             fetch = pooch.HTTPDownloader(progressbar=bar)
             return Path(pooch.retrieve(url, f"sha256:{sha256}" if sha256 else None, path=folder, downloader=fetch))
     except (OSError, ValueError) as error:  # requests' exceptions are OSErrors, a wrong checksum is a ValueError
-        raise InputError(f"{url}: cannot be downloaded ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{url}: cannot be downloaded ({first_line(error)})") from error
 
 
 class _Bar:
@@ -105,12 +96,6 @@ class _Bar:
 
     def __init__(self, name: str) -> None:
         self.progress, self.name = download_bar(), name
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
 
     def update(self, received: int) -> None:
         if not self.progress.tasks:

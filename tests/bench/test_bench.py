@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from dpn import DPN, MRF, save
-from dpn.bench import Plan, run
+from dpn.bench import command
 from dpn.bench.measure import Cost, Part, Spread
+from dpn.bench.plan import Plan
 from dpn.bench.report import Report, Row
 from dpn.bench.scaling import plot_scaling
 from dpn.bench.workloads import AXES, INFERENCE, TRAINING, Case, Workload, growth
@@ -124,14 +125,15 @@ def test_a_part_that_would_take_too_long_is_said_and_not_drawn(tmp_path: Path) -
 def test_what_is_foretold_to_take_too_long_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
     parts = {("b15", INFERENCE): Part(lambda: ran.append("b15")), ("b12-b15", INFERENCE): Part(lambda: ran.append("b12-b15"))}
-    monkeypatch.setattr(run, "case", lambda *_: Case(2, parts, {}))
+    monkeypatch.setattr(command, "case", lambda *_: Case(2, parts, {}))
     network = DPN(MobileNetV2(labels=3), MRF(3, window=5))
     known = {key: Cost(Spread.of([1.0]), Spread.of([1.0])) for key in parts}
     plan = Plan(size=512, runs=1, longest=10.0)
-    few, many = run._rows(network, "labels", Workload(5, 3 * 8, 512), plan, known)
+    few, many = command._rows(network, "labels", Workload(5, 3 * 8, 512), plan, known)
     assert few.cost and many.cost and set(ran) == {"b15", "b12-b15"}
     ran.clear()
-    assert [row.note for row in run._rows(network, "size", Workload(5, 3, 2048), plan, known)] == ["about 16 s: not run"] * 2
+    large = command._rows(network, "size", Workload(5, 3, 2048), plan, known)
+    assert [row.note for row in large] == ["about 16 s: not run"] * 2
     assert not ran
     assert growth("b12-b15", TRAINING, Workload(5, 3, 512), Workload(10, 6, 512, 10)) == 4 * 4 * 10
 

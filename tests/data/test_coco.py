@@ -70,6 +70,9 @@ def test_images_without_a_label_of_voc_are_left_out(root):
 
 def test_the_mapping_names_each_of_voc_s_objects_once():
     assert sorted(COCO_TO_VOC.values()) == sorted(VOC_LABELS[1:])
+    named = {"airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "couch", "cow", "dining table",
+             "dog", "horse", "motorcycle", "person", "potted plant", "sheep", "train", "tv"}  # fmt: skip
+    assert set(COCO_TO_VOC) == named
 
 
 def test_an_image_of_another_size_is_refused(root):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from dpn.data.photographs import PHOTOGRAPHS, photograph
+from dpn.data import PHOTOGRAPHS, photograph
 from dpn.errors import InputError
 
 

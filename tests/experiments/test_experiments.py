@@ -15,14 +15,17 @@ from dpn import DPN, MRF
 from dpn.data import SCENE_LABELS
 from dpn.errors import InputError
 from dpn.experiments import EXPERIMENTS, Scale, run
+from dpn.experiments.ablation import AS_IT_IS, variants
 from dpn.experiments.calibration import Calibration
 from dpn.experiments.flips import flips
 from dpn.experiments.operation_counts import counts
-from dpn.experiments.registry import named
 from dpn.experiments.report import write_report
 from dpn.experiments.result import Result
+from dpn.experiments.run import named
 from dpn.experiments.study import Study
+from dpn.experiments.training import recipes
 from dpn.model import STAGES
+from dpn.mrf import MRFConfig
 from dpn.storage import save
 from dpn.unary import UNARY_NETWORKS, MobileNetV2
 
@@ -190,8 +193,20 @@ def test_a_folder_holds_one_setting(folder, network):
 def test_all_is_what_the_paper_has():
     tables = ["table2a", "table2b", "table2c", "table3"]
     figures = ["fig4", "fig5", "fig6a", "fig6b", "fig7", "fig8"]
-    assert named(["all"]) == [*figures, "operation_counts", "runtime", *tables]
-    assert named(["all", "fig5", "test-time"])[-1] == "test_time"
+    assert list(named(["all"])) == [*figures, "operation_counts", "runtime", *tables]
+    assert list(named(["all", "fig5", "test-time"]))[-1] == "test_time"
+    assert list(named(["fig5", "test-time", "fig5"])) == ["fig5", "test_time"]
+
+
+def test_quick_is_less_of_it():
+    assert Scale.fast(data="scenes").seeds == (0, 1) == Scale.seeds[:2]
+    assert all(fast < whole for fast, whole in zip(Scale.fast().steps, Scale.steps, strict=True))
+
+
+def test_one_thing_is_changed_at_a_time():
+    changed = dict(variants(MRFConfig(components=1, context_dilation=8, context_stride=8)))
+    assert (changed[AS_IT_IS], changed["no b13 (1 x 1)"]) == ({}, {"context": 1})
+    assert [stage.steps for stage in dict(recipes(Scale(steps=(40, 200))))["steps, twice"].values()] == [80, 400]
 
 
 def test_what_cannot_run_is_named(tmp_path, network):

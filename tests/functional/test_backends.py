@@ -72,7 +72,7 @@ class Filter:
     """b12 of a backend, on its device."""
 
     def __init__(self, backend: str, device: torch.device) -> None:
-        self.operator, self.device = BACKENDS[backend].local_filter, device
+        self.operator, self.device = BACKENDS[backend].parts().local_filter, device
 
     def __call__(self, p: Tensor, image: Tensor, w: Tensor, **options) -> Tensor:
         return self.operator.filter_window(*(each.to(self.device) for each in (p, image, w)), Window(**options)).cpu()
@@ -214,7 +214,7 @@ class Contexts:
     """b13 and b14 of a backend, on its device."""
 
     def __init__(self, backend: str, device: torch.device) -> None:
-        self.operator, self.device = BACKENDS[backend].label_contexts, device
+        self.operator, self.device = BACKENDS[backend].parts().label_contexts, device
 
     def check(self, s: Tensor, mu: Tensor, dilation: int) -> tuple[Tensor, Tensor]:
         found = self.operator.contexts(s.to(self.device), mu.to(self.device), dilation=dilation)

@@ -21,7 +21,7 @@ WEIGHTS = torch.tensor([5.0, 1 / 800])
 def test_the_euclidean_filter_stays_exact_in_large_tiles(window, weights):
     p, image = torch.rand(1, 2, 400, 520), torch.rand(1, 3, 400, 520)
     before, after = window // 2, window - 1 - window // 2
-    found = filter_by_moments(p, image, torch.tensor(weights), before=before, after=after)
+    found = filter_by_moments(p, image, torch.tensor(weights), Window("euclidean", before, after))
     p, image, (w1, w2) = p.double(), image.double(), weights
     y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in p.shape[2:]), indexing="ij")
     places = torch.cat([w1**0.5 * image, w2**0.5 * torch.stack([y, x])[None]], 1)  # d is their squared distance

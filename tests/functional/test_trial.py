@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dpn.functional import choice, local_filter
-from dpn.functional.backend import BACKENDS
+from dpn.functional.backend import BACKENDS, Parts
 from dpn.functional.reference import label_contexts as contexts_of_reference
 from dpn.functional.reference import local_filter as filter_of_reference
 from dpn.functional.trial import passed
@@ -26,13 +26,10 @@ class OnTrial(type(BACKENDS["reference"])):
     def __init__(self, **functions) -> None:
         self.functions = functions
 
-    @property
-    def local_filter(self):
-        return SimpleNamespace(**vars(filter_of_reference) | self.functions)
-
-    @property
-    def label_contexts(self):
-        return SimpleNamespace(**vars(contexts_of_reference) | self.functions)
+    def parts(self) -> Parts:
+        of_reference = super().parts()
+        filters, contexts = (SimpleNamespace(**vars(part) | self.functions) for part in of_reference[:2])
+        return Parts(filters, contexts, of_reference.mean_field)
 
 
 @pytest.fixture

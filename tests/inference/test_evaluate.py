@@ -9,7 +9,7 @@ from torch import nn
 
 from dpn import DPN, MRF, InputError
 from dpn.data import SegmentationData
-from dpn.inference.evaluate import evaluate
+from dpn.inference.evaluate import measured
 from dpn.unary import Wrap
 
 PRIMARIES = np.eye(3, dtype=np.uint8) * 255
@@ -34,7 +34,7 @@ def test_iou_is_over_the_whole_data_set_and_void_is_not_counted(tmp_path: Path) 
         pair(tmp_path, "one", [[0, 0, 1, 1]], [[0, 0, 0, 1]]),
         pair(tmp_path, "two", [[2, 2], [1, 0]], [[2, 255], [1, 255]]),
     ]
-    scores = evaluate({"mine": brightest()}, SegmentationData(pairs, NAMES)).scores["mine"]
+    scores = measured({"mine": brightest()}, SegmentationData(pairs, NAMES)).scores["mine"]
     assert scores.images == ("one", "two")
     assert scores.per_label.tolist() == pytest.approx([2 / 3, 2 / 3, 1])
     assert scores.miou == pytest.approx(7 / 9)
@@ -44,21 +44,21 @@ def test_a_row_for_each_network_in_their_order(tmp_path: Path) -> None:
     lone = [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
     data = SegmentationData([pair(tmp_path, "one", lone, [[0] * 4] * 3)], NAMES)
     smooth = brightest("triple_penalty", sigma_color=10.0, penalty=9.0)
-    rows = evaluate({"unary": brightest(), "smooth": smooth}, data).table(resamples=10).rows
+    rows = measured({"unary": brightest(), "smooth": smooth}, data).table(resamples=10).rows
     assert [row.system for row in rows] == ["unary", "smooth"]
     assert [row.per_label[0] for row in rows] == pytest.approx([11 / 12, 1])
 
 
 def test_a_network_in_training_is_measured_as_trained(tmp_path: Path) -> None:
     model = brightest().train()
-    evaluate({"mine": model}, SegmentationData([pair(tmp_path, "one", [[0]], [[0]])], NAMES))
+    measured({"mine": model}, SegmentationData([pair(tmp_path, "one", [[0]], [[0]])], NAMES))
     assert not model.training
 
 
 def test_other_labels_than_the_data_sets_are_refused(tmp_path: Path) -> None:
     data = SegmentationData([pair(tmp_path, "one", [[0]], [[0]])], ["a", "b", "c", "d", "e"])
     with pytest.raises(InputError, match=r"mine: labels \(red, green, blue: 3\) .* \(a, b, c, d, ...: 5\)"):
-        evaluate({"mine": brightest()}, data)
+        measured({"mine": brightest()}, data)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_other_labels_than_the_data_sets_are_refused(tmp_path: Path) -> None:
 def test_a_mask_that_does_not_serve_is_named(tmp_path: Path, truth: list[list[int]], words: str) -> None:
     data = SegmentationData([pair(tmp_path, "one", [[0, 1]], truth)], NAMES)
     with pytest.raises(InputError, match=words):
-        evaluate({"mine": brightest()}, data)
+        measured({"mine": brightest()}, data)

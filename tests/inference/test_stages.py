@@ -3,7 +3,7 @@
 import numpy as np
 
 from dpn.data import voc_palette
-from dpn.inference.stages import stages_strip
+from dpn.inference.photographs import stages_strip
 from dpn.model import STAGES
 
 

@@ -74,6 +74,13 @@ def test_no_probability_moves_by_more_than_the_bound(
     assert ((full - short).abs() <= bound + 1e-5).all()
 
 
+def test_a_threshold_of_zero_is_the_full_step():
+    mrf = MRF(4, window=5, context=3).requires_grad_(False)
+    log_p, image = torch.rand(1, 4, 8, 9).log_softmax(1), torch.rand(1, 3, 8, 9)
+    _, short = both(mrf, log_p, image, 0.0)
+    torch.testing.assert_close(short, mrf.train()(log_p, image).exp(), rtol=0, atol=1e-5)
+
+
 def test_inference_leaves_labels_out_as_the_function_itself_does():
     log_p, image = scene(6, [1, 4], 1e-2)
     mrf = MRF(6, components=2, window=7, context=3, sigma_color=0.4, absent_below=1e-2).eval()

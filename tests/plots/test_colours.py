@@ -8,7 +8,7 @@ from PIL import Image
 
 from dpn.data.palette import voc_palette
 from dpn.errors import InputError
-from dpn.plots import colourise, save_mask
+from dpn.plots.colours import colourise, save_mask
 
 
 def test_every_pixel_has_its_label_s_colour() -> None:

@@ -6,8 +6,8 @@ from PIL import ImageDraw
 
 from dpn.data.palette import VOC_LABELS, voc_palette
 from dpn.errors import InputError
-from dpn.plots import legend, overlay, tint
-from dpn.plots.legend import label_shares, percent
+from dpn.plots.legend import label_shares, legend, percent
+from dpn.plots.overlay import overlay, tint
 
 PALETTE = voc_palette()
 

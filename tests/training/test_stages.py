@@ -109,3 +109,4 @@ def test_every_epoch_draws_every_image_once_in_an_order_of_its_own():
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1]
     assert len({draws[t][1] for t in range(30)}) == 30
+    assert draws[7] == draws[7]

@@ -1,15 +1,16 @@
 """One step beside what people would use instead: ratios with their goals, and the peers' own costs."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.progress import Progress
 from torch import Tensor
 
 from dpn.bench.inputs import at_size, images, log_probabilities, with_labels
-from dpn.bench.measure import Part, Spread, inferred, peak_memory, ratios, trained
+from dpn.bench.measure import Part, Spread, cost, inferred, ratios, trained
 from dpn.bench.peers import CONV_CRF_ITERATIONS, DENSE_CRF, DenseCRF, Peers, conv_crf, crf_rnn
+from dpn.bench.plan import Plan
 from dpn.bench.report import MB, Comparison
 from dpn.bench.workloads import INFERENCE, TRAINING
 from dpn.data import photograph
@@ -24,37 +25,16 @@ MANY = 150  # labels
 
 @dataclass(frozen=True)
 class Pair:
-    """Two parts to compare: a over b.
-
-    Attributes:
-        what: "a / b".
-        goal: of the ratio; None where there is none.
-        a: the numerator.
-        b: the denominator; a peer's name where it is not there; None to take a's peak of memory in MB instead.
-    """
+    """Two parts to compare, a over b, and the goal of their ratio, if there is one."""
 
     what: str
     goal: float | None
     a: Part
-    b: Part | str | None
+    b: Part | str | None  # the name of a peer that is not there; None takes a's peak of memory in MB instead
 
 
 def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
-    """All comparisons on one photograph.
-
-    Args:
-        model: in evaluation mode.
-        name: of the photograph.
-        size: its side in pixels.
-        peers: what there is.
-
-    Example:
-        >>> from dpn import MRF
-        >>> from dpn.unary import MobileNetV2
-        >>> model = DPN(MobileNetV2(labels=3), MRF(3, window=5, context=3)).eval()
-        >>> pairs(model, "cat", 32, Peers(None, None, None))[0].what
-        'b12 euclidean, all labels / one bare update of pydensecrf'
-    """
+    """All comparisons of a model in evaluation mode on one photograph, `size` pixels a side."""
     image = images(size, names=[name])
     log_p = log_probabilities(model, image)
     q, labels = log_p.exp(), model.mrf.labels
@@ -68,7 +48,7 @@ def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
     absent = [u for u in range(labels) if u not in which]
     fewer = with_labels(log_p[:, which + absent], min(labels, len(which) + 1))  # the absent as one
     found = []
-    ten = _dense_crfs(peers, fewer, name, size)
+    on_present = _dense_crfs(peers, fewer, name, size)
     for of, crf in _dense_crfs(peers, log_p, name, size).items():
         first = of == next(iter(DENSE_CRF))
         step = crf.step() if crf else "pydensecrf"
@@ -78,7 +58,7 @@ def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
             theirs = crf.whole(count) if crf else "pydensecrf"
             goal = {1: 0.4, 10: 0.1}.get(count) if first else None
             found.append(Pair(f"b12-b15 / {of}, {_iterations(count)} with setup", goal, head, theirs))
-        fewest = ten[of]
+        fewest = on_present[of]
         theirs = fewest.whole(10) if fewest else "pydensecrf"
         found.append(Pair(f"b12-b15 / {of}, {_iterations(10)} with setup, only the labels present", None, head, theirs))
     theirs = crf_rnn(peers.crf_rnn, log_p, image) if peers.crf_rnn else "CRF-RNN"
@@ -97,50 +77,38 @@ def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
     return found
 
 
-def comparisons(
-    model: DPN,
-    peers: Peers,
-    *,
-    size: int,
-    photographs: Iterable[str],
-    rounds: int,
-    progress: Callable[[list[Pair]], Iterable[Pair]] = iter,
-) -> list[Comparison]:
-    """Measures all pairs on each photograph, and pools the photographs.
-
-    Args:
-        model: in evaluation mode.
-        peers: what there is.
-        size: side of the photographs in pixels.
-        photographs: their names.
-        rounds: pairs of runs on each.
-        progress: is told of each pair as it comes.
+def comparisons(model: DPN, peers: Peers, plan: Plan, progress: Progress) -> list[Comparison]:
+    """Measures all pairs on each photograph of the plan, and pools the photographs.
 
     Example:
         >>> from dpn import MRF
+        >>> from dpn.bench.peers import find_peers
         >>> from dpn.unary import MobileNetV2
         >>> model = DPN(MobileNetV2(labels=3), MRF(3, window=5, window_stride=2, context=3)).eval()
-        >>> found = comparisons(model, Peers(None, None, None), size=32, photographs=["cat"], rounds=1)
+        >>> found = comparisons(model, find_peers(), Plan(size=32, photographs=["cat"], rounds=1), Progress())
         >>> [row.what for row in found if "stride" in row.what]
         ["b12 gaussian, all labels, the model's stride / stride 1", 'b12-b15, strides 1 / b12-b15']
     """
     pooled: dict[str, tuple[Pair, list[float], list[float]]] = {}
-    for turn, name in enumerate(photographs):
-        warm: list[Part] = []
-        for pair in progress(pairs(model, name, size, peers)):
+    task = progress.add_task("side by side", total=None)
+    for turn, name in enumerate(plan.photographs):
+        warm: set[Part] = set()
+        of_photograph = pairs(model, name, plan.size, peers)
+        progress.update(task, total=len(of_photograph) * len(plan.photographs))
+        for pair in of_photograph:
             _, wall, cpu = pooled.setdefault(pair.what, (pair, [], []))
-            if isinstance(pair.b, str):
-                continue
-            for part in (pair.a, pair.b):
-                if part is not None and not any(part is other for other in warm):
-                    part()  # compiles
-                    warm.append(part)
-            if pair.b is None:
-                wall += [peak_memory(pair.a) / MB for _ in range(rounds)]
-            else:
-                more = ratios(pair.a, pair.b, rounds=rounds, begin=turn * rounds)
-                wall += more[0]
-                cpu += more[1]
+            if not isinstance(pair.b, str):
+                for part in (pair.a, pair.b):
+                    if part and part not in warm:
+                        part()  # compiles
+                        warm.add(part)
+                if pair.b:
+                    more = ratios(pair.a, pair.b, rounds=plan.rounds, begin=turn * plan.rounds)
+                    wall += more[0]
+                    cpu += more[1]
+                else:
+                    wall += [cost(pair.a, runs=0).peak / MB for _ in range(plan.rounds)]
+            progress.advance(task)
     return [_compared(pair, wall, cpu, peers) for pair, wall, cpu in pooled.values()]
 
 
@@ -164,10 +132,9 @@ def peer_parts(model: DPN, name: str, size: int, peers: Peers) -> dict[tuple[str
         found[f"{of}, one bare update", INFERENCE] = crf.step() if crf else "pydensecrf"
         for count in ITERATIONS:
             found[f"{of}, {_iterations(count)} without setup", INFERENCE] = crf.iterations(count) if crf else "pydensecrf"
-    theirs = crf_rnn(peers.crf_rnn, log_p, image) if peers.crf_rnn else "CRF-RNN"
-    found[f"CRF-RNN, {_iterations(1)}", TRAINING] = theirs
-    theirs = conv_crf(peers.conv_crf, log_p, image) if peers.conv_crf else "ConvCRF"
-    found[f"ConvCRF, {_iterations(CONV_CRF_ITERATIONS)}", INFERENCE] = theirs
+    recurrent, convolutional = f"CRF-RNN, {_iterations(1)}", f"ConvCRF, {_iterations(CONV_CRF_ITERATIONS)}"
+    found[recurrent, TRAINING] = crf_rnn(peers.crf_rnn, log_p, image) if peers.crf_rnn else "CRF-RNN"
+    found[convolutional, INFERENCE] = conv_crf(peers.conv_crf, log_p, image) if peers.conv_crf else "ConvCRF"
     return found
 
 
@@ -189,7 +156,7 @@ def _iterations(count: int) -> str:
 
 def _compared(pair: Pair, wall: list[float], cpu: list[float], peers: Peers) -> Comparison:
     if isinstance(pair.b, str):
-        return Comparison(pair.what, pair.goal, None, note=peers.missing.get(pair.b, f"{pair.b} is not there"))
+        return Comparison(pair.what, pair.goal, None, note=peers.missing[pair.b])
     known = Spread.of(wall)
     if pair.b is None and known.median != known.median:
         return Comparison(pair.what, pair.goal, None, unit="MB", note="this system does not say")

@@ -50,20 +50,10 @@ def images(size: int, batch: int = 1, names: Iterable[str] = PHOTOGRAPHS) -> Ten
 
 
 def with_labels(log_p: Tensor, labels: int) -> Tensor:
-    """A network's log p (N,L,H,W) for another number of labels, on the same photographs.
+    """A network's log p (N,L,H,W) for another number of labels, at least 1, on the same photographs: (N,labels,H,W).
 
     Labels that are added are absent, as most are from most photographs: each has the map of one of the others, so much lower
     that its largest probability is ABSENT. Labels that are taken away are joined to the last that stays.
-
-    Args:
-        log_p: log probabilities.
-        labels: how many, at least 1.
-
-    Returns:
-        log probabilities (N,labels,H,W).
-
-    Raises:
-        InputError: if that is less than 1.
 
     Example:
         >>> log_p = torch.rand(1, 3, 4, 4).log_softmax(1)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from copy import deepcopy
 from ctypes import CDLL
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -21,11 +22,7 @@ from dpn.functional.memory import release
 
 @dataclass(frozen=True)
 class Part:
-    """Something to measure.
-
-    Attributes:
-        run: what is measured; what it returns is its output.
-        prepare: what is done before each run, and not measured; `run` is given what it returns.
+    """Something to measure: `run`, whose result is its output, given what `prepare` returns, which is not measured.
 
     Example:
         >>> Part(lambda: 1 + 1)(), Part(lambda words: words.append("c"), prepare=lambda: ["a", "b"])()
@@ -35,9 +32,13 @@ class Part:
     run: Callable[..., Any]
     prepare: Callable[[], Any] | None = None
 
+    def prepared(self) -> Callable[[], Any]:
+        """`run`, which needs nothing more."""
+        return partial(self.run, self.prepare()) if self.prepare else self.run
+
     def __call__(self) -> Any:
         """Runs it once, prepared; returns its output."""
-        return self.run(self.prepare()) if self.prepare else self.run()
+        return self.prepared()()
 
 
 def inferred(function: Callable[..., Tensor], *inputs: Any) -> Part:
@@ -56,14 +57,9 @@ def inferred(function: Callable[..., Tensor], *inputs: Any) -> Part:
 
 
 def trained(layer: nn.Module, *inputs: Any) -> Part:
-    """A layer forwards and backwards, as training runs it.
+    """A copy of a layer forwards and backwards, as training runs it; BatchNorm keeps its statistics.
 
-    Args:
-        layer: a module; it is copied, and the copy put in training mode, but for BatchNorm, which keeps its statistics.
-        inputs: its inputs; gradients flow to the first and to the layer's parameters.
-
-    Returns:
-        a part, whose output is the gradients.
+    The output is the gradients of the first input and of the layer's parameters.
 
     Example:
         >>> [gradient.shape for gradient in trained(nn.Conv2d(3, 4, 1), torch.rand(1, 3, 5, 6))()]
@@ -100,11 +96,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """Of at least one value.
-
-        Raises:
-            InputError: if there is none.
-        """
+        """Of at least one value, or an InputError."""
         numbers = np.array(list(values), np.float64)
         if not numbers.size:
             raise InputError("no value to take the median of")
@@ -119,7 +111,7 @@ class Cost:
     Attributes:
         wall: seconds on the clock.
         cpu: seconds of CPU time, of all threads together.
-        peak: bytes, see `peak_memory`; NaN where the system does not say.
+        peak: the most bytes that a run holds beyond what there was before it and beyond its output, as `_watched` sees them.
     """
 
     wall: Spread
@@ -128,16 +120,10 @@ class Cost:
 
 
 def seconds(part: Part) -> tuple[float, float]:
-    """Runs a part once: seconds on the clock and of CPU time, without its preparation.
-
-    Example:
-        >>> wall, cpu = seconds(Part(lambda: sum(range(1000))))
-        >>> wall > 0 and cpu >= 0
-        True
-    """
-    given = [part.prepare()] if part.prepare else []
+    """Runs a part once: seconds on the clock and of CPU time, without its preparation."""
+    run = part.prepared()
     wall, cpu = perf_counter(), process_time()
-    part.run(*given)
+    run()
     return perf_counter() - wall, process_time() - cpu
 
 
@@ -145,15 +131,7 @@ def cost(part: Part, *, runs: int = 7, budget: float = math.inf) -> Cost:
     """The cost of a part: memory in a first run, then medians over `runs` runs, or as many as fit the budget.
 
     The first run's time counts only where no other run fits: it begins with memory that the system has to hand out anew.
-
-    Args:
-        part: what to measure; compiled already.
-        runs: how many runs to take the medians of; 0 takes the first.
-        budget: seconds after which no further run begins.
-
-    Example:
-        >>> cost(Part(lambda: None), runs=3).wall.count
-        3
+    After `budget` seconds no further run begins.
     """
     began = perf_counter()
     *first, peak = _watched(part)
@@ -167,21 +145,8 @@ def cost(part: Part, *, runs: int = 7, budget: float = math.inf) -> Cost:
 def ratios(a: Part, b: Part, *, rounds: int = 5, begin: int = 0) -> tuple[list[float], list[float]]:
     """a's time over b's, measured side by side: A B, B A, A B, ...; both have run before.
 
-    What else the machine does then bears on both alike, and neither always comes first.
-
-    Args:
-        a: the numerator.
-        b: the denominator.
-        rounds: pairs of runs, at least 1.
-        begin: rounds that were taken already: after an odd number B comes first.
-
-    Returns:
-        For each round the ratio of seconds on the clock; and for each that of CPU time.
-
-    Example:
-        >>> wall, cpu = ratios(Part(lambda: sum(range(1000))), Part(lambda: sum(range(1000))), rounds=2)
-        >>> len(wall), len(cpu)
-        (2, 2)
+    What else the machine does then bears on both alike, and neither always is first: `begin` rounds were taken already, and
+    after an odd number B is first. Each round gives a ratio of seconds on the clock, and one of CPU time.
     """
     wall, cpu = [], []
     for i in range(begin, begin + rounds):
@@ -194,36 +159,21 @@ def ratios(a: Part, b: Part, *, rounds: int = 5, begin: int = 0) -> tuple[list[f
     return wall, cpu
 
 
-def peak_memory(part: Part) -> float:
-    """The most memory in bytes that one run of a part holds beyond what there was before it and beyond its output.
-
-    It is Linux's own high-water mark of resident memory, which misses nothing, however short; NaN on other systems. Memory that
-    was freed, or that dpn.functional.memory keeps, is given back first, or the part would use it again unseen. What the part
-    leaves behind (a cache that it fills) counts.
-
-    Example:
-        >>> peak = peak_memory(Part(lambda: torch.ones(5_000_000).sum()))  # 20 MB
-        >>> math.isnan(peak) or peak > 19e6
-        True
-    """
-    return _watched(part)[2]
-
-
 def held(output: object) -> int:
-    """The bytes of an output: of a tensor, an array, or a list or tuple of such; what else it holds is not counted.
-
-    Example:
-        >>> held([np.zeros(3), (np.zeros(2, np.uint8), None)])
-        26
-    """
+    """The bytes of an output: of a tensor, an array, or a list or tuple of such; what else it holds is not counted."""
     if isinstance(output, Tensor | np.ndarray):
         return output.nbytes
     return sum(map(held, output)) if isinstance(output, list | tuple) else 0
 
 
 def _watched(part: Part) -> tuple[float, float, float]:
-    """Runs a part once: seconds on the clock and of CPU time, and its peak of memory."""
-    given = [part.prepare()] if part.prepare else []
+    """Runs a part once: seconds on the clock and of CPU time, and its peak of memory.
+
+    The peak is Linux's own high-water mark of resident memory, which misses nothing, however short; NaN on other systems.
+    Memory that was freed, or that dpn.functional.memory keeps, is given back first, or the part would use it again unseen.
+    What the part leaves behind (a cache that it fills) counts.
+    """
+    run = part.prepared()
     release()
     with suppress(OSError, AttributeError, TypeError):  # a C library without it
         CDLL(None).malloc_trim(0)
@@ -231,7 +181,7 @@ def _watched(part: Part) -> tuple[float, float, float]:
         Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
     before = _resident("VmRSS")
     wall, cpu = perf_counter(), process_time()
-    output = part.run(*given)
+    output = run()
     wall, cpu = perf_counter() - wall, process_time() - cpu
     return wall, cpu, _resident("VmHWM") - before - held(output)
 

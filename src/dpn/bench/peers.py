@@ -34,70 +34,45 @@ CONV_CRF_WINDOW, CONV_CRF_ITERATIONS = 7, 5  # as its demo and its benchmark hav
 
 @dataclass(frozen=True)
 class Peers:
-    """The peers that are there, as modules, and for each that is not, why: one line a peer.
+    """The peers that are there, as modules, and for each that is not, what to do to have it."""
 
-    Attributes:
-        dense_crf: pydensecrf.densecrf, or None.
-        crf_rnn: crfasrnn.crfrnn, or None.
-        conv_crf: convcrf.convcrf, or None.
-        missing: {"pydensecrf", "CRF-RNN", "ConvCRF": what to do to have it}, of those that are None.
-    """
-
-    dense_crf: ModuleType | None
-    crf_rnn: ModuleType | None
-    conv_crf: ModuleType | None
-    missing: dict[str, str] = field(default_factory=dict)
+    dense_crf: ModuleType | None  # pydensecrf.densecrf
+    crf_rnn: ModuleType | None  # crfasrnn.crfrnn
+    conv_crf: ModuleType | None  # convcrf.convcrf
+    missing: dict[str, str] = field(default_factory=dict)  # its names are "pydensecrf", "CRF-RNN" and "ConvCRF"
 
 
 def find_peers(crfrnn: Path | None = None, convcrf: Path | None = None) -> Peers:
-    """Imports the peers that are there.
-
-    Args:
-        crfrnn: folder of sadeepj/crfasrnn_pytorch, its extension built there as its README says, or installed.
-        convcrf: folder of MarvinTeichmann/ConvCRF.
+    """Imports the peers that are there: pydensecrf2, and those of the two others whose folder is given.
 
     Raises:
-        InputError: if a folder that is named does not hold the peer, or its source cannot be imported.
-
-    Example:
-        >>> sorted(find_peers().missing)[:2]
-        ['CRF-RNN', 'ConvCRF']
+        InputError: if a folder does not hold the peer, or its source cannot be imported.
     """
-    missing = {}
+    missing, dense, recurrent, convolutional = {}, None, None, None
     try:
-        dense_crf = import_module("pydensecrf.densecrf")
+        dense = import_module("pydensecrf.densecrf")
     except ImportError:
-        dense_crf = None
         missing["pydensecrf"] = "pydensecrf2 is not installed: pip install -c constraints.txt -e '.[peers]'"
-    if crfrnn is None:
+    if crfrnn:
+        recurrent = _source("--crfrnn", crfrnn, "crfasrnn.crfrnn")
+    else:
         missing["CRF-RNN"] = "its source was not given: --crfrnn FOLDER of sadeepj/crfasrnn_pytorch"
-    if convcrf is None:
+    if convcrf:
+        convolutional = _source("--convcrf", convcrf, "convcrf.convcrf")
+    else:
         missing["ConvCRF"] = "its source was not given: --convcrf FOLDER of MarvinTeichmann/ConvCRF"
-    return Peers(
-        dense_crf,
-        None if crfrnn is None else _source("--crfrnn", crfrnn, "crfasrnn.crfrnn"),
-        None if convcrf is None else _source("--convcrf", convcrf, "convcrf.convcrf"),
-        missing,
-    )
+    return Peers(dense, recurrent, convolutional, missing)
 
 
 @dataclass(frozen=True)
 class DenseCRF:
-    """pydensecrf upon one photograph.
+    """pydensecrf upon one photograph, with parameters as DENSE_CRF's."""
 
-    Attributes:
-        module: pydensecrf.densecrf.
-        log_p: (L,H,W) float32.
-        pixels: (H,W,3) uint8.
-        parameters: one of DENSE_CRF.
-        normalization: the name of one of the module's; None is its default, symmetric.
-    """
-
-    module: ModuleType
-    log_p: np.ndarray
-    pixels: np.ndarray
+    module: ModuleType  # pydensecrf.densecrf
+    log_p: np.ndarray  # (L,H,W) float32
+    pixels: np.ndarray  # (H,W,3) uint8
     parameters: tuple[tuple[int, int], tuple[int, int, int]]
-    normalization: str | None = None
+    normalization: str | None = None  # the name of one of the module's; None is its default, symmetric
 
     def setup(self) -> Part:
         """The unary energy, the features of both kernels and their lattices."""
@@ -138,39 +113,18 @@ class DenseCRF:
         return crf
 
 
-def crf_rnn(module: Any, log_p: Tensor, image: Tensor, *, iterations: int = 1) -> Part:
-    """A CRF-RNN layer with its own starting values, forwards and backwards.
+def crf_rnn(module: Any, log_p: Tensor, image: Tensor) -> Part:
+    """One update of a CRF-RNN layer with its own starting values, forwards and backwards.
 
-    Args:
-        module: crfasrnn.crfrnn.
-        log_p: (1,L,H,W).
-        image: (1,3,H,W), RGB in [0,1]; it is given in 0 to 255.
-        iterations: mean-field updates.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> stand_in = SimpleNamespace(CrfRnn=lambda labels, iterations: torch.nn.CosineSimilarity())
-        >>> [gradient.shape for gradient in crf_rnn(stand_in, torch.rand(1, 3, 4, 5), torch.rand(1, 3, 4, 5))()]
-        [torch.Size([1, 3, 4, 5])]
+    log_p is (1,L,H,W), image (1,3,H,W) RGB in [0,1], which the layer is given in 0 to 255.
     """
-    layer = module.CrfRnn(log_p.shape[1], iterations)
-    return trained(_Swapped(layer), log_p, image * 255)
+    return trained(_Swapped(module.CrfRnn(log_p.shape[1], 1)), log_p, image * 255)
 
 
-def conv_crf(module: Any, log_p: Tensor, image: Tensor, *, iterations: int = CONV_CRF_ITERATIONS) -> Part:
+def conv_crf(module: Any, log_p: Tensor, image: Tensor) -> Part:
     """ConvCRF with its default settings and the window of its demo, which it computes at a quarter of the resolution.
 
-    Args:
-        module: convcrf.convcrf.
-        log_p: (N,L,H,W).
-        image: (N,3,H,W), RGB in [0,1]; it is given in 0 to 255.
-        iterations: mean-field updates.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> stand_in = SimpleNamespace(default_conf={}, GaussCRF=lambda **_: lambda unary, img, num_iter: unary * num_iter)
-        >>> conv_crf(stand_in, torch.ones(1, 2, 1, 1), torch.rand(1, 3, 1, 1), iterations=3)().flatten()
-        tensor([3., 3.])
+    log_p is (N,L,H,W), image (N,3,H,W) as `crf_rnn`'s.
     """
     conf = {**module.default_conf, "filter_size": CONV_CRF_WINDOW}
     layer = module.GaussCRF(conf=conf, shape=tuple(log_p.shape[2:]), nclasses=log_p.shape[1], use_gpu=False)
@@ -179,7 +133,7 @@ def conv_crf(module: Any, log_p: Tensor, image: Tensor, *, iterations: int = CON
     def run() -> Tensor:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            refined: Tensor = layer(unary=log_p, img=pixels, num_iter=iterations)
+            refined: Tensor = layer(unary=log_p, img=pixels, num_iter=CONV_CRF_ITERATIONS)
             return refined
 
     return Part(run)
@@ -199,11 +153,11 @@ class _Swapped(torch.nn.Module):
 
 def _source(option: str, folder: Path, name: str) -> ModuleType:
     """A module from a folder of somebody's source."""
-    package = folder / name.split(".")[0]
-    if not (folder / f"{name.replace('.', '/')}.py").is_file():
-        raise InputError(f"{option} {folder}: no {name.replace('.', '/')}.py in it; give the folder of its source")
+    file = f"{name.replace('.', '/')}.py"
+    if not (folder / file).is_file():
+        raise InputError(f"{option} {folder}: no {file} in it; give the folder of its source")
     try:
-        with _imports_from(folder, package):
+        with _imports_from(folder, (folder / file).parent):
             return import_module(name)
     except Exception as error:  # whatever a stranger's module raises
         reason = next(iter(str(error).splitlines()), type(error).__name__)

@@ -10,26 +10,10 @@ from dpn.errors import InputError
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure.
-
-    Attributes:
-        size: side in pixels of the photographs in the comparisons, and wherever something else varies.
-        windows: sides of b12's window.
-        labels: numbers of labels; as many are present as in reality.
-        sizes: sides of the photographs.
-        batches: numbers of photographs at once.
-        photographs: names of those that the comparisons pool.
-        rounds: pairs of runs of each comparison on each photograph.
-        runs: runs of which each cost is the median.
-        budget: seconds after which no further run of a part begins.
-        longest: a part that would take more seconds is not run, which the table says.
+    """What to measure: `run_bench` says what each field is; after `budget` seconds no further run of a part begins.
 
     Raises:
         InputError: if there is a number below 1, or a photograph that is not known.
-
-    Example:
-        >>> Plan(sizes=(256,)).sizes, Plan.quick().rounds
-        ((256,), 1)
     """
 
     size: int = 512

@@ -19,44 +19,26 @@ COMPARED = ("what", "ratio", "goal", "ratio of CPU time")
 
 @dataclass(frozen=True)
 class Row:
-    """What one part costs in one workload.
-
-    Attributes:
-        what: the part.
-        direction: "inference", "forward + backward", or "" where there is only one.
-        workload: window, labels, size, batch.
-        present: labels that take part; None where their number does not matter.
-        cost: None where it was not measured.
-        note: why it was not.
-    """
+    """What one part costs in one workload."""
 
     what: str
-    direction: str
+    direction: str  # INFERENCE, TRAINING, or "" where there is only one
     workload: Workload
-    present: int | None
-    cost: Cost | None
-    note: str = ""
+    present: int | None  # labels that take part; None where their number does not matter
+    cost: Cost | None  # None where it was not measured
+    note: str = ""  # why it was not
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One thing over another, or one thing with a goal of its own.
+    """One thing over another, or one thing with a goal of its own."""
 
-    Attributes:
-        what: "this / that".
-        goal: at most this, in `unit`; None where there is none.
-        wall: ratio of seconds on the clock, or a quantity in `unit`; None where it was not measured.
-        cpu: ratio of CPU time.
-        unit: "" for a ratio.
-        note: why it was not measured.
-    """
-
-    what: str
-    goal: float | None
-    wall: Spread | None
-    cpu: Spread | None = None
-    unit: str = ""
-    note: str = ""
+    what: str  # "this / that"
+    goal: float | None  # at most this, in `unit`; None where there is none
+    wall: Spread | None  # ratio of seconds on the clock, or a quantity in `unit`; None where it was not measured
+    cpu: Spread | None = None  # ratio of CPU time
+    unit: str = ""  # none for a ratio
+    note: str = ""  # why it was not measured
 
 
 @dataclass(frozen=True)
@@ -66,7 +48,7 @@ class Report:
     Attributes:
         facts: the machine's, {what: value}.
         workload: what the comparisons and the first rows are of.
-        photographs: the names of the photographs that the comparisons pool.
+        photographs: the names of those that the comparisons pool.
         comparisons: ratios, with their goals.
         rows: costs, layer by layer and workload by workload.
         missing: peers that are not there, {name: what to do to have it}.
@@ -113,18 +95,14 @@ class Report:
                 lines += ["", f"## {axis[0].upper()}{axis[1:]}", "", "Wall s (peak MB).", "", *self._axis(axis, workloads)]
         return "\n".join([*lines, ""])
 
-    def print(self, console: Console | None = None) -> None:
-        """Show the comparisons and their goals on the terminal.
-
-        Args:
-            console: where; None is stdout.
-        """
+    def print(self) -> None:
+        """Show the comparisons and their goals on the terminal."""
         table = rich.table.Table(*COMPARED)
         for column in table.columns[1:]:
             column.justify = "right"
         for row in self.comparisons:
             table.add_row(*_comparison_cells(row))
-        (console or Console(markup=False, highlight=False)).print(table)
+        Console(markup=False, highlight=False).print(table)
 
     def csv(self, path: str | Path) -> None:
         """Write one line for each quantity measured; whole or not at all.
@@ -227,8 +205,7 @@ def _cost_cells(row: Row) -> tuple[str, ...]:
     present = "" if row.present is None else str(row.present)
     if row.cost is None:
         return row.what, row.direction, present, f"not measured: {row.note}", "", ""
-    peak = "" if math.isnan(row.cost.peak) else f"{max(0.0, row.cost.peak) / MB:.0f}"
-    return row.what, row.direction, present, _spread(row.cost.wall), _spread(row.cost.cpu), peak
+    return row.what, row.direction, present, _spread(row.cost.wall), _spread(row.cost.cpu), _megabytes(row.cost)
 
 
 def _short(row: Row | None) -> str:
@@ -236,8 +213,12 @@ def _short(row: Row | None) -> str:
         return ""
     if row.cost is None:
         return row.note
-    peak = "" if math.isnan(row.cost.peak) else f" ({max(0.0, row.cost.peak) / MB:.0f})"
-    return number(row.cost.wall.median) + peak
+    peak = _megabytes(row.cost)
+    return number(row.cost.wall.median) + (f" ({peak})" if peak else "")
+
+
+def _megabytes(cost: Cost) -> str:
+    return "" if math.isnan(cost.peak) else f"{max(0.0, cost.peak) / MB:.0f}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Iterable[str]], words: int = 1) -> list[str]:

@@ -18,22 +18,9 @@ COLOURS = {what: f"C{i}" for i, what in enumerate(AXES)}
 
 
 def plot_scaling(rows: Iterable[Row], workload: Workload, path: str | Path) -> None:
-    """Draws wall time against window, labels and pixels, a colour a part, a style a direction; whole or not at all.
+    """Draws wall time against window, labels and pixels, each varied alone about a workload; whole or not at all.
 
-    Args:
-        rows: costs.
-        workload: the one about which each axis varies.
-        path: the picture, in the format its name ends with (.png, .pdf, .svg).
-
-    Raises:
-        InputError: if it cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     plot_scaling([], Workload(50, 21, 512), f"{folder}/scaling.png")
-        ...     Path(folder, "scaling.png").is_file()
-        True
+    A part has a colour, a direction a style; the format is what the path ends with (.png, .pdf, .svg).
     """
     rows = list(rows)
     figure = Figure(figsize=(13, 5), layout="constrained")

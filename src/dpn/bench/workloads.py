@@ -1,6 +1,6 @@
 """The layers and the whole as parts to measure, and what the cost of each depends on."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,14 +40,7 @@ CORNER = 64
 
 @dataclass(frozen=True)
 class Workload:
-    """What the cost depends on.
-
-    Attributes:
-        window: side of b12's window in pixels.
-        labels: L.
-        size: height and width of the photographs in pixels.
-        batch: N.
-    """
+    """What the cost depends on: the side of b12's window, L, the height and width of the photographs in pixels, and N."""
 
     window: int
     labels: int
@@ -84,18 +77,13 @@ def growth(what: str, direction: str, before: Workload, after: Workload) -> floa
     return factor
 
 
-def case(model: DPN, workload: Workload, names: Iterable[str] = PHOTOGRAPHS) -> Case:
-    """The layers and the whole, each in both directions.
+def case(model: DPN, workload: Workload) -> Case:
+    """The layers of a model in evaluation mode and the whole, each in both directions.
 
     In inference the layers get what `dpn.MRF` gives them: the labels present; Potts and the interpolation of what b13 gives for
-    its cells are then part of b15, in training of b13. In training all labels take part. "b12-b15" has
-    the model's strides, "b12-b15, strides 1" is there where these are not 1 already. The unary network and `dpn.segment` are
-    there for as many labels as the model has; `dpn.segment` for one photograph.
-
-    Args:
-        model: in evaluation mode.
-        workload: what to build it for.
-        names: which photographs.
+    its cells are then part of b15, in training of b13. In training all labels take part. "b12-b15" has the model's strides,
+    "b12-b15, strides 1" is there where these are not 1 already. The unary network and `dpn.segment` are there for as many
+    labels as the model has; `dpn.segment` for one photograph.
 
     Example:
         >>> from dpn.unary import MobileNetV2
@@ -104,21 +92,24 @@ def case(model: DPN, workload: Workload, names: Iterable[str] = PHOTOGRAPHS) -> 
         >>> four.parts["b12-b15", INFERENCE]().shape
         torch.Size([1, 4, 32, 32])
     """
-    names = tuple(names)
-    image = images(workload.size, workload.batch, names)
+    image = images(workload.size, workload.batch)
     log_p = with_labels(log_probabilities(model, image), workload.labels)
     mrf = changed(model.mrf, window=workload.window, labels=workload.labels)
-    heads = {"b12-b15": mrf, "b12-b15, strides 1": exact(mrf)}
-    if heads["b12-b15"].config == heads["b12-b15, strides 1"].config:
-        del heads["b12-b15, strides 1"]
+    heads, every = {"b12-b15": mrf}, exact(mrf)
+    if every.config != mrf.config:
+        heads["b12-b15, strides 1"] = every
+    known = workload.labels == model.mrf.labels
 
     def built(image: Tensor, log_p: Tensor) -> dict[tuple[str, str], Part]:
-        known = model.unary if workload.labels == model.mrf.labels else None
-        return _unary_parts(known, image) | _layer_parts(mrf, log_p, image) | _head_parts(heads, log_p, image)
+        found = _both("unary, b1-b11", model.unary, image) if known else {}
+        found |= _layer_parts(mrf, log_p, image)
+        for name, head in heads.items():
+            found |= _both(name, head, log_p, image)
+        return found
 
     parts = built(image, log_p)
-    if workload.labels == model.mrf.labels and workload.batch == 1:
-        pixels = at_size(photograph(names[0]), workload.size)
+    if known and workload.batch == 1:
+        pixels = at_size(photograph(PHOTOGRAPHS[0]), workload.size)
         parts["dpn.segment", INFERENCE] = Part(lambda: segment(pixels, model, size=workload.size).seen)
     return Case(len(present(log_p, mrf.absent_below)), parts, built(image[:1, :, :CORNER, :CORNER], corner(log_p)))
 
@@ -141,9 +132,8 @@ def corner(log_p: Tensor) -> Tensor:
     return piece
 
 
-def _unary_parts(unary: nn.Module | None, image: Tensor) -> dict[tuple[str, str], Part]:
-    name = "unary, b1-b11"
-    return {(name, INFERENCE): inferred(unary, image), (name, TRAINING): trained(unary, image)} if unary else {}
+def _both(name: str, module: nn.Module, *inputs: Tensor) -> dict[tuple[str, str], Part]:
+    return {(name, INFERENCE): inferred(module, *inputs), (name, TRAINING): trained(module, *inputs)}
 
 
 def _layer_parts(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[tuple[str, str], Part]:
@@ -160,20 +150,12 @@ def _layer_parts(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[tuple[str, str]
     return parts
 
 
-def _head_parts(heads: Mapping[str, MRF], log_p: Tensor, image: Tensor) -> dict[tuple[str, str], Part]:
-    parts = {}
-    for name, head in heads.items():
-        parts[name, INFERENCE] = inferred(head, log_p, image)
-        parts[name, TRAINING] = trained(head, log_p, image)
-    return parts
-
-
 def _inference(
     mrf: MRF, log_p: Tensor, image: Tensor
 ) -> tuple[tuple[Tensor, float], Callable[[], Tensor], Callable[[], Tensor]]:
     """What dpn.mrf.absent_labels does, apart: what b12 is given, b13 with b14, and b15."""
     contexts, which = mrf.label_contexts, present(log_p, mrf.absent_below)
-    parts = BACKENDS[choose(mrf.backend, log_p.device, log_p.dtype)].mean_field
+    parts = BACKENDS[choose(mrf.backend, log_p.device, log_p.dtype)].parts().mean_field
     q, near = log_p[:, which].exp(), NEAR * mrf.absent_below
 
     def b13(s: Tensor) -> Tensor:

@@ -2,13 +2,11 @@
 
 from dpn.data.camvid import camvid
 from dpn.data.coco import coco
-from dpn.data.dataset import Sample, SegmentationData
+from dpn.data.dataset import Sample, SegmentationData, unique_stems
 from dpn.data.download import get as download
 from dpn.data.folder import folder
-from dpn.data.images import VOID, list_images, read_image, read_mask, rgb, to_tensor
-from dpn.data.lists import unique_stems
+from dpn.data.images import PHOTOGRAPHS, VOID, list_images, photograph, read_image, read_mask, rgb, to_tensor
 from dpn.data.palette import CAMVID_LABELS, VOC_LABELS, camvid_palette, voc_palette
-from dpn.data.photographs import PHOTOGRAPHS, photograph
 from dpn.data.registry import DATA_SETS, DataSet, data_sets_help, open_data
 from dpn.data.scenes import SCENE_LABELS, scenes
 from dpn.data.transforms import Augment

@@ -8,12 +8,7 @@ from dpn.data.palette import CAMVID_LABELS, camvid_palette, voc_palette
 from dpn.data.registry import published
 from dpn.errors import InputError
 
-SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("val",),
-    "test": ("test",),
-    "trainval": ("train", "val"),
-}
+SPLITS = ("train", "val", "test", "trainval")
 
 
 @published("camvid", splits=SPLITS)
@@ -37,7 +32,7 @@ def camvid(root: str | Path, split: str) -> SegmentationData:
     root = Path(root)
     home = root / "CamVid" if (root / "CamVid").is_dir() else root
     pairs = []
-    for part in SPLITS[split]:
+    for part in ("train", "val") if split == "trainval" else (split,):
         images, masks = home / part, home / f"{part}annot"
         if not (images.is_dir() and masks.is_dir()):
             raise InputError(f"{root}: no CamVid here; looked for {images}/ and {masks}/")

@@ -13,28 +13,15 @@ from dpn.data.palette import VOC_LABELS
 from dpn.data.registry import published
 from dpn.errors import InputError
 
-COCO_TO_VOC: dict[str, str] = {
-    "airplane": "aeroplane",
-    "bicycle": "bicycle",
-    "bird": "bird",
-    "boat": "boat",
-    "bottle": "bottle",
-    "bus": "bus",
-    "car": "car",
-    "cat": "cat",
-    "chair": "chair",
-    "cow": "cow",
-    "dining table": "diningtable",
-    "dog": "dog",
-    "horse": "horse",
-    "motorcycle": "motorbike",
-    "person": "person",
-    "potted plant": "pottedplant",
-    "sheep": "sheep",
-    "couch": "sofa",
-    "train": "train",
-    "tv": "tvmonitor",
+OTHERWISE_CALLED = {  # what VOC calls it, and what COCO does
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
 }
+COCO_TO_VOC = {OTHERWISE_CALLED.get(name, name): name for name in VOC_LABELS[1:]}
 """The 20 of COCO's 80 categories that VOC has too; the other 60 are background."""
 
 SPLITS = ("train", "val")
@@ -47,8 +34,7 @@ def coco(root: str | Path, split: str) -> SegmentationData:
     Larger instances are painted first, so that smaller ones lie over them. Crowds are void where no instance is.
 
     Args:
-        root: the folder that holds ``coco``, or ``coco`` itself: ``<split>2014/`` and
-            ``annotations/instances_<split>2014.json``.
+        root: the folder that holds ``coco``, or ``coco`` itself: ``<split>2014/``, ``annotations/instances_<split>2014.json``.
         split: train or val.
 
     Raises:
@@ -90,18 +76,13 @@ class Coco(SegmentationData):
         super().__init__([(images / self.coco.imgs[number]["file_name"], None) for number in self.ids], VOC_LABELS)
 
     def __getitem__(self, index: int) -> Sample:
-        image, labels, name = super().__getitem__(index)
-        labels = torch.from_numpy(self._paint(self.ids[index]))
-        if labels.shape != image.shape[1:]:
-            raise InputError(f"{self.pairs[index][0]}: not of the size that {self.instances} gives; get the images again")
-        return Sample(image, labels, name)
-
-    def _paint(self, number: int) -> np.ndarray:
-        """(H, W) int64 labels of one image."""
-        size = self.coco.imgs[number]
+        image, _, name = super().__getitem__(index)
+        size = self.coco.imgs[self.ids[index]]
         labels = np.zeros((size["height"], size["width"]), dtype=np.int64)
-        found = [a for a in self.coco.imgToAnns[number] if a["category_id"] in self.label_of]
+        found = [a for a in self.coco.imgToAnns[self.ids[index]] if a["category_id"] in self.label_of]
         for annotation in sorted(found, key=lambda a: (not a["iscrowd"], -a["area"])):
             label = VOID if annotation["iscrowd"] else self.label_of[annotation["category_id"]]
             labels[self.coco.annToMask(annotation) == 1] = label
-        return labels
+        if labels.shape != image.shape[1:]:
+            raise InputError(f"{self.pairs[index][0]}: not of the size that {self.instances} gives; get the images again")
+        return Sample(image, torch.from_numpy(labels), name)

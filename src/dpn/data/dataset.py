@@ -1,6 +1,6 @@
-"""The one shape that every data set has here: a sequence of image, label map and name."""
+"""The one shape that every data set has here, a sequence of image, label map and name, and what their readers share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from dpn.data.images import VOID, read_image, read_mask, to_tensor
-from dpn.data.lists import unique_stems
 from dpn.data.palette import voc_palette
 from dpn.errors import InputError
 
@@ -34,16 +33,12 @@ class SegmentationData(Dataset[Sample]):
 
     Args:
         pairs: (image, mask) paths; a mask of None is a label map that is void everywhere.
-        labels: the names of labels 0, 1, ...; 1 to 255 of them.
+        labels: the names of labels 0, 1, ...; 1 to 255 of them. An attribute too, as is `palette`.
         void: the masks' own value for void, where it is not 255.
         palette: (256,3) uint8, the colours that labels and void are drawn in; None is VOC's.
 
-    Attributes:
-        labels, palette: as given.
-
     Raises:
-        InputError: a file is missing. Reading a sample raises what `read_image` and `read_mask` do, and when image and
-            mask differ in size.
+        InputError: a file is missing; as `read_image` and `read_mask`, or if image and mask differ in size, when it is read.
 
     Example:
         >>> import tempfile
@@ -94,6 +89,37 @@ class SegmentationData(Dataset[Sample]):
                 f"{mask.shape[1]} x {mask.shape[0]}; they must be the same"
             )
         return Sample(image, mask, self.names[index])
+
+
+def read_lines(path: Path) -> dict[int, str]:
+    """The lines of a UTF-8 text file that are not blank, by their number from 1, without the spaces around them."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), start=1) if line.strip()}
+    if not lines:
+        raise InputError(f"{path}: the file is empty")
+    return lines
+
+
+def unique_stems(files: Iterable[Path]) -> list[str]:
+    """A name for each file: its own without the suffix, numbered where that occurred before.
+
+    Example:
+        >>> unique_stems([Path("a.png"), Path("folder/a.png"), Path("b.jpg")])
+        ['a', 'a_2', 'b']
+    """
+    names: dict[str, None] = {}
+    for file in files:
+        name, n = file.stem, 1
+        while name in names:
+            n += 1
+            name = f"{file.stem}_{n}"
+        names[name] = None
+    return list(names)
 
 
 def spread(data: "SegmentationData | Subset[Sample]", count: int | None) -> Subset[Sample]:

@@ -1,4 +1,4 @@
-"""Published data sets and weights, brought into the folders that this package reads."""
+"""Published data sets and weights, brought into the folders that this package reads: `dpn data get`."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -73,10 +74,32 @@ def get(
             if file.needs and not all(_is_there(other, root) for other in sources[file.needs]):
                 raise InputError(f"{root}: no {file.needs} here, and {name} adds to it; get {file.needs} first")
             if not _is_there(file, root):
-                _bring(file, root, None if archive is None else Path(archive))
+                _install(file, root, None if archive is None else Path(archive))
     except OSError as error:
         raise InputError(f"{root}: {name} cannot be written ({error}); choose another folder") from error
     return root / os.path.commonpath([file.place for file in files])
+
+
+def bring(
+    action: Literal["get"], name: Annotated[str, tuple(SOURCES)], *, root: Path = Path("data"), archive: Path | None = None
+) -> None:
+    """Bring a published data set, or VGG16's weights, to this machine.
+
+    Several mirrors are tried in turn, what was cut off goes on where it stopped, and only files with the published checksum are
+    kept. sbd's masks join VOC's as train_aug. Where the machine has no network, --archive names a file that was brought some
+    other way.
+
+    examples:
+      dpn data get voc2012 --root data
+      dpn data get sbd --root data --archive benchmark.tgz
+
+    Args:
+        action: what to do
+        name (NAME): which
+        root (FOLDER): where to
+        archive (FILE): a local copy of the archive, instead of the network
+    """
+    print(f"{get(name, root, archive=archive)}: {name}")
 
 
 def _file_of(archive: Path, files: tuple[File, ...]) -> File:
@@ -99,7 +122,7 @@ def _is_there(file: File, root: Path) -> bool:
     return place.exists()
 
 
-def _bring(file: File, root: Path, archive: Path | None) -> None:
+def _install(file: File, root: Path, archive: Path | None) -> None:
     place = root / file.place
     place.parent.mkdir(parents=True, exist_ok=True)
     if archive and (fault := _fault(file, archive)):

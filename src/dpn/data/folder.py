@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dpn.data.dataset import SegmentationData
+from dpn.data.dataset import SegmentationData, read_lines
 from dpn.data.images import VOID, list_images, read_mask
-from dpn.data.lists import read_lines
 from dpn.data.registry import DATA_SETS, GIVE_ROOT, DataSet, Labels
 from dpn.errors import InputError
 
@@ -67,27 +66,7 @@ DATA_SETS.register("folder")(DataSet(_opened, (), "Your own images and masks, in
 
 
 def pairs_by_stem(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    """Pairs each image with the mask of the same stem; masks of no image are left out.
-
-    Args:
-        images: a folder of images.
-        masks: a folder of masks.
-
-    Returns:
-        (image, mask) paths in the order of the images' names.
-
-    Raises:
-        InputError: a folder is missing or empty, an image has no mask, or two masks share a stem.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as root:
-        ...     for file in ("images/a.jpg", "masks/a.png", "masks/b.png"):
-        ...         Path(root, file).parent.mkdir(exist_ok=True)
-        ...         Path(root, file).touch()
-        ...     [(i.name, m.name) for i, m in pairs_by_stem(Path(root, "images"), Path(root, "masks"))]
-        [('a.jpg', 'a.png')]
-    """
+    """(image, mask) of the same stem, in the order of the images' names; masks of no image are left out."""
     mask_of: dict[str, Path] = {}
     for mask in list_images(masks):
         if mask.stem in mask_of:

@@ -1,6 +1,7 @@
-"""Image and mask files to arrays, whatever way they were stored, and one clear line for what is neither."""
+"""Images and masks as arrays, whatever way they were stored, and one clear line for what is neither."""
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,19 @@ VOID = 255
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """What counts as an image when a folder is listed; a file named by itself may have any suffix."""
 
+PHOTOGRAPHS = ("astronaut", "cat", "motorcycle")
+"""The photographs that come with scikit-image, for demonstrations and measurements."""
+
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Reads an image file as 8-bit RGB.
+    """Reads an image file, of any format and mode that Pillow reads, as (H, W, 3) uint8 RGB.
 
     EXIF rotation is applied, transparency is composited on white, grey becomes three equal channels, 16-bit grey is
     scaled (not clipped) to 8 bits, and of an animation the first frame is read.
 
-    Args:
-        path: an image of any format and mode that Pillow reads.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
     Raises:
         InputError: the file is missing, a folder, not an image, truncated, of size zero or beyond Pillow's limit
-            against decompression bombs.
+            against decompression bombs; or as `rgb`.
 
     Example:
         >>> import tempfile
@@ -46,14 +44,9 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
-    """A Pillow image, upright already, as 8-bit RGB: what `read_image` does with a file once it is open.
+    """A Pillow image, upright already, as (H, W, 3) uint8 RGB: what `read_image` does with a file once it is open.
 
-    Args:
-        picture: an image of any mode.
-        name: what to call it in errors.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    The image may have any mode; `name` is what to call it in errors.
 
     Raises:
         InputError: pixels that are no colours: beyond 16 bits, floating-point, LAB.
@@ -120,13 +113,9 @@ def read_mask(path: str | Path, labels: int, *, void: int = VOID) -> np.ndarray:
 
 
 def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Expands folders to the images that lie directly in them, in the order of their names.
+    """Expands folders to the images that lie directly in them, in the order of their names; files are kept as they are.
 
-    Args:
-        paths: files, kept as they are, and folders; or one of either.
-
-    Returns:
-        Paths of files. Hidden files and suffixes other than `IMAGE_SUFFIXES` are left out of a folder.
+    Hidden files and suffixes other than `IMAGE_SUFFIXES` are left out of a folder.
 
     Raises:
         InputError: a path does not exist, or a folder holds no image.
@@ -142,7 +131,8 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
-            inside = [file for file in sorted(path.iterdir()) if _is_image_name(file) and file.is_file()]
+            shown = (file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith("."))
+            inside = [file for file in shown if file.suffix.lower() in IMAGE_SUFFIXES]
             if not inside:
                 raise InputError(f"{path}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
             found += inside
@@ -154,13 +144,7 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """An 8-bit RGB array as the tensor that networks take.
-
-    Args:
-        image: (H, W, 3) uint8.
-
-    Returns:
-        (3, H, W) float32 in [0, 1].
+    """RGB (H, W, 3) uint8 as the tensor that networks take: (3, H, W) float32 in [0, 1].
 
     Example:
         >>> to_tensor(np.full((2, 4, 3), 51, dtype=np.uint8))[:, 0, 0]
@@ -169,16 +153,34 @@ def to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
 
 
+@cache
+def photograph(name: str) -> np.ndarray:
+    """One of PHOTOGRAPHS, (H,W,3) uint8 RGB: "astronaut" (512x512), "cat" (300x451), "motorcycle" (500x741).
+
+    Raises:
+        InputError: if it is none of them.
+
+    Example:
+        >>> photograph("cat").shape
+        (300, 451, 3)
+    """
+    from skimage import data
+
+    if name not in PHOTOGRAPHS:
+        raise InputError(f"photograph must be one of {', '.join(PHOTOGRAPHS)}, got {name!r}")
+    pixels: np.ndarray = data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)()
+    return pixels
+
+
 def _open(path: str | Path) -> Image.Image:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: a folder where an image file is needed")
     try:
         with Image.open(path) as picture:
-            file_format = picture.format
             picture.load()
             upright = ImageOps.exif_transpose(picture)
-            upright.format = file_format
+            upright.format = picture.format
             return upright
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -204,7 +206,3 @@ def _labels_of_colours(colours: np.ndarray, path: str | Path) -> np.ndarray:
         first = tuple(colours[unknown][0].tolist())
         raise InputError(f"{path}: colour {first} is not in PASCAL VOC's palette; store labels as a palette or grey PNG")
     return values
-
-
-def _is_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")

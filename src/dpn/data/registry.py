@@ -10,6 +10,7 @@ from dpn.errors import InputError
 from dpn.registry import Registry
 
 Labels = Sequence[str] | str | Path | None
+Reader = Callable[[str | Path, str], SegmentationData]
 GIVE_ROOT = "give its path as --data-root, or as data.root of a recipe"
 
 
@@ -31,8 +32,6 @@ class DataSet:
 
 
 DATA_SETS: Registry[DataSet] = Registry("dpn.data", "data set")
-
-Reader = Callable[[str | Path, str], SegmentationData]
 
 
 def published(name: str, *, splits: Iterable[str], train: str = "train") -> Callable[[Reader], Reader]:
@@ -57,11 +56,7 @@ def published(name: str, *, splits: Iterable[str], train: str = "train") -> Call
 
 
 def with_own_labels(name: str, data: SegmentationData, labels: Labels) -> SegmentationData:
-    """The data, where no labels are given or just its own.
-
-    Raises:
-        InputError: if others are given.
-    """
+    """The data, where no labels are given or just its own; others are refused."""
     if labels is not None and (isinstance(labels, str | Path) or tuple(labels) != data.labels):
         raise InputError(f"{name} has its own labels ({', '.join(data.labels)}); give labels only for a folder")
     return data
@@ -71,15 +66,13 @@ def open_data(name: str, *, root: str | Path | None = None, split: str | None, l
     """Opens a data set by its name, as recipes and the command line do.
 
     Args:
-        name: one of DATA_SETS: voc, camvid, coco, folder, scenes.
-        root: where it lies, as the function of that name takes it. For voc, camvid and coco, None is the folder that
-            the environment variable ``DPN_DATA`` names; scenes has none.
-        split: as the function of that name takes it; None only for a folder without splits.
+        name: one of DATA_SETS: voc, camvid, coco, folder, scenes. The rest is what the function of that name takes.
+        root: None is the folder that the environment variable ``DPN_DATA`` names for voc, camvid and coco; scenes has none.
+        split: None only for a folder without splits.
         labels: a folder's label names, or a text file of them; the others know their own.
 
     Raises:
-        InputError: the name is unknown, the root is needed and not given, or labels are given that are not the data
-            set's; and what the function of that name raises.
+        InputError: as that function; or the name is unknown, a root or split is lacking, or the data set has other labels.
 
     Example:
         >>> open_data("scenes", split="val")[0].name

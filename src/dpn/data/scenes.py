@@ -91,25 +91,12 @@ class Scenes(SegmentationData):
     def __getitem__(self, index: int) -> Sample:
         index = range(self.count)[index]
         rng = np.random.default_rng([self.seed, list(COUNTS).index(self.split), index])
-        image, labels = draw_scene(rng, self.size)
+        image, labels = _scene(rng, self.size)
         return Sample(to_tensor(image), torch.from_numpy(labels).long(), f"{self.split}_{index:05d}")
 
 
-def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one scene: sky, far meadow, lake, near meadow, and what stands on them, the near over the far.
-
-    Args:
-        rng: where its chances come from.
-        size: height and width in pixels.
-
-    Returns:
-        (size, size, 3) uint8 RGB and (size, size) uint8 labels.
-
-    Example:
-        >>> image, labels = draw_scene(np.random.default_rng(0), 64)
-        >>> image.shape, [SCENE_LABELS[label] for label in np.unique(labels)][:3]
-        ((64, 64, 3), ['sky', 'water', 'grass'])
-    """
+def _scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sky, far meadow, lake, near meadow, and what stands on them: (size, size, 3) uint8 RGB, (size, size) uint8 labels."""
     canvas = _Canvas(rng, size)
     horizon = rng.uniform(0.32, 0.42)
     shore = horizon + rng.uniform(0.1, 0.16)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dpn.data.lists import read_lines
+from dpn.data.dataset import read_lines
 from dpn.data.palette import voc_palette
 from dpn.files import written_whole
 from dpn.terminal import progress_bar
@@ -21,7 +21,6 @@ class File:
     """One file that a data set is published as.
 
     Attributes:
-        name: what it is called.
         mirrors: where it is published; tried in this order.
         place: what it becomes in the root: a folder, or the file itself.
         inside: the archive's folder that becomes `place`; None for a file that is no archive.
@@ -45,16 +44,9 @@ class File:
 
 
 def convert_sbd(dataset: Path, root: Path) -> Path:
-    """Turns SBD's masks into PNG files as VOC's are, and lists the images of VOC's split train_aug.
+    """Turns the masks of SBD's ``dataset`` into a new folder there of PNG files as VOC's, and writes VOC's list train_aug.txt.
 
     That split is SBD's train and val and VOC's train without VOC's val: 10,582 images. Where VOC has a mask, it is VOC's.
-
-    Args:
-        dataset: SBD's ``dataset``: ``cls/NAME.mat``, ``train.txt``, ``val.txt``.
-        root: the folder that holds ``VOCdevkit/VOC2012``, whose ``train_aug.txt`` is written.
-
-    Returns:
-        A new folder of masks in ``dataset``.
     """
     from scipy.io import loadmat
 
@@ -170,4 +162,3 @@ SOURCES: dict[str, tuple[File, ...]] = {
         ),
     ),
 }
-"""What is published where."""

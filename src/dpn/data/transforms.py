@@ -60,15 +60,9 @@ class Augment:
             raise InputError(f"colour {self.colour}: needs a value from 0 (none) to 1")
 
     def __call__(self, sample: Sample, *, seed: int | Sequence[int]) -> Sample:
-        """Augments one sample.
+        """A sample of the crop's size, made of one of any size.
 
-        Args:
-            sample: an image and labels of any size.
-            seed: decides all that is drawn: the same seed gives the same result, whatever was drawn before. Several
-                numbers, such as (run, epoch, index), are mixed.
-
-        Returns:
-            A sample of the crop's size.
+        The seed decides all that is drawn, whatever was drawn before; several numbers, such as (run, epoch, index), are mixed.
         """
         rng = np.random.default_rng(seed)
         image, labels = _scale(sample.image, sample.labels, float(np.exp(rng.uniform(*np.log(self.scale)))))

@@ -1,20 +1,20 @@
 """PASCAL VOC 2012 in its devkit's layout, with the additional masks of SBD where they are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from dpn.data.dataset import SegmentationData
-from dpn.data.lists import read_lines
+from dpn.data.dataset import SegmentationData, read_lines
 from dpn.data.palette import VOC_LABELS
 from dpn.data.registry import published
 from dpn.errors import InputError
 
 # A split's list files: the first of a tuple that exists is read.
 LISTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "train": (("train",),),
-    "val": (("val",),),
-    "trainval": (("train",), ("val",)),
-    "test": (("test",),),
-    "train_aug": (("train_aug", "trainaug"),),
+    "train": (("train.txt",),),
+    "val": (("val.txt",),),
+    "trainval": (("train.txt",), ("val.txt",)),
+    "test": (("test.txt",),),
+    "train_aug": (("train_aug.txt", "trainaug.txt"),),
 }
 
 
@@ -38,14 +38,15 @@ def voc(root: str | Path, split: str) -> SegmentationData:
     """
     if split not in LISTS:
         raise InputError(f"voc has no split {split!r}; choose one of {', '.join(LISTS)}")
-    folder = _devkit(Path(root))
-    images = folder / "JPEGImages"
-    masks = None if split == "test" else _masks(folder, split)
-    names = [name for lists in LISTS[split] for name in _read_list(folder / "ImageSets" / "Segmentation", lists)]
-    return SegmentationData(
-        [(images / f"{name}.jpg", None if masks is None else masks / f"{name}.png") for name in names],
-        VOC_LABELS,
-    )
+    home = _devkit(Path(root))
+    masks = None
+    if split != "test":
+        folders = ["SegmentationClassAug"] if split == "train_aug" else ["SegmentationClass", "SegmentationClassAug"]
+        masks = _first(home, folders, f"masks for voc's split {split}")
+    lists = [_first(home / "ImageSets" / "Segmentation", names, "list of this split") for names in LISTS[split]]
+    names = [line.split()[0] for file in lists for line in read_lines(file).values()]
+    pairs = [(home / "JPEGImages" / f"{name}.jpg", None if masks is None else masks / f"{name}.png") for name in names]
+    return SegmentationData(pairs, VOC_LABELS)
 
 
 def _devkit(root: Path) -> Path:
@@ -56,16 +57,9 @@ def _devkit(root: Path) -> Path:
     raise InputError(f"{root}: no PASCAL VOC 2012 here; looked for JPEGImages/ in {', '.join(map(str, tried))}")
 
 
-def _masks(folder: Path, split: str) -> Path:
-    names = ["SegmentationClassAug"] if split == "train_aug" else ["SegmentationClass", "SegmentationClassAug"]
+def _first(folder: Path, names: Sequence[str], what: str) -> Path:
+    """The first of these files or folders that is there."""
     for name in names:
-        if (folder / name).is_dir():
+        if (folder / name).exists():
             return folder / name
-    raise InputError(f"{folder}: no masks for voc's split {split}; looked for {' and '.join(names)}")
-
-
-def _read_list(folder: Path, names: tuple[str, ...]) -> list[str]:
-    for name in names:
-        if (folder / f"{name}.txt").is_file():
-            return [line.split()[0] for line in read_lines(folder / f"{name}.txt").values()]
-    raise InputError(f"{folder}: no list of this split; looked for {' and '.join(f'{name}.txt' for name in names)}")
+    raise InputError(f"{folder}: no {what}; looked for {' and '.join(names)}")

@@ -1,6 +1,6 @@
 """The paper's tables and figures, and more: a small file for each, which says what it reproduces."""
 
-from dpn.experiments.registry import EXPERIMENTS
+from dpn.experiments.result import EXPERIMENTS
 from dpn.experiments.run import run
 from dpn.experiments.scale import Scale
 

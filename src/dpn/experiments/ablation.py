@@ -5,8 +5,7 @@ from typing import Any
 
 from dpn.experiments.compare import gain, over_seeds
 from dpn.experiments.fitting import fit
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Refine, Study
 from dpn.mrf import MRFConfig
 from dpn.training.recipe import StageRecipe
@@ -15,12 +14,7 @@ AS_IT_IS = "as the network's"
 
 
 def variants(config: MRFConfig) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is changed, and to what, of an MRF's configuration.
-
-    Example:
-        >>> dict(variants(MRFConfig(components=1, context_dilation=8, context_stride=8)))["no b13 (1 x 1)"]
-        {'context': 1}
-    """
+    """What is changed, and to what, of an MRF's configuration."""
     dilation, stride = config.context_dilation, config.context_stride
     yield AS_IT_IS, {}
     yield "kernel: euclidean, as printed", {"kernel": "euclidean", "normalize": False, "sigma_color": 1.0, "sigma_space": 100.0}
@@ -44,33 +38,26 @@ def variants(config: MRFConfig) -> Iterator[tuple[str, dict[str, Any]]]:
 @experiment("ablation", help="the MRF with one thing changed at a time", beyond=True)
 def run(study: Study) -> Result:
     """Trains and scores each variant with each seed."""
-    changes = dict(variants(study.stages["joint"].mrf.config))
-    return one_changed(study, "What of the MRF matters", {name: (changed, None) for name, changed in changes.items()})
+    config = study.stages["joint"].mrf.config
+    return one_changed(study, "What of the MRF matters", {name: (changed, None) for name, changed in variants(config)})
 
 
 def one_changed(
     study: Study, title: str, changes: Mapping[str, tuple[dict[str, Any], dict[str, StageRecipe] | None]]
 ) -> Result:
-    """Trains and scores MRFs that are as the network's (AS_IT_IS, the first) but for one thing.
+    """Trains and scores MRFs that are as the network's (AS_IT_IS) but for one thing.
 
-    Args:
-        study: the unary and the images.
-        title: of the result.
-        changes: by name, the MRF's arguments that are changed, and how its stages are trained (None: as ever).
+    That is, by its name, what changes of the MRF's arguments, and how its stages are trained (None: as ever).
     """
     systems: dict[str, Refine | None] = {"unary": None}
     for name, (arguments, stages) in changes.items():
         for seed in study.scale.seeds:
             systems[f"{name}, seed {seed}"] = fit(study, study.mrf(**arguments), stages, seed=seed)
     scores = study.score(study.predict(systems))
-    first = study.scale.seeds[0]
     rows: list[tuple[Cell, ...]] = [("unary", 100 * scores["unary"].miou, None, None, None)]
     for name in changes:
         runs = [scores[f"{name}, seed {seed}"] for seed in study.scale.seeds]
-        beside = (
-            (None, None) if name == AS_IT_IS else gain(scores[f"{AS_IT_IS}, seed {first}"], scores[f"{name}, seed {first}"])
-        )
-        rows.append((name, *over_seeds(runs), *beside))
+        rows.append((name, *over_seeds(runs), *gain(scores[f"{AS_IT_IS}, seed {study.scale.seeds[0]}"], runs[0])))
     return Result(
         title,
         f"Stages 2 and 3 over the same unary, one thing changed at a time, {len(study.scale.seeds)} seeds each; the last two "

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 
 from dpn.data import VOID
-from dpn.experiments.outputs import Outputs
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Study
 from dpn.metrics import MeanIoU
 from dpn.plots.charts import lines
@@ -18,14 +16,7 @@ TEMPERATURES = torch.linspace(0.5, 2, 31)
 
 
 class Calibration:
-    """Counts of pixels by the probability of their likeliest label, and the loss as that would be at other temperatures.
-
-    Example:
-        >>> calibration = Calibration(labels=2)
-        >>> calibration.add(torch.tensor([0.1, 0.9]).log().view(1, 2, 1, 1), torch.tensor([[[1]]]))
-        >>> round(calibration.confidence, 3), calibration.accuracy, calibration.temperature  # surer would have been better
-        (0.9, 1.0, 0.5)
-    """
+    """Counts of pixels by the probability of their likeliest label, and the loss as that would be at other temperatures."""
 
     def __init__(self, labels: int) -> None:
         self.bins = torch.zeros(3, BINS, dtype=torch.float64)  # pixels, the sum of their p, how many are right
@@ -72,9 +63,14 @@ class Calibration:
 @experiment("calibration", help="how sure the unary is of the images that MRFs are trained on, and of others", beyond=True)
 def run(study: Study) -> Result:
     """Compares the images that MRFs are trained on with those that are scored, both cut to the crop's size."""
-    sets = {"images that are scored": study.validation_cut, "images that MRFs are trained on": study.training()}
-    found = {name: _calibration(study, outputs) for name, outputs in sets.items()}
-    columns = ("", "images", "mIoU %", "accuracy %", "mean confidence %", "loss", "best temperature")
+    scored = study.outputs("scored_cut", study.images, study.scale.crop)
+    sets = {"images that are scored": scored, "images that MRFs are trained on": study.training()}
+    found = {name: Calibration(len(study.labels)) for name in sets}
+    for name, outputs in sets.items():
+        with progress_bar(study.console) as progress:
+            for i in progress.track(range(len(outputs)), description="how sure"):
+                sample, scores = outputs[i]
+                found[name].add(study.log_p(sample, scores), sample.labels[None])
     rows = [
         (name, str(c.images), 100 * c.miou.compute().item(), 100 * c.accuracy, 100 * c.confidence, c.loss, c.temperature)
         for name, c in found.items()
@@ -84,16 +80,7 @@ def run(study: Study) -> Result:
         "How sure the unary is",
         "Of pixels that are not void: the probability of the likeliest label, and how often it is right. An MRF learns how far "
         "to trust the unary from the images that it is trained on.",
-        columns,
+        ("", "images", "mIoU %", "accuracy %", "mean confidence %", "loss", "best temperature"),
         rows,
         {"reliability": lines(curves, "probability of the likeliest label (%)", "right (%)")},
     )
-
-
-def _calibration(study: Study, outputs: Outputs) -> Calibration:
-    calibration = Calibration(len(study.labels))
-    with progress_bar(study.console) as progress:
-        for i in progress.track(range(len(outputs)), description="how sure"):
-            sample, scores = outputs[i]
-            calibration.add(study.log_p(sample, scores), sample.labels[None])
-    return calibration

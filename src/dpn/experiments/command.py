@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dpn.data import DATA_SETS
-from dpn.experiments.registry import EXPERIMENTS
+from dpn.experiments.result import EXPERIMENTS
 from dpn.experiments.run import run
 from dpn.experiments.scale import Scale
 from dpn.storage import shipped_models
@@ -72,9 +72,8 @@ def experiment(
     console = Console(markup=False, highlight=False)
     for result in results.values():
         if not isinstance(result, str):
-            table = Table(*result.columns, title=result.title)
-            for column in table.columns[1:]:
-                column.justify = "right"
+            first, *others = result.columns
+            table = Table(first, *(Column(name, justify="right") for name in others), title=result.title)
             for row in result.cells():
                 table.add_row(*row)
             console.print(table)

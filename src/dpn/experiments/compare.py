@@ -18,8 +18,10 @@ COLUMNS = ("system", "paper mIoU %", "mIoU %", "over the unary", "95 % interval"
 TIMED = 9  # images
 
 
-def gain(first: Scores, second: Scores) -> tuple[str, str]:
-    """What the second gains over the first on the same images, in mIoU points, and its 95 % interval, as they are shown."""
+def gain(first: Scores, second: Scores) -> tuple[str, str] | tuple[None, None]:
+    """What the second gains over the first, if another, in mIoU points, and its 95 % interval, as they are shown."""
+    if second is first:
+        return None, None
     result = paired_bootstrap(first.confusions, second.confusions)
     return f"{100 * result.difference:+.2f}", f"[{100 * result.low:+.2f}, {100 * result.high:+.2f}]"
 
@@ -31,11 +33,7 @@ def over_seeds(runs: Sequence[Scores]) -> tuple[float, str]:
 
 
 def compared(scores: Mapping[str, Scores], paper: Mapping[str, float]) -> list[Sequence[Cell]]:
-    """A row a system, as COLUMNS says; gains over the first are paired bootstraps over images.
-
-    Args:
-        scores: the systems, the unary first.
-        paper: the paper's mIoU in per cent, of those that it has.
+    """A row a system, as COLUMNS says, with the paper's mIoU in per cent where it has one; the unary is the first system.
 
     Example:
         >>> from dpn.metrics import Evaluation
@@ -44,21 +42,17 @@ def compared(scores: Mapping[str, Scores], paper: Mapping[str, float]) -> list[S
         >>> compared(evaluation.scores, {"unary": 62.4})
         [('unary', 62.4, 100.0, None, None, 100.0)]
     """
-    first = next(iter(scores.values()))
-    rows: list[Sequence[Cell]] = []
-    for system, its in scores.items():
-        gained = (None, None) if its is first else gain(first, its)
-        rows.append((system, paper.get(system), 100 * its.miou, *gained, 100 * its.band_accuracy))
-    return rows
+    unary = next(iter(scores.values()))
+    return [(name, paper.get(name), 100 * its.miou, *gain(unary, its), 100 * its.band_accuracy) for name, its in scores.items()]
 
 
 def pictures(study: Study, predictions: Predictions, count: int) -> dict[str, NDArray[np.uint8]]:
     """{image's name: the image, the truth and each system's labels, side by side}, of `count` images spread over the data."""
     drawn = {}
     for i in spread(study.images, count).indices:
-        sample = study.validation.image(i)
+        sample = study.images[i]
         maps = {name: labels[sample.name] for name, labels in predictions.items()}
-        drawn[sample.name] = panels(sample.image, maps, study.palette, truth=sample.labels)
+        drawn[sample.name] = panels(sample.image, maps, study.data.palette, truth=sample.labels)
     return drawn
 
 

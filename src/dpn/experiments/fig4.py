@@ -2,8 +2,7 @@
 
 import torch
 
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Study
 from dpn.plots import compatibility, context_patterns
 
@@ -25,11 +24,9 @@ def run(study: Study) -> Result:
     share = chosen / chosen.sum(1, keepdim=True)
     sums = torch.einsum("uk,ukvyx->uv", share, mu.cpu())
     off = ~torch.eye(len(labels), dtype=torch.bool)
-    order = sums[off].argsort()
-    pairs = off.nonzero()[order].tolist()
-    rows: list[tuple[Cell, ...]] = []
-    for kind, some in (("favoured", pairs[:5]), ("penalised", pairs[::-1][:5])):
-        rows += [(f"{labels[u]} : {labels[v]}", kind, float(sums[u, v])) for u, v in some]
+    pairs = off.nonzero()[sums[off].argsort()].tolist()
+    shown = [("favoured", pair) for pair in pairs[:5]] + [("penalised", pair) for pair in pairs[::-1][:5]]
+    rows = [(f"{labels[u]} : {labels[v]}", kind, float(sums[u, v])) for kind, (u, v) in shown]
     spread = mu.cpu().flatten(3).std(-1).mul(share[:, :, None]).sum(1).masked_fill(~off, 0)
     strongest = spread.flatten().argsort(descending=True)[:PAIRS].tolist()
     names = [(labels[i // len(labels)], labels[i % len(labels)]) for i in strongest]

@@ -1,8 +1,7 @@
 """Fig. 5: a few images stage by stage."""
 
 from dpn.experiments.compare import pictures
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Study
 
 IMAGES = 3

@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from dpn.errors import InputError
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Study
 from dpn.plots.charts import lines
 from dpn.plots.curves import read_log
-from dpn.training import Recipe, train
+from dpn.training import train
 
 
 @experiment("fig6a", help="incremental and joint learning")
@@ -19,10 +18,12 @@ def run(study: Study) -> Result:
     On the scenes both are trained here. On real data `--model` is the folder of the first, and the second is read from the
     folder `network_joint` beside the results, where `dpn train` has put it.
     """
-    joint = study.out / "network_joint"
-    incremental = Path(study.network)
+    incremental, joint = Path(study.network), study.out / "network_joint"
     if study.scale.model is None:
-        train(_jointly(study), joint, console=study.console)
+        stages = study.recipe.stages
+        steps = sum(stage.steps for stage in vars(stages).values())
+        all_at_once = study.recipe_of(unary=replace(stages.unary, steps=1), joint=replace(stages.unary, steps=steps - 1))
+        train(all_at_once, joint, console=study.console)
     for folder in (incremental, joint):
         if not (folder / "log.csv").is_file():
             raise InputError(
@@ -38,15 +39,6 @@ def run(study: Study) -> Result:
         {"curves": lines(measured, "step", "validation mIoU (%)")},
         remark="In the paper joint learning from the start ends below incremental learning: it falls into a worse optimum.",
     )
-
-
-def _jointly(study: Study) -> Recipe:
-    recipe = study.recipe
-    stages = vars(recipe.stages)
-    steps = sum(stage.steps for stage in stages.values())
-    none = {name: replace(stage, steps=0) for name, stage in stages.items()}
-    all_at_once = {"unary": replace(recipe.stages.unary, steps=1), "joint": replace(recipe.stages.unary, steps=steps - 1)}
-    return replace(recipe, stages=replace(recipe.stages, **none | all_at_once))
 
 
 def _measured(folder: Path) -> list[tuple[float, float]]:

@@ -2,8 +2,7 @@
 
 from copy import deepcopy
 
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Refine, Study
 from dpn.mrf import deeplab
 from dpn.plots.charts import lines

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Predictions, Study
 from dpn.metrics import BoundaryAccuracy, BoundaryF, LocalizationAccuracy, MeanIoU, TaggingAccuracy
 from dpn.metrics.object_metric import ObjectMetric
@@ -16,12 +15,10 @@ PAPER = {"unary": 62.4, "triple_penalty": 64.7, "label_contexts": 66.5, "joint":
 @experiment("fig7", help="mIoU, TA, LA, BA by stage")
 def run(study: Study) -> Result:
     """Measures each stage in five ways."""
-    values = {
-        stage: {
-            name: 100 * float(metric.compute()) for name, metric in measures(study, study.predictions, TITLES[stage]).items()
-        }
-        for stage in PAPER
-    }
+    values = {}
+    for stage in PAPER:
+        metrics = measures(study, study.predictions, TITLES[stage])
+        values[stage] = {name: 100 * float(metric.compute()) for name, metric in metrics.items()}
     names = list(values["unary"])
     return Result(
         "Fig. 7: four measures by stage",
@@ -41,8 +38,8 @@ def measures(study: Study, predictions: Predictions, system: str) -> dict[str, M
     kinds = {"TA": TaggingAccuracy, "LA": LocalizationAccuracy, "BA": BoundaryAccuracy, "boundary F": BoundaryF}
     metrics: dict[str, MeanIoU | ObjectMetric] = {"mIoU": MeanIoU(labels)}
     metrics |= {name: kind(labels, background=background) for name, kind in kinds.items()}
-    for i in range(len(study.validation)):
-        sample = study.validation.image(i)
+    for i in range(len(study.images)):
+        sample = study.images[i]
         for metric in metrics.values():
             metric.update(predictions[system][sample.name].long(), sample.labels)
     return metrics

@@ -6,8 +6,7 @@ from typing import Literal
 from torch import nn
 
 from dpn.experiments.compare import COLUMNS, compared, pictures
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Refine, Study, of_image
 from dpn.model import TITLES
 from dpn.mrf import deeplab
@@ -54,12 +53,10 @@ def run(study: Study) -> Result:
 def _neighbour(study: Study, network: Literal["fcn", "deeplab_large_fov"]) -> nn.Module | None:
     folder = study.out / network
     if study.scale.model is None:
-        recipe = study.recipe
-        steps = recipe.stages.unary.steps // (2 if study.scale.quick else 1)
-        alone = StageRecipe(steps, batch=4, optimizer="adam", lr=1e-4, validate_every=steps, crop=96)
-        none = {name: replace(stage, steps=0) for name, stage in vars(recipe.stages).items()}
-        stages = replace(recipe.stages, **none | {"unary": alone})
-        train(replace(recipe, unary=UnaryRecipe(network=network, width=WIDTH), stages=stages), folder, console=study.console)
+        steps = study.recipe.stages.unary.steps // (2 if study.scale.quick else 1)
+        stage = StageRecipe(steps, batch=4, optimizer="adam", lr=1e-4, validate_every=steps, crop=96)
+        recipe = replace(study.recipe_of(unary=stage), unary=UnaryRecipe(network=network, width=WIDTH))
+        train(recipe, folder, console=study.console)
     if not (folder / "model.safetensors").is_file():
         return None
     return load(folder, stage="unary").eval()

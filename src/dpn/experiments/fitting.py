@@ -27,9 +27,6 @@ from dpn.training.stages import label_weights, softmax_loss
 TUNED_FROM = {"MobileNetV2": "features.16", "MobileNetV2Pyramid": "features.14"}
 """The part from which a unary of this class is tuned in stage 4; others are tuned whole."""
 
-Output = Callable[[Sample, Tensor | None], Tensor]
-"""(sample, the unary's cached scores of it, None if it was augmented) -> log q (1,L,H,W)."""
-
 
 def stage_2(scale: Scale) -> StageRecipe:
     """How b12 is trained where an experiment trains it."""
@@ -51,30 +48,19 @@ def _recipe(steps: int, **options: Any) -> StageRecipe:
 
 
 def fit(study: Study, mrf: MRF, stages: Mapping[str, StageRecipe] | None = None, *, seed: int = 0) -> MRF:
-    """Trains an MRF over the unary network, which stays as it is.
+    """Trains an MRF, from what it is, over the unary network, which stays as it is; returns it in evaluation mode.
 
-    Args:
-        study: the images and the unary network.
-        mrf: as it begins.
-        stages: {"triple_penalty": how} or that and {"label_contexts": how}; None is stages 2 and 3 as above. All of a recipe
-            applies but validations: the last step's parameters are kept. Images are cut to the middle of the recipe's crop, or
-            the scale's; where the recipe has `scale` or `colour`, they are augmented, and the unary runs on what comes out.
-        seed: of the order of the images and their augmentation.
-
-    Returns:
-        The same MRF, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
+    The stages are {"triple_penalty": how} or that and {"label_contexts": how}; None is stages 2 and 3 as above. All of a recipe
+    applies but validations: the last step's parameters are kept. Images are cut to the middle of its crop, or the scale's;
+    where it has `scale` or `colour`, they are augmented, and the unary runs on what comes out.
     """
-    model = DPN(study.unary, mrf, labels=study.labels)
     stages = {"triple_penalty": stage_2(study.scale), "label_contexts": stage_3(study.scale)} if stages is None else stages
+    model = DPN(study.unary, mrf, labels=study.labels)
     penalty = mrf.label_contexts.penalty.item()
-
-    def refined(sample: Sample, scores: Tensor | None) -> Tensor:
-        log_q: Tensor = mrf(study.log_p(sample, scores), sample.image[None])
-        return log_q
 
     def train() -> None:
         for stage, recipe in stages.items():
-            _train(study, model, Stage(stage, recipe, penalty, seed), refined)
+            _train(study, model, Stage(stage, recipe, penalty, seed))
 
     _once(study, [asdict(mrf.config), {name: vars(recipe) for name, recipe in stages.items()}, seed], mrf, train)
     mrf.label_contexts.potts_only = "label_contexts" not in stages
@@ -82,29 +68,13 @@ def fit(study: Study, mrf: MRF, stages: Mapping[str, StageRecipe] | None = None,
 
 
 def tune(study: Study, mrf: MRF, stage: str, *, seed: int = 0) -> DPN:
-    """Stage 4 from an MRF that `fit` has trained, with copies of it and of the unary network.
+    """Stage 4 of copies of the unary network and of an MRF that `fit` has trained; returns them in evaluation mode.
 
-    Args:
-        study: the images and the unary network.
-        mrf: as `fit` left it.
-        stage: "joint" trains both, "unary" the unary network alone; both leave its batch normalisation's statistics.
-        seed: of the order of the images.
-
-    Returns:
-        The network, in evaluation mode; what it learned is kept in the folder, and read from there the next time.
+    "joint" trains both, "unary" the unary network alone; both leave its batch normalisation's statistics.
     """
-    recipe = stage_4(study)
     model = DPN(deepcopy(study.unary), deepcopy(mrf), labels=study.labels, stage=stage)
-
-    def output(sample: Sample, _: Tensor | None) -> Tensor:
-        log_q: Tensor = model(sample.image[None])
-        return log_q
-
-    def train() -> None:
-        penalty = mrf.label_contexts.penalty.item()
-        _train(study, model, Stage(stage, recipe, penalty, seed, frozen_statistics=True), output)
-
-    _once(study, [asdict(mrf.config), stage, vars(recipe), seed], model, train)
+    how = Stage(stage, stage_4(study), mrf.label_contexts.penalty.item(), seed, frozen_statistics=True)
+    _once(study, [asdict(mrf.config), stage, vars(how.recipe), seed], model, lambda: _train(study, model, how))
     return model.requires_grad_(True).eval()
 
 
@@ -120,14 +90,16 @@ def _once(study: Study, described: object, module: nn.Module, train: Callable[[]
     module.load_state_dict(torch.load(path, weights_only=True))
 
 
-def _train(study: Study, model: DPN, stage: Stage, output: Output) -> None:
+def _train(study: Study, model: DPN, stage: Stage) -> None:
     """The steps of a stage; its loss is the mean over a batch's images of each one's own mean over its pixels."""
-    recipe = stage.recipe
+    recipe, unary_stays = stage.recipe, stage.name in ("triple_penalty", "label_contexts")
     weights = label_weights(study.training_images, len(study.labels), recipe.balance)
 
     def losses(batch: list[tuple[Sample, Tensor | None]]) -> Iterator[Tensor]:
         for sample, scores in batch:
-            yield softmax_loss(output(sample, scores), sample.labels[None], weights) / recipe.batch
+            image = sample.image[None]
+            log_q = model.mrf(study.log_p(sample, scores), image) if unary_stays else model(image)
+            yield softmax_loss(log_q, sample.labels[None], weights) / recipe.batch
 
     steps = Learner(model, stage).steps(_batches(study, stage), losses)
     with progress_bar(study.console) as progress:
@@ -139,9 +111,8 @@ def _batches(study: Study, stage: Stage) -> Iterator[list[tuple[Sample, Tensor |
     """Training images, drawn evenly, with their cached scores, or augmented and without them."""
     recipe, seed = stage.recipe, mix(stage.seed, STAGES.index(stage.name))
     draw = torch.Generator().manual_seed(seed)
-    augmented = recipe.scale is not None or recipe.colour is not None
     images = study.training_images
-    cut = None if augmented else study.training(recipe.crop)
+    cut = study.training(recipe.crop) if recipe.scale is None and recipe.colour is None else None
     augment = Augment(recipe.crop or study.scale.crop, recipe.scale or (1.0, 1.0), flip=False, colour=recipe.colour or 0.0)
     for step in count():
         drawn = torch.randint(len(images), (recipe.batch,), generator=draw).tolist()

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpn.data import VOID
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Study
 from dpn.metrics.boundary import boundary_band
 from dpn.plots.panels import panels, pixels
@@ -26,8 +25,8 @@ def run(study: Study) -> Result:
     counts = {step: torch.zeros(5, dtype=torch.long) for step in steps}
     mistakes = {step: torch.zeros(2, size * size, dtype=torch.long) for step in steps}
     changes = []
-    for i in range(len(study.validation)):
-        sample = study.validation.image(i)
+    for i in range(len(study.images)):
+        sample = study.images[i]
         truth, near, share = sample.labels, boundary_band(sample.labels), 0.0
         for step in steps:
             before, after = (study.predictions[stage][sample.name].long() for stage in step)
@@ -54,12 +53,7 @@ def run(study: Study) -> Result:
 
 
 def flips(before: Tensor, after: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which pixels change, become right and become wrong, bool (H,W) each, given three label maps (H,W); none at void.
-
-    Example:
-        >>> [part.tolist() for part in flips(torch.tensor([0, 1, 1]), torch.tensor([1, 1, 2]), torch.tensor([1, 1, 1]))]
-        [[True, False, True], [True, False, False], [False, False, True]]
-    """
+    """Which pixels change, become right and become wrong, bool (H,W) each, given three label maps (H,W); none at void."""
     changed = (before != after) & (truth != VOID)
     return changed, changed & (after == truth), changed & (before == truth)
 
@@ -75,7 +69,7 @@ def _most(pixels: Tensor, labels: tuple[str, ...], counted: int) -> str:
 
 
 def _drawn(study: Study, i: int) -> NDArray[np.uint8]:
-    sample = study.validation.image(i)
+    sample = study.images[i]
     grey = np.repeat(pixels(sample.image).mean(2, keepdims=True) / 2 + 64, 3, axis=2).astype(np.uint8)
     pictures = {}
     for before, after in pairwise(study.predictions):
@@ -83,4 +77,4 @@ def _drawn(study: Study, i: int) -> NDArray[np.uint8]:
         pictures[after] = grey.copy()
         for where, colour in zip(flips(first, second, sample.labels), (OTHERWISE_WRONG, MENDED, BROKEN), strict=True):
             pictures[after][where.numpy()] = colour
-    return panels(sample.image, pictures, study.palette, truth=sample.labels)
+    return panels(sample.image, pictures, study.data.palette, truth=sample.labels)

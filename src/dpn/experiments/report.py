@@ -6,10 +6,7 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 
-from matplotlib.figure import Figure
-from PIL import Image
-
-from dpn.experiments.result import Picture, Result
+from dpn.experiments.result import Picture, Result, write_png
 from dpn.files import written_whole
 
 STYLE = """
@@ -24,20 +21,7 @@ code { background: #f4f4f4; padding: .1rem .3rem; }
 
 
 def write_report(path: Path, results: Mapping[str, Result | str], about: Mapping[str, str]) -> None:
-    """Writes the page, whole or not at all: contents, then a section for each experiment.
-
-    Args:
-        path: of the page.
-        results: {experiment: its result, or why there is none}.
-        about: what is said at the top: {word: value}, such as the command and the date.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_report(Path(folder, "report.html"), {"table0": Result("Table 0", "", ["a"], [["b"]])}, {"date": "today"})
-        ...     "Table 0" in Path(folder, "report.html").read_text()
-        True
-    """
+    """Writes the page, whole or not at all: `about`, {word: value}, then a section a result; a string is why there is none."""
     sections, contents = [], []
     for name, result in results.items():
         title = name if isinstance(result, str) else result.title
@@ -66,8 +50,5 @@ def _section(result: Result) -> str:
 
 def _inline(picture: Picture) -> str:
     file = BytesIO()
-    if isinstance(picture, Figure):
-        picture.savefig(file, dpi=130, format="png")
-    else:
-        Image.fromarray(picture).save(file, "PNG", optimize=True)
+    write_png(file, picture, optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,16 +1,19 @@
-"""What an experiment comes to: a table with the paper's figures beside ours, pictures, and what to make of it."""
+"""An experiment: a function, registered by its name, that makes of a study a table, pictures and what to make of them."""
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dpn.experiments.study import Study
 from dpn.files import written_whole
+from dpn.registry import Registry
 
 Cell = str | float | None
 Picture = Figure | np.ndarray
@@ -20,13 +23,8 @@ Picture = Figure | np.ndarray
 class Result:
     """One table or figure of the paper, and ours.
 
-    Attributes:
-        title: what it is, with the paper's number.
-        about: what was done, in a few sentences.
-        columns: the table's head.
-        rows: its rows; numbers are in the units that the head names, None where there is nothing to say.
-        pictures: {name: a matplotlib figure, or (H,W,3) uint8 RGB}, in the order in which they are shown.
-        remark: how ours differs from the paper's, and why, if known.
+    `about` says what was done, `remark` how ours differs from the paper's, and why, if known. Numbers in `rows` are in the
+    units that `columns` name, None where there is nothing to say. A picture is a matplotlib figure, or (H,W,3) uint8 RGB.
 
     Example:
         >>> print(Result("Table 0", "", ["system", "mIoU %"], [["unary", 62.417], ["none", None]]).markdown())
@@ -53,16 +51,17 @@ class Result:
         lines = [self.columns, ["---", *["--:"] * (len(self.columns) - 1)], *self.cells()]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- |", "|---|").replace(" --: ", "--:")
 
-    def save(self, folder: Path, name: str) -> list[Path]:
-        """Writes NAME.md, NAME.csv and NAME_PICTURE.png, each whole or not at all; returns their paths."""
+    def save(self, folder: Path, name: str) -> None:
+        """Writes NAME.md, NAME.csv and NAME_PICTURE.png, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
-        text, table = folder / f"{name}.md", folder / f"{name}.csv"
-        with written_whole(text) as temporary:
+        with written_whole(folder / f"{name}.md") as temporary:
             parts = [f"# {self.title}", self.about, self.markdown(), self.remark]
             temporary.write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
-        with written_whole(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with written_whole(folder / f"{name}.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([self.columns, *(["" if cell is None else cell for cell in row] for row in self.rows)])
-        return [text, table, *(_save_picture(folder / f"{name}_{key}.png", picture) for key, picture in self.pictures.items())]
+        for key, picture in self.pictures.items():
+            with written_whole(folder / f"{name}_{key}.png") as temporary:
+                write_png(temporary, picture)
 
 
 def _shown(cell: Cell) -> str:
@@ -73,10 +72,34 @@ def _shown(cell: Cell) -> str:
     return str(cell)
 
 
-def _save_picture(path: Path, picture: Picture) -> Path:
-    with written_whole(path) as temporary:
-        if isinstance(picture, Figure):
-            picture.savefig(temporary, dpi=130)
-        else:
-            Image.fromarray(picture).save(temporary)
-    return path
+def write_png(file: Path | BytesIO, picture: Picture, *, optimize: bool = False) -> None:
+    """Writes a picture; `optimize` spends time on making images smaller."""
+    if isinstance(picture, Figure):
+        picture.savefig(file, dpi=130, format="png")
+    else:
+        Image.fromarray(picture).save(file, "PNG", optimize=optimize)
+
+
+Run = Callable[[Study], Result]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What makes a table or figure, what that shows, and whether it goes beyond the paper: "all" leaves it out."""
+
+    run: Run
+    help: str
+    beyond: bool
+
+
+EXPERIMENTS: Registry[Experiment] = Registry("dpn.experiments", "experiment")
+
+
+def experiment(name: str, *, help: str, beyond: bool = False) -> Callable[[Run], Run]:
+    """A decorator that registers an experiment's `run` by a name with "_" between words, and returns it as it is."""
+
+    def registered(run: Run) -> Run:
+        EXPERIMENTS.register(name)(Experiment(run, help, beyond))
+        return run
+
+    return registered

@@ -11,9 +11,8 @@ import torch
 from rich.console import Console
 
 from dpn.errors import InputError
-from dpn.experiments.registry import EXPERIMENTS, named
 from dpn.experiments.report import write_report
-from dpn.experiments.result import Result
+from dpn.experiments.result import EXPERIMENTS, Experiment, Result
 from dpn.experiments.scale import Scale
 from dpn.experiments.study import Study
 
@@ -46,30 +45,33 @@ def run(
     console = console or Console()
     wanted, study = named(names), Study(out, scale)
     results: dict[str, Result | str] = {}
-    for name in wanted:
+    for name, each in wanted.items():
         started = monotonic()
         try:
-            result = EXPERIMENTS[name].run(study)
+            results[name] = result = each.run(study)
         except InputError as error:
             if "all" not in names:
                 raise
             results[name] = str(error)
             console.print(f"{name}: not run: {error}", soft_wrap=True)
-            continue
-        results[name] = result
-        result.save(out, name)
-        console.print(f"{name}: {monotonic() - started:.0f} s", soft_wrap=True)
+        else:
+            result.save(out, name)
+            console.print(f"{name}: {monotonic() - started:.0f} s", soft_wrap=True)
     if report:
-        write_report(report, results, _about(scale))
+        given = {name: value for name, value in vars(scale).items() if value is not None and name != "root"}
+        about = {
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "date": date.today().isoformat(),
+            "setting": ", ".join(f"{name} {value}" for name, value in given.items()),
+            "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
+            "device": f"CPU, {torch.get_num_threads()} threads",
+        }
+        write_report(report, results, about)
     return results
 
 
-def _about(scale: Scale) -> dict[str, str]:
-    given = {name: str(value) for name, value in vars(scale).items() if value is not None}
-    return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "date": date.today().isoformat(),
-        "setting": ", ".join(f"{name} {value}" for name, value in given.items() if name != "root"),
-        "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
-        "device": f"CPU, {torch.get_num_threads()} threads",
-    }
+def named(names: Sequence[str]) -> dict[str, Experiment]:
+    """The experiments that names on the command line stand for; "all" is the tables and figures of the paper."""
+    of_paper = [name for name, each in EXPERIMENTS.items() if not each.beyond] if "all" in names else []
+    others = [name.replace("-", "_") for name in names if name != "all"]
+    return {name: EXPERIMENTS[name] for name in [*of_paper, *others]}

@@ -4,8 +4,7 @@ import torch
 
 from dpn.bench.measure import cost
 from dpn.bench.workloads import Workload, case
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Study
 
 PAPER = {"b12 gaussian": 30, "b12-b15": 75}  # ms, batch of ten, on their GPU
@@ -16,8 +15,7 @@ DENSE_CRF = 12_000  # ms, one iteration of Eqn. 7 on ten images on their CPU
 def run(study: Study) -> Result:
     """Measures the layers on photographs of 512x512; `dpn bench` measures them beside their peers."""
     model, batch = study.stages["joint"], 1 if study.scale.quick else 10
-    labels = model.mrf.labels
-    window, stride = model.mrf.config.window, model.mrf.config.window_stride
+    labels, window, stride = model.mrf.labels, model.mrf.config.window, model.mrf.config.window_stride
     parts = case(model, Workload(window=window, labels=labels, size=512, batch=batch)).parts
     rows: list[tuple[Cell, ...]] = []
     for name in ("unary, b1-b11", "b12 euclidean", "b12 gaussian", "b13 + b14", "b15", "b12-b15"):

@@ -35,10 +35,5 @@ class Scale:
 
     @classmethod
     def fast(cls, **given: Any) -> "Scale":
-        """What `--quick` means: all experiments in 17 minutes altogether, as measured on two CPU cores.
-
-        Example:
-            >>> Scale.fast(data="scenes").seeds
-            (0, 1)
-        """
+        """What `--quick` means: all experiments in 17 minutes altogether, as measured on two CPU cores."""
         return replace(cls(images=40, train_images=120, steps=(12, 60), seeds=(0, 1), quick=True), **given)

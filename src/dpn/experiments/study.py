@@ -1,13 +1,12 @@
 """What every experiment shares: images, a trained network, its cached unary outputs, predictions and their scores."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch.utils.data import Subset
 from dpn.data import DATA_SETS, Sample, SegmentationData, open_data
 from dpn.data.dataset import spread
 from dpn.errors import InputError
-from dpn.experiments.outputs import Outputs, unary_outputs
 from dpn.experiments.scale import Scale
 from dpn.files import written_whole
 from dpn.metrics import Scores
@@ -26,7 +24,7 @@ from dpn.mrf import MRF, MRFConfig
 from dpn.storage import load_stages
 from dpn.terminal import progress_bar
 from dpn.training import Recipe, train
-from dpn.training.recipe import DataRecipe, StagesRecipe
+from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
 from dpn.unary import UnaryNetwork
 
 Refine = Callable[[Tensor, Tensor], Tensor]
@@ -36,23 +34,37 @@ Predictions = dict[str, dict[str, Tensor]]
 """{system: {image's name: labels (H,W) uint8}}."""
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Images, read when they are asked for, and the unary network's raw scores (L,h,w) of them, by the images' names.
+
+    Images are cut to their middle of at most `crop` pixels a side; None leaves them whole.
+    """
+
+    images: Subset[Sample]
+    scores: dict[str, Tensor]
+    crop: int | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Sample, Tensor]:
+        sample = self.image(index)
+        return sample, self.scores[sample.name]
+
+    def image(self, index: int) -> Sample:
+        """The image alone, cut."""
+        sample = self.images[index]
+        side = self.crop or max(sample.labels.shape)
+        top, left = (max(0, extent - side) // 2 for extent in sample.labels.shape)
+        inside = (..., slice(top, top + side), slice(left, left + side))
+        return Sample(sample.image[inside].contiguous(), sample.labels[inside].contiguous(), sample.name)
+
+
 class Study:
-    """Images, a trained network and its cached unary outputs, made when they are first asked for and kept in a folder.
+    """Images, a trained network and its cached unary outputs, made when they are first asked for and kept in the folder `out`.
 
-    Args:
-        out: the folder; work that it already holds is not done again.
-        scale: what on, and how much; one folder holds one setting.
-        console: where to say what is going on.
-
-    Raises:
-        InputError: if the folder holds experiments of another setting, or real data comes without a network.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     study = Study(Path(folder), Scale.fast(images=2))
-        ...     study.labels[0], len(study.images)
-        ('sky', 2)
+    One folder holds one setting: another raises an InputError, as do real data without a network.
     """
 
     def __init__(self, out: Path, scale: Scale, *, console: Console | None = None) -> None:
@@ -89,24 +101,20 @@ class Study:
         return self.data.labels
 
     @property
-    def palette(self) -> np.ndarray:
-        """(256,3) uint8: the colours that the labels, and void, are drawn in."""
-        return self.data.palette
-
-    @property
     def recipe(self) -> Recipe:
         """How the network of the scenes is trained."""
-        quick, apart = self.scale.quick, 2 if self.scale.quick else 1
-        return Recipe(
-            data=DataRecipe(train_images=200 if quick else None, val_images=20 if quick else None, workers=2),
-            mrf=MRFConfig(components=5, window_stride=apart, context_dilation=apart, context_stride=apart),
-            stages=StagesRecipe(
-                **{
-                    name: replace(stage, batch=8, validate_every=max(1, stage.steps // 2)) if quick else stage
-                    for name, stage in vars(StagesRecipe()).items()
-                }
-            ),
-        )
+        if not self.scale.quick:
+            return Recipe(mrf=MRFConfig(components=5), data=DataRecipe(workers=2))
+        mrf = MRFConfig(components=5, window_stride=2, context_dilation=2, context_stride=2)
+        data = DataRecipe(train_images=200, val_images=20, workers=2)
+        stages = vars(StagesRecipe())
+        stages = {name: replace(stage, batch=8, validate_every=max(1, stage.steps // 2)) for name, stage in stages.items()}
+        return Recipe(mrf=mrf, data=data, stages=StagesRecipe(**stages))
+
+    def recipe_of(self, **stages: StageRecipe) -> Recipe:
+        """The same, with none but these stages."""
+        none = {name: replace(stage, steps=0) for name, stage in vars(self.recipe.stages).items()}
+        return replace(self.recipe, stages=StagesRecipe(**none | stages))
 
     @cached_property
     def network(self) -> str:
@@ -135,34 +143,34 @@ class Study:
     @cached_property
     def validation(self) -> Outputs:
         """The images that are scored, with the unary's scores."""
-        return self._outputs("scored", self.images, None)
+        return self.outputs("scored", self.images, None)
 
     def training(self, crop: int | None = None) -> Outputs:
         """The images that MRFs are trained on, cut to `crop` pixels (None: the scale's), with the unary's scores."""
-        return self._outputs(f"trained_on_{crop}" if crop else "trained_on", self.training_images, crop or self.scale.crop)
+        return self.outputs(f"trained_on_{crop}" if crop else "trained_on", self.training_images, crop or self.scale.crop)
 
-    @property
-    def validation_cut(self) -> Outputs:
-        """The images that are scored, cut as those that are trained on."""
-        return self._outputs("scored_cut", self.images, self.scale.crop)
+    def outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
+        """The images with the unary's scores, which are read from a file of the folder, or computed and written there."""
+        path = self.out / f"scores_{name}.pt"
+        outputs = Outputs(images, torch.load(path, weights_only=True) if path.is_file() else {}, crop)
+        if len(outputs.scores) < len(images):
+            with progress_bar(self.console) as progress, torch.inference_mode():
+                for i in progress.track(range(len(images)), description=f"unary outputs, {path.stem}"):
+                    sample = outputs.image(i)
+                    outputs.scores[sample.name] = self.unary.scores(sample.image[None])[0].clone()
+            with written_whole(path) as temporary:
+                torch.save(outputs.scores, temporary)
+        return outputs
 
     def mrf(self, **arguments: Any) -> MRF:
-        """A new MRF for these labels, as the network's, with some of its arguments changed.
-
-        b12's window and strides come from the network, so that variants differ in what the experiment is about.
-        """
+        """A new MRF, as the network's but for these arguments, so that it differs in what the experiment is about."""
         return MRF(len(self.labels), self.stages["joint"].mrf.config, **{"penalty": MRFConfig().penalty} | arguments)
 
-    def predict(self, systems: Mapping[str, Refine | None], chosen: Iterable[int] | None = None) -> Predictions:
-        """What systems that refine the cached unary outputs make of the images that are scored; None is the unary itself.
-
-        Args:
-            systems: by name.
-            chosen: which of the images; None is all.
-        """
+    def predict(self, systems: Mapping[str, Refine | None], chosen: Sequence[int] | None = None) -> Predictions:
+        """What systems make of the unary's cached outputs, on all images or the chosen ones; None is the unary itself."""
         predictions: Predictions = {name: {} for name in systems}
         with progress_bar(self.console) as progress, torch.inference_mode():
-            for i in progress.track(self._chosen(chosen), description="segment"):
+            for i in progress.track(chosen or range(len(self.images)), description="segment"):
                 sample, log_p = self.output(i)
                 for name, refine in systems.items():
                     log_q = log_p if refine is None else refine(log_p, sample.image[None])
@@ -175,17 +183,14 @@ class Study:
         systems: dict[str, Refine | None] = {TITLES[stage]: self.stages[stage].refine for stage in STAGES[:-1]}
         return self.predict(systems | {TITLES["joint"]: of_image(self.stages["joint"])})
 
-    def score(self, predictions: Predictions, chosen: Iterable[int] | None = None) -> dict[str, Scores]:
-        """Scores label maps of all images, or the chosen ones, in the order of the systems."""
+    def score(self, predictions: Predictions, chosen: Sequence[int] | None = None) -> dict[str, Scores]:
+        """The scores of label maps of all images, or the chosen ones, in the order of the systems."""
         evaluation = Evaluation(self.labels)
-        for i in self._chosen(chosen):
-            sample = self.validation.image(i)
+        for i in chosen or range(len(self.images)):
+            sample = self.images[i]
             for name, labels in predictions.items():
                 evaluation.add(name, labels[sample.name], sample.labels, sample.name)
         return evaluation.scores
-
-    def _chosen(self, chosen: Iterable[int] | None) -> list[int]:
-        return list(range(len(self.validation)) if chosen is None else chosen)
 
     def output(self, index: int) -> tuple[Sample, Tensor]:
         """One of the images that are scored, and the unary's log p (1,L,H,W)."""
@@ -203,9 +208,6 @@ class Study:
         with torch.no_grad():
             scores = self.unary.scores(sample.image[None]) if scores is None else scores[None]
             return self.unary.finish(scores, (height, width))
-
-    def _outputs(self, name: str, images: Subset[Sample], crop: int | None) -> Outputs:
-        return unary_outputs(self.out / f"scores_{name}.pt", self.unary, images, crop=crop, console=self.console)
 
 
 def of_image(network: nn.Module) -> Refine:

@@ -2,8 +2,7 @@
 
 from dpn.experiments.compare import COLUMNS, compared
 from dpn.experiments.fitting import fit, stage_2
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Refine, Study
 from dpn.mrf import deeplab
 

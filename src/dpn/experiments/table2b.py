@@ -4,8 +4,7 @@ import numpy as np
 
 from dpn.experiments.compare import over_seeds
 from dpn.experiments.fitting import fit
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Refine, Study
 from dpn.plots.charts import bars
 

@@ -2,8 +2,7 @@
 
 from dpn.data import VOC_LABELS
 from dpn.experiments.fig7 import measures
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Study, of_image
 from dpn.inference.average import SCALES, Average
 from dpn.model import TITLES

@@ -4,8 +4,7 @@ from typing import Any
 
 from dpn.experiments.compare import gain, milliseconds
 from dpn.experiments.fitting import fit, tune
-from dpn.experiments.registry import experiment
-from dpn.experiments.result import Cell, Result
+from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Refine, Study, of_image
 from dpn.inference.average import SCALES, Average
 from dpn.model import DPN, TITLES
@@ -31,15 +30,14 @@ def run(study: Study) -> Result:
     first = TITLES["joint"]
     scores = study.score({first: study.predictions[first]} | study.predict(systems))
     systems[first] = of_image(joint)
-    rows: list[list[Cell]] = []
-    for name, its in scores.items():
-        gained = (None, None) if name == first else gain(scores[first], its)
-        rows.append([name, 100 * its.miou, *gained, 100 * its.band_accuracy, milliseconds(study, systems[name])])
     return Result(
         "Averaging at test time",
         "The network after stage 4 on one view of each image, and its probabilities averaged over several; below, two networks "
         "that were tuned jointly here over the same unary.",
         ("system", "mIoU %", "over one view", "95 % interval", "boundary %", "ms an image"),
-        rows,
+        [
+            (name, 100 * its.miou, *gain(scores[first], its), 100 * its.band_accuracy, milliseconds(study, systems[name]))
+            for name, its in scores.items()
+        ],
         remark="Times are medians over a few images, unary and head together.",
     )

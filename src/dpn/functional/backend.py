@@ -1,7 +1,7 @@
 """What a backend is: the operators that it computes, and the devices and kernels that it serves."""
 
 from collections.abc import Container
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,10 @@ class LocalFilter(Protocol):
         """
 
     def weight_gradients(self, p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-        """The gradient of sum_j <g_j, o_j> to the weights, (2,), where o is not normalised."""
+        """The gradient of sum_j <g_j, o_j> to the weights, (2,), where o is not normalised.
+
+        With d = w1 d_1 + w2 d_2 it is sum_jz k'(d) d_t <g_j, p_z>, where k' is 1 (euclidean, table or not) or -k (gaussian).
+        """
 
 
 class LabelContexts(Protocol):
@@ -59,31 +62,30 @@ class MeanField(Protocol):
         """
 
 
-class Backend(Protocol):
-    """One implementation of the operators: a folder in dpn.functional, which registers an object of this shape.
+class Parts(NamedTuple):
+    """What a backend computes: the modules of its folder."""
 
-    Its parts are imported when they are first used, so that a backend that is not asked for costs nothing.
+    local_filter: LocalFilter
+    label_contexts: LabelContexts
+    mean_field: MeanField
+
+
+class Backend(Protocol):
+    """One implementation of the operators: a folder in dpn.functional, which registers an object of a class derived from it.
+
+    Attributes:
+        order: of those that serve, the one of the lowest order is chosen.
+        kernels: those of b12 that it computes, by their names in dpn.functional.kernels.
+        takes_half: whether it multiplies half precision as it is; others are given float32.
+        on_trial: whether it is compiled for devices that nobody has tried, and so has to pass dpn.functional.trial first.
+        leaves_labels_out: whether inference by it may leave absent labels out; that must save time and not wait for the device.
     """
 
-    @property
-    def order(self) -> int:
-        """Of those that serve, the one of the lowest order is chosen."""
-
-    @property
-    def kernels(self) -> Container[str]:
-        """The kernels of b12 that it computes, by their names in dpn.functional.kernels."""
-
-    @property
-    def takes_half(self) -> bool:
-        """Whether it multiplies half precision as it is; others are given float32."""
-
-    @property
-    def on_trial(self) -> bool:
-        """Whether it is compiled for devices that nobody has tried it on: then it has to pass dpn.functional.trial first."""
-
-    @property
-    def leaves_labels_out(self) -> bool:
-        """Whether inference by it may leave absent labels out, which must save time and not wait for the device."""
+    order: int
+    kernels: Container[str]
+    takes_half: bool = False
+    on_trial: bool = False
+    leaves_labels_out: bool = False
 
     def why_not(self) -> str | None:
         """Why it cannot compute on this machine, and what to do; None where it can."""
@@ -91,14 +93,8 @@ class Backend(Protocol):
     def serves(self, device: torch.device, dtype: torch.dtype) -> bool:
         """Whether it computes on a device in a dtype, half precision included."""
 
-    @property
-    def local_filter(self) -> LocalFilter: ...
-
-    @property
-    def label_contexts(self) -> LabelContexts: ...
-
-    @property
-    def mean_field(self) -> MeanField: ...
+    def parts(self) -> Parts:
+        """Imports its modules, so that a backend that is not asked for costs nothing."""
 
 
 BACKENDS: Registry[Backend] = Registry("dpn.functional", "backend")

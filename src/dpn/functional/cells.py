@@ -5,13 +5,7 @@ from torch.nn import functional as F
 
 
 def means(maps: Tensor, side: int) -> Tensor:
-    """(N,C,H,W) -> (N,C,h,w): the mean of the pixels that each cell of side x side has, h = ceil(H / side).
-
-    Example:
-        >>> import torch
-        >>> means(torch.tensor([[[[1.0, 3.0, 5.0]]]]), 2).tolist()
-        [[[[2.0, 5.0]]]]
-    """
+    """(N,C,H,W) -> (N,C,h,w): the mean of the pixels that each cell of side x side has, h = ceil(H / side)."""
     return maps if side == 1 else F.avg_pool2d(maps, side, ceil_mode=True, count_include_pad=False)
 
 

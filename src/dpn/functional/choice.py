@@ -23,23 +23,11 @@ def backends() -> dict[str, str | None]:
 
 
 def choose(name: str | None, device: torch.device, dtype: torch.dtype, *, kernel: str | None = None) -> str:
-    """The name of the backend to use.
+    """The backend asked for, if it serves. `kernel` is b12's, where b12 is what is computed.
 
-    Args:
-        name: as the caller asks for it. None takes what the environment variable DPN_BACKEND names, where that serves, or the
-            fastest that serves. One on trial must have passed, see dpn.functional.trial. In a graph that torch compiles it is
-            believed: torch's compiler needs the same tools.
-        device: of the tensors.
-        dtype: of the tensors.
-        kernel: of b12, where b12 is what is computed.
-
-    Raises:
-        InputError: if the backend asked for does not exist, cannot compute here, or does not serve the device, the dtype or the
-            kernel.
-
-    Example:
-        >>> choose(None, torch.device("cpu"), torch.float64)
-        'reference'
+    None takes what the environment variable DPN_BACKEND names, where that serves, or else the fastest that serves. One on trial
+    must have passed (dpn.functional.trial). In a graph that torch compiles it is believed: torch needs the same tools.
+    An InputError says that there is none of that name, that it cannot compute here, or what it does not serve.
     """
     if name is None:
         if PREFERRED and _serves(_named(PREFERRED), device, dtype, kernel):

@@ -20,10 +20,6 @@ class Kernel:
         weight: k(d), of distances d >= 0 of any shape.
         slope: dk/dd at those distances, of the same shape.
         levels: how many intensities a colour may have; it is rounded to the nearest. None leaves it as it is.
-
-    Example:
-        >>> KERNELS["gaussian"].weight(torch.tensor([0.0, 1.0]))
-        tensor([1.0000, 0.3679])
     """
 
     weight: Callable[[Tensor], Tensor]
@@ -46,16 +42,7 @@ KERNELS = {
 
 
 def kernel_named(name: str) -> Kernel:
-    """The kernel of a name.
-
-    Raises:
-        InputError: if there is none.
-
-    Example:
-        >>> kernel_named("laplacian")
-        Traceback (most recent call last):
-        dpn.errors.InputError: kernel must be one of gaussian, euclidean, euclidean_table, got 'laplacian'
-    """
+    """The kernel of a name; an InputError lists the names there are."""
     if name not in KERNELS:
         raise InputError(f"kernel must be one of {', '.join(KERNELS)}, got {name!r}")
     return KERNELS[name]

@@ -68,7 +68,7 @@ def label_contexts_and_components(
 @operator
 def _label_contexts(s: Tensor, mu: Tensor, dilation: int, backend: str) -> tuple[Tensor, Tensor]:
     """o14 and the component chosen."""
-    return BACKENDS[backend].label_contexts.contexts(s, mu, dilation=dilation)
+    return BACKENDS[backend].parts().label_contexts.contexts(s, mu, dilation=dilation)
 
 
 @operator
@@ -76,7 +76,7 @@ def _label_contexts_gradients(
     g: Tensor, component: Tensor, s: Tensor, mu: Tensor, dilation: int, need_s: bool, need_mu: bool, backend: str
 ) -> tuple[Tensor, Tensor]:
     """The gradients to s and mu; empty where not needed."""
-    contexts_gradients = BACKENDS[backend].label_contexts.contexts_gradients
+    contexts_gradients = BACKENDS[backend].parts().label_contexts.contexts_gradients
     ds, dmu = contexts_gradients(g, component, s, mu, dilation=dilation, need_s=need_s, need_mu=need_mu)
     return s.new_empty(0) if ds is None else ds, mu.new_empty(0) if dmu is None else dmu
 

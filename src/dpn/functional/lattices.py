@@ -6,36 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpn.functional.kernels import SMALLEST_SUM
+from dpn.functional.kernels import SMALLEST_SUM, Window
+
+WindowSum = Callable[[Tensor, Tensor, Tensor, Window], Tensor]
+"""p (N,C,H,W), image, weights of distances in steps of the window's stride, window -> sum_z k(j,z) p_z, (N,C,H,W)."""
 
 
-def filtered(
-    window_sum: Callable[[Tensor, Tensor, Tensor], Tensor],
-    p: Tensor,
-    image: Tensor,
-    weights: Tensor,
-    *,
-    stride: int,
-    normalize: bool,
-) -> Tensor:
-    """Filters by a sum that knows neither strides nor normalisation.
-
-    Args:
-        window_sum: p (N,C,H,W), image (N,3,H,W), weights (2,) of distances in its own pixels -> sum_z k(j,z) p_z, (N,C,H,W).
-        p, image, weights: as dpn.functional.backend.LocalFilter takes them.
-        stride: pixels between neighbours.
-        normalize: divide by the sum of the weights, or by SMALLEST_SUM where that is smaller.
-
-    Returns:
-        (N,C,H,W), contiguous; where normalised (N,1+C,H,W), with the sums in front.
-
-    Example:
-        >>> p, image = torch.ones(1, 1, 2, 3), torch.zeros(1, 3, 2, 3)
-        >>> filtered(lambda p, image, weights: 2 * p, p, image, torch.ones(2), stride=2, normalize=True)[0, :, 0, 0].tolist()
-        [2.0, 1.0]
-    """
+def filtered(window_sum: WindowSum, p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool) -> Tensor:
+    """dpn.functional.backend.LocalFilter.filter_window, by a sum that knows neither strides nor normalisation."""
+    stride = window.stride
     p = after_ones(p) if normalize else p.contiguous()
-    o = window_sum(apart(p, stride), apart(image, stride, "replicate"), of_lattice(weights, stride))
+    o = window_sum(apart(p, stride), apart(image, stride, "replicate"), of_lattice(weights, stride), window)
     o = _together(o, stride, p.shape)
     if normalize:
         o[:, 1:] /= o[:, :1].clamp_min_(SMALLEST_SUM)

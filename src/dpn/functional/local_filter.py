@@ -103,7 +103,7 @@ def _local_filter(
 ) -> Tensor:
     """K p, (N,C,H,W); where normalised, the sums that K's rows were divided by stand before it: (N,1+C,H,W)."""
     window = Window(kernel, before, after, stride, include_center)
-    filter_window = BACKENDS[backend].local_filter.filter_window
+    filter_window = BACKENDS[backend].parts().local_filter.filter_window
     return filter_window(p, image, w, window, normalize=normalize, absent_below=absent_below)
 
 
@@ -122,17 +122,13 @@ def _local_filter_weight_gradients(
 ) -> Tensor:
     """The gradient of sum <g, K p> to w, K not normalised."""
     window = Window(kernel, before, after, stride, include_center)
-    return BACKENDS[backend].local_filter.weight_gradients(p, g, image, w, window)
+    return BACKENDS[backend].parts().local_filter.weight_gradients(p, g, image, w, window)
 
 
 def _shape(
     p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, stride: int, c: bool, normalize: bool, *_: Any
 ) -> Tensor:
     return p.new_empty(p.shape[0], p.shape[1] + normalize, *p.shape[2:])
-
-
-def _gradient_shape(p: Tensor, g: Tensor, image: Tensor, w: Tensor, *others: Any) -> Tensor:
-    return torch.empty_like(w)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -162,6 +158,6 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 
 
 torch.library.register_fake(_local_filter, _shape)
-torch.library.register_fake(_local_filter_weight_gradients, _gradient_shape)
+torch.library.register_fake(_local_filter_weight_gradients, lambda p, g, image, w, *_: torch.empty_like(w))
 torch.library.register_autograd(_local_filter, _backward, setup_context=_keep)
 torch.library.register_autograd(_local_filter_weight_gradients, differentiable_once)

@@ -22,18 +22,7 @@ _of_thread = threading.local()
 
 
 def empty(shape: Sequence[int]) -> Tensor:
-    """torch.empty, float32, on the CPU; the memory of a large one that is no longer in use may serve again.
-
-    Example:
-        >>> empty((2, 3)).shape
-        torch.Size([2, 3])
-        >>> release()
-        >>> first = empty((4096, 1024))
-        >>> address = first.data_ptr()
-        >>> del first
-        >>> empty((1024, 4000)).data_ptr() == address
-        True
-    """
+    """torch.empty, float32, on the CPU; the memory of a large one that is no longer in use may serve again."""
     size = math.prod(shape)
     if 4 * size < LARGE:
         return torch.empty(tuple(shape), dtype=torch.float32)
@@ -48,12 +37,7 @@ def empty(shape: Sequence[int]) -> Tensor:
 
 
 def scratch(purpose: str, shape: Sequence[int]) -> Tensor:
-    """Memory, float32, that the same thread's next call for the same purpose gives out again.
-
-    Example:
-        >>> scratch("sums", (2, 3)).data_ptr() == scratch("sums", (6,)).data_ptr()
-        True
-    """
+    """Memory, float32, that the same thread's next call for the same purpose gives out again."""
     size, kept = math.prod(shape), vars(_of_thread)
     memory = kept.get(purpose)
     if memory is None or memory.numel() < size:

@@ -13,18 +13,8 @@ import torch
 def operator(function: Callable[..., Any]) -> Any:
     """Registers a function that computes on any device as dpn::NAME, by its own name without underscores before it.
 
-    Args:
-        function: annotated, of tensors and plain values to new tensors, none of which shares memory with another.
-
-    Returns:
-        the operator, to be called like the function. torch.library.register_fake and register_autograd take it.
-
-    Example:
-        >>> @operator
-        ... def _twice(x: torch.Tensor) -> torch.Tensor:
-        ...     return 2 * x
-        >>> _twice, _twice(torch.ones(2)).tolist()
-        (<OpOverload(op='dpn.twice', overload='default')>, [2.0, 2.0])
+    It is annotated, and makes of tensors and plain values new tensors, none of which shares memory with another. The operator
+    is called like it, and torch.library.register_fake and register_autograd take it.
     """
     name = function.__name__.lstrip("_")
     schema = torch.library.infer_schema(function, mutates_args=())
@@ -34,14 +24,5 @@ def operator(function: Callable[..., Any]) -> Any:
 
 
 def differentiable_once(ctx: Any, *gradients: Any) -> Any:
-    """The backward rule of an operator that computes gradients; without one, torch would take second derivatives to be 0.
-
-    Raises:
-        NotImplementedError: always.
-
-    Example:
-        >>> differentiable_once(None)
-        Traceback (most recent call last):
-        NotImplementedError: dpn's operators are differentiable once: no second derivatives (create_graph=True) through them
-    """
+    """The backward rule of an operator that computes gradients; without one, torch would take second derivatives to be 0."""
     raise NotImplementedError("dpn's operators are differentiable once: no second derivatives (create_graph=True) through them")

@@ -67,7 +67,7 @@ def _of_filter(name: str, device: torch.device, kernel: str) -> tuple[list[Tenso
     p, g, image, weights = _random((1, 3, 18, 13), (1, 3, 18, 13), (1, 3, 18, 13), (2,))
 
     def answers(name: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
-        of, window = BACKENDS[name].local_filter, Window(kernel, 3, 2)
+        of, window = BACKENDS[name].parts().local_filter, Window(kernel, 3, 2)
         p_there, g_there, image_there, weights_there = (each.to(device, dtype) for each in (p, g, image, weights))
         values = of.filter_window(p_there, image_there, weights_there, window, normalize=True)
         to_p = of.filter_window(g_there, image_there, weights_there, Window(kernel, 2, 3))
@@ -79,10 +79,10 @@ def _of_filter(name: str, device: torch.device, kernel: str) -> tuple[list[Tenso
 def _of_contexts(name: str, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
     """Those about b13 and b14. Gradients flow through the components that the backend chose: near ties go either way."""
     s, g, mu = _random((2, 3, 11, 17), (2, 3, 11, 17), (3, 2, 3, 3, 3))
-    chosen = BACKENDS[name].label_contexts.contexts(s.to(device).float(), mu.to(device).float(), dilation=2)[1]
+    chosen = BACKENDS[name].parts().label_contexts.contexts(s.to(device).float(), mu.to(device).float(), dilation=2)[1]
 
     def answers(name: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
-        of, component = BACKENDS[name].label_contexts, chosen.to(device)
+        of, component = BACKENDS[name].parts().label_contexts, chosen.to(device)
         s_there, g_there, mu_there = (each.to(device, dtype) for each in (s, g, mu))
         values, _ = of.contexts(s_there, mu_there, dilation=2)
         gradients = of.contexts_gradients(g_there, component, s_there, mu_there, dilation=2, need_s=True, need_mu=True)

@@ -16,28 +16,9 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 class Average(nn.Module):
     """Image (N,3,H,W), RGB in [0,1] -> log q (N,L,H,W), q being the mean of what networks see at several scales.
 
-    Each network sees the image scaled (bilinearly, antialiased), and mirrored as well where `flip` is set; its probabilities
+    The networks have the same labels, which are `labels` here too, and are put in evaluation mode. Each sees the image at each
+    scale, a factor > 0 of height and width (bilinearly, antialiased), and mirrored as well where `flip` is set; probabilities
     are brought back to the image's size and averaged with equal weights.
-
-    Args:
-        models: one network or more, of the same labels; they are put in evaluation mode.
-        scales: factors of height and width, > 0.
-        flip: whether to see each scale mirrored as well.
-
-    Attributes:
-        labels: the names.
-
-    Raises:
-        InputError: if there is no network or no positive scale, or the networks differ in their labels.
-
-    Example:
-        >>> from dpn import MRF
-        >>> from dpn.unary import MobileNetV2
-        >>> model = DPN(MobileNetV2(labels=3), MRF(3, window=5, context=3))
-        >>> image = torch.rand(1, 3, 40, 52)
-        >>> q = Average([model], scales=(0.5, 1.0), flip=True)(image).exp()
-        >>> q.shape, torch.allclose(q.sum(1), torch.ones(1, 40, 52))
-        (torch.Size([1, 3, 40, 52]), True)
     """
 
     def __init__(self, models: Sequence[DPN], *, scales: Iterable[float] = (1.0,), flip: bool = False) -> None:
@@ -55,7 +36,6 @@ class Average(nn.Module):
 
     @torch.inference_mode()
     def forward(self, image: Tensor) -> Tensor:
-        """The mean of q over networks, scales and mirror, as its logarithm."""
         size = image.shape[-2:]
         total, count = torch.zeros(()), 0
         for scale in self.scales:

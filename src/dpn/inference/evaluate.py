@@ -1,48 +1,125 @@
-"""Networks on a data set, image by image, into one table."""
+"""`dpn evaluate`: networks measured on a data set, image by image, a row each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from dpn.data import SegmentationData
+from dpn.data import SegmentationData, data_sets_help, open_data
 from dpn.errors import InputError
+from dpn.files import written_whole
 from dpn.inference.average import Average
-from dpn.metrics import Evaluation
+from dpn.inference.photographs import fastest_device
+from dpn.inference.submission import submission as write_submission
+from dpn.metrics import Evaluation, Scores, Table
 from dpn.model import DPN
+from dpn.storage import load, load_stages
 from dpn.terminal import progress_bar
 
+Networks = Mapping[str, DPN | Average]
+"""By the name of their row, in order."""
 
-def evaluate(models: Mapping[str, DPN | Average], data: SegmentationData) -> Evaluation:
-    """Segments every image of a data set with several networks, at its own size.
+
+def evaluate(
+    model: Sequence[str],
+    *,
+    data: Annotated[str, data_sets_help],
+    data_root: Path | None = None,
+    split: str = "val",
+    stages: Sequence[str] | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    submission: Path | None = None,
+    beside: Sequence[Path] = (),
+    out: Path = Path("results/evaluate"),
+) -> None:
+    """Measure a network on a data set: a row for each stage of its training.
+
+    Each row has the mean IoU over the data set, its gain over the first row and over the one above with 95 % intervals
+    (paired bootstrap over images), and the accuracy within 5 pixels of a boundary; then the IoU of every label. It
+    writes table.md, table.csv, and STAGE.npz: the scores of each image, to be laid --beside another run.
+    With several models, --scales or --flip there is one row: the average of what the last stage of each sees. --submission
+    writes the archive that the VOC server takes (as comp6: trained on more than VOC), and scores nothing.
+
+    examples:
+      dpn evaluate voc --data voc --data-root VOCdevkit --out results/voc
+      dpn evaluate runs/mine --data folder --data-root my_photographs --split test
+      dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf/*.npz
+      dpn evaluate runs/a runs/b --data voc --scales .5 .75 1 1.25 1.5 --flip
+      dpn evaluate voc --data voc --split test --submission mine.tar.gz
 
     Args:
-        models: networks by the name of their row, in order; as a rule one network at each stage of its training. They are
-            put in evaluation mode.
-        data: the images and their labels.
-
-    Returns:
-        The counts, from which Evaluation.table makes mIoU, gains with intervals, and the boundary band.
+        model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id; several are
+            averaged
+        data (NAME): which data set; folder is your own, scenes are made up
+        data_root (FOLDER): where the data lie (default: what DPN_DATA names)
+        split (SPLIT): which part of the data
+        stages (STAGE): which rows (default: every stage it was saved with)
+        scales (FACTOR): factors of height and width at which images are seen; several are averaged
+        flip: also see each image mirrored, and average
+        submission (FILE): write the VOC server's archive (.tar.gz) instead
+        beside (FILE): scores of other systems, as rows below
+        out (FOLDER): where to write
 
     Raises:
-        InputError: if a network's labels are not the data set's, or an image or mask cannot be read.
-
-    Example:
-        >>> from dpn import MRF
-        >>> from dpn.data import SCENE_LABELS, scenes
-        >>> from dpn.unary import MobileNetV2
-        >>> model = DPN(MobileNetV2(labels=10), MRF(10, window=5, context=3), labels=SCENE_LABELS, stage="unary")
-        >>> evaluate({"unary": model}, scenes(2, size=32, split="val")).table().images
-        2
+        InputError: if a model, the data or a file of scores does not serve, or two rows have one name.
     """
-    for name, model in models.items():
+    average = bool(submission) or len(model) > 1 or tuple(scales) != (1.0,) or flip
+    networks = _averaged(model, stages, scales, flip) if average else _by_stage(model[0], stages)
+    images = _open(data, data_root, split, next(iter(networks.values())).labels)
+    if submission:
+        count = write_submission(submission, labelled(networks["average"], images), split=split)
+        print(f"{submission}: {count} label maps, as VOC's server takes them")
+        return
+    others = {path.stem: Scores.load(path) for path in beside}
+    if taken := networks.keys() & others.keys():
+        raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
+    out.mkdir(parents=True, exist_ok=True)
+    scores = measured(networks, images).scores
+    table = Table.of(scores | others)
+    table.print()
+    for row, of_row in scores.items():
+        of_row.save(out / f"{row}.npz")
+    table.csv(out / "table.csv")
+    with written_whole(out / "table.md") as temporary:
+        temporary.write_text(table.markdown())
+    print(f"{out}: table.md, table.csv, and {', '.join(f'{row}.npz' for row in scores)}")
+
+
+def _by_stage(model: str, stages: Sequence[str] | None) -> Networks:
+    if not stages:
+        return load_stages(model, device=fastest_device())
+    return {stage: load(model, stage=stage, device=fastest_device()) for stage in stages}
+
+
+def _averaged(models: Sequence[str], stages: Sequence[str] | None, scales: Sequence[float], flip: bool) -> Networks:
+    if stages and len(stages) > 1:
+        raise InputError("--stages: one stage at most is averaged or submitted; leave the others out")
+    stage = stages[0] if stages else None
+    networks = [load(model, stage=stage, device=fastest_device()) for model in models]
+    return {"average": Average(networks, scales=scales, flip=flip)}
+
+
+def _open(name: str, root: Path | None, split: str, labels: Sequence[str]) -> SegmentationData:
+    """The data set; a folder that does not name its labels has the network's."""
+    if name != "folder" or root is None:
+        return open_data(name, root=root, split=split)
+    home = root if root.is_dir() else root.parent
+    return open_data(name, root=root, split=split, labels=None if (home / "labels.txt").is_file() else labels)
+
+
+def measured(networks: Networks, data: SegmentationData) -> Evaluation:
+    """Segments every image of a data set, at its own size, with the networks, which are put in evaluation mode."""
+    for name, model in networks.items():
         _check(name, model, data)
     evaluation = Evaluation(data.labels)
     with progress_bar() as progress, torch.inference_mode():
         for i in progress.track(range(len(data)), description="evaluate"):
             sample = data[i]
             unary, log_p = None, torch.empty(0)
-            for name, model in models.items():
+            for name, model in networks.items():
                 image = sample.image[None].to(next(model.parameters()))
                 if isinstance(model, Average):
                     evaluation.add(name, model(image)[0].argmax(0).cpu(), sample.labels, sample.name)
@@ -54,19 +131,7 @@ def evaluate(models: Mapping[str, DPN | Average], data: SegmentationData) -> Eva
 
 
 def labelled(model: DPN | Average, data: SegmentationData) -> Iterator[tuple[str, np.ndarray]]:
-    """Each image's name and the labels (H,W) uint8 that a network gives its pixels, one after the other.
-
-    Raises:
-        InputError: as `evaluate`.
-
-    Example:
-        >>> from dpn import MRF
-        >>> from dpn.data import SCENE_LABELS, scenes
-        >>> from dpn.unary import MobileNetV2
-        >>> model = DPN(MobileNetV2(labels=10), MRF(10, window=5, context=3), labels=SCENE_LABELS, stage="unary")
-        >>> [(name, labels.shape) for name, labels in labelled(model, scenes(1, size=32, split="val"))]
-        [('val_00000', (32, 32))]
-    """
+    """Each image's name and the labels (H,W) uint8 that a network gives its pixels; checked as in `measured`."""
     _check("the network", model, data)
     with progress_bar() as progress:
         for i in progress.track(range(len(data)), description="segment"):

@@ -1,17 +1,19 @@
 """`dpn segment` and `dpn demo`: photographs in; their labels, and pictures of them, out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from dpn.data import PHOTOGRAPHS, list_images, photograph, read_image, unique_stems
+from dpn.data import PHOTOGRAPHS, list_images, photograph, read_image, unique_stems, voc_palette
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE, segment
+from dpn.model import TITLES
 from dpn.storage import DEFAULT_MODEL, load, load_stages
 from dpn.terminal import complain, progress_bar
 
@@ -44,13 +46,9 @@ def segment_photographs(
         stages: also draw what each stage of training made of it
         size (PIXELS): the longer side at which the network sees a photograph; a smaller one is not enlarged
 
-    Returns:
-        0, or 2 if a photograph was left out.
-
     Raises:
         InputError: if the model cannot be read, the size is below 1, or `out` cannot be written.
     """
-    from dpn.inference.stages import stages_strip
     from dpn.plots.legend import percent
 
     found, missing = [], 0
@@ -97,9 +95,6 @@ def demo(*, out: Path = Path("results/demo")) -> int:
 
     Args:
         out (FOLDER): where to write
-
-    Returns:
-        as `segment_photographs`.
     """
     folder = out / "photographs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,11 +104,14 @@ def demo(*, out: Path = Path("results/demo")) -> int:
     return segment_photographs([folder], out=out, stages=True)
 
 
-def fastest_device() -> str:
-    """Where networks run: "cuda" where there is such a device, or "cpu".
+def stages_strip(image: np.ndarray, labels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Fig. 5: a photograph (H,W,3) uint8 and {stage: its labels (H,W)} side by side, in VOC's colours, each under its title."""
+    from dpn.plots import panels
 
-    Example:
-        >>> fastest_device() in ("cpu", "cuda")
-        True
-    """
+    titled = {TITLES[stage]: of_stage for stage, of_stage in labels.items()}
+    return panels(image, titled, voc_palette(), side=640)  # so that five fit in a row
+
+
+def fastest_device() -> str:
+    """Where networks run: "cuda" where there is such a device, or "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"

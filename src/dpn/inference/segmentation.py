@@ -70,15 +70,9 @@ class Segmentation:
         return overlay(self.image, self.labels, self.names, voc_palette())
 
     def save(self, folder: Path | str, name: str) -> tuple[Path, Path]:
-        """Writes two pictures, each whole or not at all.
+        """Writes, and returns, two pictures, each whole or not at all; makes the folder if it is not there.
 
-        Args:
-            folder: where to; made if it is not there.
-            name: how the files' names begin.
-
-        Returns:
-            `folder`/`name`_labels.png, a palette PNG whose pixels are the labels, in VOC's colours; and
-            `folder`/`name`_overlay.png.
+        They are `name`_labels.png, a palette PNG whose pixels are the labels, in VOC's colours, and `name`_overlay.png.
 
         Raises:
             InputError: if they cannot be written.

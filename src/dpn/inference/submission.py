@@ -12,39 +12,22 @@ from dpn.data import voc_palette
 from dpn.errors import InputError
 from dpn.files import written_whole
 
-FOLDER = "results/VOC2012/Segmentation/{competition}_{split}_cls"
-"""comp5 is trained on VOC's own data alone, comp6 on more."""
-
 
 def submission(
     path: Path | str, labels: Iterable[tuple[str, np.ndarray]], *, competition: str = "comp6", split: str = "test"
 ) -> int:
     """Writes label maps as the VOC 2012 segmentation server wants them: palette PNGs, one an image, in its folder's name.
 
-    Args:
-        path: of the archive, which ends in .tar.gz or .tgz; written whole or not at all.
-        labels: (image's name, (H,W) integers 0..20), drawn from as they are written.
-        competition: comp5 (only VOC's data were trained on) or comp6 (SBD or COCO as well).
-        split: test, or val to try it out.
-
-    Returns:
-        how many images it holds.
-
-    Raises:
-        InputError: if the path or the competition is of another kind, a label is not 0..20, or there is no image.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     submission(Path(folder, "mine.tar.gz"), [("2008_000006", np.zeros((3, 4), np.uint8))])
-        1
+    The labels are (image's name, (H,W) integers 0..20), drawn from as they are written. For comp5 only VOC's data were trained
+    on, for comp6 SBD or COCO as well. The archive ends in .tar.gz or .tgz; it is written whole or not at all. Returns how many
+    images it holds.
     """
     path = Path(path)
     if not path.name.endswith((".tar.gz", ".tgz")):
         raise InputError(f"{path}: the server takes an archive that ends in .tar.gz or .tgz")
     if competition not in ("comp5", "comp6"):
         raise InputError(f"competition must be comp5 or comp6, got {competition!r}")
-    folder, count = FOLDER.format(competition=competition, split=split), 0
+    folder, count = f"results/VOC2012/Segmentation/{competition}_{split}_cls", 0
     palette = voc_palette().tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary, tarfile.open(temporary, "w:gz") as archive:

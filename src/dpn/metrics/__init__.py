@@ -2,15 +2,12 @@
 
 from dpn.metrics.bootstrap import BootstrapResult, paired_bootstrap
 from dpn.metrics.boundary import BoundaryBand, boundary_band
-from dpn.metrics.boundary_accuracy import BoundaryAccuracy
-from dpn.metrics.boundary_f import BoundaryF
-from dpn.metrics.confusion import confusion_matrix, iou
+from dpn.metrics.confusion import MeanIoU, confusion_matrix, iou
 from dpn.metrics.evaluation import Evaluation
-from dpn.metrics.localization import LocalizationAccuracy
-from dpn.metrics.mean_iou import MeanIoU
+from dpn.metrics.object_metric import LocalizationAccuracy, TaggingAccuracy
+from dpn.metrics.outlines import BoundaryAccuracy, BoundaryF
 from dpn.metrics.scores import Scores
 from dpn.metrics.table import Row, Table
-from dpn.metrics.tagging import TaggingAccuracy
 
 __all__ = [
     "BootstrapResult",

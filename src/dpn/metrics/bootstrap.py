@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dpn.errors import InputError
+from dpn.metrics.confusion import intersection_and_union
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,5 @@ def paired_bootstrap(
 
 def _mean_iou(times: Tensor, confusions: Tensor) -> Tensor:
     """Mean IoU (R,) of data sets that hold image m ``times[r, m]`` times. Only areas, which add up, are resampled."""
-    confusions = confusions.to("cpu", torch.float64)
-    intersection = confusions.diagonal(dim1=-2, dim2=-1)
-    union = confusions.sum(-1) + confusions.sum(-2) - intersection
+    intersection, union = intersection_and_union(confusions)
     return ((times @ intersection) / (times @ union)).nanmean(-1)

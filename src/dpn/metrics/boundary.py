@@ -11,7 +11,7 @@ from dpn.metrics.confusion import hard_labels
 
 
 def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
-    """The pixels near a change of label in the truth.
+    """The pixels near a change of label in the truth: bool, of ``target``'s shape and device.
 
     A pixel is in the band if it is not void itself and a pixel of another value lies within ``radius`` pixels of it,
     between centres. Void counts as another value: VOC draws a rim of void, about five pixels wide, over every
@@ -24,9 +24,6 @@ def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
         radius: in pixels, at least 1.
         void: the value of pixels without a label.
 
-    Returns:
-        bool, of ``target``'s shape and device.
-
     Raises:
         InputError: radius below 1.
 
@@ -37,45 +34,48 @@ def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
     return differs_within(target, radius) & (target != void)
 
 
-def region_band(target: Tensor, label: int, radius: int = 5, void: int = 255) -> Tensor:
-    """The pixels near the outline of one label's region, on either side of it.
+class BoundaryBand(Metric):
+    """Pixel accuracy inside the boundary band, pooled over all images and processes.
 
-    This is :func:`boundary_band` of an image in which only that label's outlines are drawn. Void within ``radius`` of the
-    region is the rim on its outline; other void, such as another object's rim, is taken as outside.
+    The band is :func:`boundary_band`'s: non-void pixels within ``radius`` of another label or of void.
 
     Args:
-        target: the true labels, (H, W) or (N, H, W).
-        label: whose region.
-        radius: in pixels, at least 1.
-        void: the value of pixels without a label.
-
-    Returns:
-        bool, of ``target``'s shape and device; False at void.
-
-    Raises:
-        InputError: radius below 1.
+        radius, void: as :func:`boundary_band` takes them.
+        kwargs: torchmetrics' own.
 
     Example:
-        >>> region_band(torch.tensor([[1, 1, 1, 255, 0, 0, 0, 255, 2]]), label=1, radius=2).int().tolist()
-        [[0, 1, 1, 0, 1, 1, 0, 0, 0]]
+        >>> metric = BoundaryBand(radius=1)
+        >>> metric.update(torch.tensor([[[0, 0, 0, 1]]]), torch.tensor([[[0, 0, 1, 1]]]))
+        >>> metric.compute()
+        tensor(0.5000)
     """
-    region, empty = target == label, target == void
-    rim = empty & differs_within(region, radius)
-    return differs_within(region.int() + 2 * rim, radius) & ~empty
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    hits: Tensor
+    total: Tensor
+
+    def __init__(self, radius: int = 5, void: int = 255, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.radius, self.void = radius, void
+        for name in ("hits", "total"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count a batch, given as to :meth:`MeanIoU.update`; InputError if shapes do not fit."""
+        right = hard_labels(prediction, target) == target
+        band = boundary_band(target, self.radius, self.void)
+        self.hits += (right & band).sum()
+        self.total += band.sum()
+
+    def compute(self) -> Tensor:
+        """The share of the band's pixels that are right, a scalar in [0, 1]; NaN where there is no band."""
+        return self.hits / self.total
 
 
 def differs_within(values: Tensor, radius: int) -> Tensor:
-    """The pixels that have a pixel of another value within ``radius`` pixels, between centres.
-
-    Args:
-        values: (H, W) or (N, H, W).
-        radius: in pixels, at least 1.
-
-    Returns:
-        bool, of ``values``' shape and device.
-
-    Raises:
-        InputError: radius below 1.
+    """The pixels of (..., H, W) that have a pixel of another value within ``radius`` pixels, between centres: bool.
 
     Example:
         >>> differs_within(torch.tensor([[0, 0, 0, 1, 1]]), radius=1).int().tolist()
@@ -101,53 +101,3 @@ def checked_radius(radius: int) -> int:
     if radius < 1:
         raise InputError(f"radius {radius}: the boundary band must be at least 1 pixel wide")
     return radius
-
-
-class BoundaryBand(Metric):
-    """Pixel accuracy inside the boundary band, pooled over all images and processes.
-
-    The band is :func:`boundary_band`'s: non-void pixels within ``radius`` of another label or of void.
-
-    Args:
-        radius: in pixels, at least 1.
-        void: the value of pixels without a label.
-        kwargs: torchmetrics' own.
-
-    Example:
-        >>> metric = BoundaryBand(radius=1)
-        >>> metric.update(torch.tensor([[[0, 0, 0, 1]]]), torch.tensor([[[0, 0, 1, 1]]]))
-        >>> metric.compute()
-        tensor(0.5000)
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    hits: Tensor
-    total: Tensor
-
-    def __init__(self, radius: int = 5, void: int = 255, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.radius = radius
-        self.void = void
-        self.add_state("hits", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            prediction: labels (N, H, W), or scores (N, L, H, W); (H, W) and (L, H, W) too.
-            target: the true labels (N, H, W) or (H, W), or void.
-
-        Raises:
-            InputError: shapes do not fit.
-        """
-        right = hard_labels(prediction, target) == target
-        band = boundary_band(target, self.radius, self.void)
-        self.hits += (right & band).sum()
-        self.total += band.sum()
-
-    def compute(self) -> Tensor:
-        """The share of the band's pixels that are right, a scalar in [0, 1]; NaN where there is no band."""
-        return self.hits / self.total

@@ -1,53 +1,73 @@
-"""The labels that count, and the confusion matrix, from which every IoU of regions here is read."""
+"""The confusion matrix, and what is read from it: the IoU of each label, and VOC's mean IoU."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from dpn.errors import InputError
 
 
-def hard_labels(prediction: Tensor, target: Tensor, labels: int | None = None) -> Tensor:
-    """The label of each pixel: scores (..., L, H, W) by their maximum, labels (..., H, W) as they are.
+class MeanIoU(Metric):
+    """Mean IoU over the labels, from one confusion matrix summed over all images and processes.
+
+    This is VOC's measure: pixels are pooled over the data set first, then each label gets one IoU, then those are
+    averaged. It is not the mean of per-image scores. Void pixels are not counted; a label that neither truth nor
+    prediction holds has no IoU and is left out of the mean.
 
     Args:
-        prediction: scores, one dimension more than ``target``, or labels of ``target``'s shape.
-        target: labels (H, W) or (N, H, W).
-        labels: how many labels scores must have, L; None takes any number.
-
-    Returns:
-        Labels of ``target``'s shape.
-
-    Raises:
-        InputError: the two do not describe the same pixels, or scores are not of L labels.
+        labels: how many labels there are, L.
+        void: the value of pixels that are not counted.
+        kwargs: torchmetrics' own.
 
     Example:
-        >>> scores = torch.tensor([[[0.1, 2.0]], [[0.3, -1.0]]])  # two labels, one row, two columns
-        >>> hard_labels(scores, target=torch.zeros(1, 2)).tolist()
-        [[1, 0]]
+        >>> metric = MeanIoU(labels=2)
+        >>> metric.update(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 255]]]))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
     """
-    scored = prediction.ndim == target.ndim + 1
-    if scored and labels is not None and prediction.shape[-3] != labels:
-        raise InputError(f"prediction {tuple(prediction.shape)} scores {prediction.shape[-3]}, not {labels} labels")
-    best = prediction.argmax(dim=-3) if scored else prediction
-    if best.shape != target.shape:
-        raise InputError(
-            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in size: "
-            "give labels (N,H,W) or scores (N,L,H,W) of the target's own height and width"
-        )
-    return best
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    confusion: Tensor
+
+    def __init__(self, labels: int, void: int = 255, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.labels, self.void = labels, void
+        self.add_state("confusion", torch.zeros(labels, labels, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            prediction: labels (N, H, W), or scores of any monotone kind (N, L, H, W); (H, W) and (L, H, W) too.
+            target: the true labels (N, H, W) or (H, W), in 0 .. L-1 or void.
+
+        Raises:
+            InputError: shapes do not fit, or labels are out of range. Nothing is counted then.
+        """
+        self.confusion += confusion_matrix(hard_labels(prediction, target, self.labels), target, self.labels, self.void)
+
+    def compute(self) -> Tensor:
+        """The mean IoU, a scalar in [0, 1]; NaN before any pixel was counted."""
+        return iou(self.confusion).nanmean()
+
+    def per_label(self) -> Tensor:
+        """IoU of each label over all processes (each must call it), (L,) in [0, 1]; NaN where a label never occurs."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            return iou(self.confusion)
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, labels: int, void: int = 255) -> Tensor:
-    """Count the pixels of each true label that were given each label.
+    """Count the pixels of each true label that were given each label: (L, L) int64, rows the truth, columns the prediction.
 
     Args:
-        prediction: integer labels, (H, W) or (N, H, W), in 0 .. labels-1 wherever ``target`` is not void.
-        target: the truth, of the same shape, in 0 .. labels-1 or ``void``.
+        prediction: integer labels, (H, W) or (N, H, W), in 0 .. L-1 wherever ``target`` is not void.
+        target: the truth, of the same shape, in 0 .. L-1 or ``void``.
         labels: how many labels there are, L.
         void: the value of pixels that are not counted.
-
-    Returns:
-        (L, L) int64: rows are the truth, columns the prediction.
 
     Raises:
         InputError: shapes differ, labels are not integers, or a counted value is out of range.
@@ -61,25 +81,33 @@ def confusion_matrix(prediction: Tensor, target: Tensor, labels: int, void: int 
     return torch.bincount(truth * labels + guess, minlength=labels**2).reshape(labels, labels)
 
 
-def counted_labels(prediction: Tensor, target: Tensor, labels: int, void: int = 255) -> tuple[Tensor, Tensor]:
-    """The labels of the P pixels whose truth is not void.
+def iou(confusion: Tensor) -> Tensor:
+    """Intersection over union of each label: c_uu / (sum_v c_uv + sum_v c_vu - c_uu).
 
     Args:
-        prediction: as for :func:`confusion_matrix`.
-        target: the truth.
-        labels: how many labels there are, L.
-        void: the value of pixels that are not counted.
+        confusion: (..., L, L), rows the truth, columns the prediction.
 
     Returns:
-        The true labels and the predicted ones, (P,) int64 in 0 .. L-1.
-
-    Raises:
-        InputError: as for :func:`confusion_matrix`.
+        (..., L) float64 in [0, 1], on the CPU; NaN for a label that neither truth nor prediction holds. Its
+        ``.nanmean(-1)`` is the mean IoU of VOC.
 
     Example:
-        >>> counted_labels(torch.tensor([[0, 1, 77]]), torch.tensor([[0, 0, 255]]), labels=2)
-        (tensor([0, 0]), tensor([0, 1]))
+        >>> iou(torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]])).tolist()
+        [0.5, 0.5, nan]
     """
+    intersection, union = intersection_and_union(confusion)
+    return intersection / union
+
+
+def intersection_and_union(confusion: Tensor) -> tuple[Tensor, Tensor]:
+    """The two areas of each label's IoU, in pixels, from (..., L, L): (..., L) float64 each, on the CPU."""
+    confusion = confusion.to("cpu", torch.float64)
+    intersection = confusion.diagonal(dim1=-2, dim2=-1)
+    return intersection, confusion.sum(-1) + confusion.sum(-2) - intersection
+
+
+def counted_labels(prediction: Tensor, target: Tensor, labels: int, void: int) -> tuple[Tensor, Tensor]:
+    """The true and the predicted labels of the P pixels that count, (P,) int64 each; checked as for `confusion_matrix`."""
     if prediction.shape != target.shape:
         raise InputError(
             f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in size: resize one of them"
@@ -100,21 +128,18 @@ def _checked(argument: str, values: Tensor, labels: int, or_void: str) -> Tensor
     return values
 
 
-def iou(confusion: Tensor) -> Tensor:
-    """Intersection over union of each label: c_uu / (sum_v c_uv + sum_v c_vu - c_uu).
+def hard_labels(prediction: Tensor, target: Tensor, labels: int | None = None) -> Tensor:
+    """The label of each pixel, of ``target``'s shape (..., H, W): scores (..., L, H, W) by their maximum, labels as they are.
 
-    Args:
-        confusion: (..., L, L), rows the truth, columns the prediction.
-
-    Returns:
-        (..., L) float64 in [0, 1], on the CPU; NaN for a label that neither truth nor prediction holds. Its
-        ``.nanmean(-1)`` is the mean IoU of VOC.
-
-    Example:
-        >>> iou(torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 0]])).tolist()
-        [0.5, 0.5, nan]
+    Raises InputError where the two do not describe the same pixels, or scores are not of ``labels`` labels.
     """
-    confusion = confusion.to("cpu", torch.float64)
-    intersection = confusion.diagonal(dim1=-2, dim2=-1)
-    union = confusion.sum(-1) + confusion.sum(-2) - intersection
-    return intersection / union
+    scored = prediction.ndim == target.ndim + 1
+    if scored and labels is not None and prediction.shape[-3] != labels:
+        raise InputError(f"prediction {tuple(prediction.shape)} scores {prediction.shape[-3]}, not {labels} labels")
+    best = prediction.argmax(dim=-3) if scored else prediction
+    if best.shape != target.shape:
+        raise InputError(
+            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in size: "
+            "give labels (N,H,W) or scores (N,L,H,W) of the target's own height and width"
+        )
+    return best

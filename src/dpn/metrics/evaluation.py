@@ -31,18 +31,15 @@ class Evaluation:
     """
 
     def __init__(self, labels: Sequence[str], *, void: int = 255, radius: int = 5) -> None:
-        self.labels = tuple(labels)
-        self.void = void
-        self.radius = radius
-        self._counts: dict[str, dict[str, tuple[Tensor, int, int]]] = {}
+        self.labels, self.void, self.radius = tuple(labels), void, radius
+        self._counts: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
 
     def add(self, system: str, prediction: ArrayLike | Tensor, target: ArrayLike | Tensor, name: str) -> None:
         """Count one image for one system.
 
         Args:
             system: the row it belongs to; rows come in the order in which they are first named.
-            prediction: integer labels (H, W) in 0 .. L-1.
-            target: the truth (H, W), in 0 .. L-1 or void.
+            prediction, target: (H, W), as :func:`confusion_matrix` takes them.
             name: the image's, once a system.
 
         Raises:
@@ -57,24 +54,19 @@ class Evaluation:
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
         band = boundary_band(truth, self.radius, self.void)
-        hits = ((guess == truth) & band).sum()
-        counts[name] = confusion.int().cpu(), int(hits), int(band.sum())
+        hits_and_total = torch.stack([((guess == truth) & band).sum(), band.sum()])
+        counts[name] = confusion.int().cpu(), hits_and_total.int().cpu()
 
     @property
     def scores(self) -> dict[str, Scores]:
         """The scores of each system with at least one image, images sorted by name."""
-        return {system: self._scores(counts) for system, counts in self._counts.items() if counts}
-
-    def _scores(self, counts: dict[str, tuple[Tensor, int, int]]) -> Scores:
-        images = tuple(sorted(counts))
-        confusions, hits, total = zip(*(counts[image] for image in images), strict=True)
-        return Scores(
-            self.labels,
-            images,
-            torch.stack(confusions),
-            torch.tensor(hits, dtype=torch.int32),
-            torch.tensor(total, dtype=torch.int32),
-        )
+        found = {}
+        for system, counts in self._counts.items():
+            if counts:
+                images = tuple(sorted(counts))
+                confusions, band = zip(*(counts[image] for image in images), strict=True)
+                found[system] = Scores(self.labels, images, torch.stack(confusions), *torch.stack(band, dim=1))
+        return found
 
     def table(self, *, resamples: int = 2000, seed: int = 0) -> Table:
         """The systems compared; see :meth:`Table.of`."""

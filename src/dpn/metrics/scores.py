@@ -65,11 +65,7 @@ class Scores:
 
     @classmethod
     def load(cls, path: str | Path) -> "Scores":
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            InputError: the file is missing or holds something else.
-        """
+        """Read what :meth:`save` wrote; InputError if the file is missing or holds something else."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(

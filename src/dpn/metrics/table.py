@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +61,7 @@ class Table:
 
         Args:
             scores: system name to its scores, in the order of the rows.
-            resamples: of the paired bootstrap.
-            seed: of the paired bootstrap.
+            resamples, seed: as :func:`paired_bootstrap` takes them.
 
         Raises:
             InputError: no system, or systems that differ in their images or labels.
@@ -101,18 +100,11 @@ class Table:
 
     def markdown(self) -> str:
         """Two tables, in per cent: a row a system, then a row a label."""
-        return "\n".join(
-            [
-                _markdown_row(HEAD),
-                _markdown_row(["---", *["---:"] * (len(HEAD) - 1)]),
-                *(_markdown_row(row._cells()) for row in self.rows),
-                "",
-                _markdown_row(["IoU %", *(row.system for row in self.rows)]),
-                _markdown_row(["---", *["---:"] * len(self.rows)]),
-                *(_markdown_row(cells) for cells in self._label_rows()),
-                "",
-            ]
-        )
+        lines = []
+        for head, rows in self._tables():
+            rule = ("---", *["---:"] * (len(head) - 1))
+            lines += [*(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)), ""]
+        return "\n".join(lines)
 
     def csv(self, path: str | Path) -> None:
         """Write one line a system, shares in [0, 1], empty where there is nothing to say; whole or not at all."""
@@ -132,18 +124,19 @@ class Table:
     def print(self, console: Console | None = None) -> None:
         """Show both tables on the terminal."""
         console = console or Console()
-        summary = rich.table.Table(*HEAD, title=f"{self.images} images")
-        labels = rich.table.Table("IoU %", *(row.system for row in self.rows))
-        for column in [*summary.columns[1:], *labels.columns[1:]]:
-            column.justify = "right"
-        for row in self.rows:
-            summary.add_row(*row._cells())
-        for cells in self._label_rows():
-            labels.add_row(*cells)
-        console.print(summary, labels)
+        for (head, rows), title in zip(self._tables(), (f"{self.images} images", None), strict=True):
+            table = rich.table.Table(*head, title=title)
+            for column in table.columns[1:]:
+                column.justify = "right"
+            for cells in rows:
+                table.add_row(*cells)
+            console.print(table)
 
-    def _label_rows(self) -> list[tuple[str, ...]]:
-        return [(label, *(_percent(row.per_label[index]) for row in self.rows)) for index, label in enumerate(self.labels)]
+    def _tables(self) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """(head, rows) of both tables, in words."""
+        yield HEAD, [row._cells() for row in self.rows]
+        shares = [(label, *(_percent(row.per_label[i]) for row in self.rows)) for i, label in enumerate(self.labels)]
+        yield ("IoU %", *(row.system for row in self.rows)), shares
 
 
 def _percent(share: float) -> str:
@@ -154,7 +147,3 @@ def _gain(result: BootstrapResult | None) -> str:
     if result is None:
         return ""
     return f"{100 * result.difference:+.2f} [{100 * result.low:+.2f}, {100 * result.high:+.2f}]"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -2,8 +2,7 @@
 
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
-from dpn.mrf.label_contexts import LabelContexts
-from dpn.mrf.low_rank import LowRankContexts
+from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.mean_field import MRF
 from dpn.mrf.special_cases import crf_rnn, deeplab, dense_crf, dsn
 from dpn.mrf.surgery import changed, compress, exact

@@ -46,29 +46,12 @@ def mean_field(
     *,
     backend: str | None = None,
 ) -> Tensor:
-    """The updates over the labels present: log p (N,L,H,W) float32, image (N,3,H,W) -> log q (N,L,H,W). No gradients flow.
-
-    Args:
-        b12: the triple penalty.
-        b13: the label contexts.
-        config: iterations and absent_below apply.
-        log_p: of the unary.
-        image: RGB in [0,1].
-        backend: see dpn.functional.backends; None is the fastest that serves.
-
-    Example:
-        >>> from dpn import MRF
-        >>> mrf = MRF(4, window=5, context=3, absent_below=0.0).requires_grad_(False)
-        >>> log_p, image = torch.rand(1, 4, 8, 9).log_softmax(1), torch.rand(1, 3, 8, 9)
-        >>> log_q = mean_field(mrf.triple_penalty, mrf.label_contexts, mrf.config, log_p, image)
-        >>> torch.allclose(log_q, mrf.train()(log_p, image), atol=1e-5)
-        True
-    """
+    """The updates over the labels present: log p (N,L,H,W) float32, image (N,3,H,W) -> log q (N,L,H,W). No gradients flow."""
     backend = choose(backend, log_p.device, log_p.dtype)
-    parts, log_q, near = BACKENDS[backend].mean_field, log_p, NEAR * config.absent_below
+    parts, log_q, near = BACKENDS[backend].parts().mean_field, log_p, NEAR * config.absent_below
     for _ in range(config.iterations):
         which = present(log_q, config.absent_below, backend=backend)
-        q = parts.probabilities(log_q, which)  # (N,M,H,W), in memory that its next call takes again
+        q = parts.probabilities(log_q, which)  # (N,M,H,W); the next call on this thread overwrites it
         s = b12(q, image, absent_below=near) if isinstance(b12, TriplePenalty) else b12(q, image)
         cells = parts.cell_means(s, b13.cell)
         deviating = torch.zeros_like(cells) if b13.potts_only else b13.deviating(cells, *b13.patterns_among(which))
@@ -83,6 +66,6 @@ def present(log_q: Tensor, absent_below: float, *, backend: str | None = None) -
         >>> present(torch.tensor([0.9, 0.1, 1e-5]).log().view(1, 3, 1, 1), 2e-4)
         tensor([0, 1])
     """
-    largest = BACKENDS[choose(backend, log_q.device, log_q.dtype)].mean_field.largest(log_q).exp()
+    largest = BACKENDS[choose(backend, log_q.device, log_q.dtype)].parts().mean_field.largest(log_q).exp()
     bound = largest.max().clamp(max=absent_below)
     return (~(largest < bound)).nonzero().flatten()  # NaN takes part

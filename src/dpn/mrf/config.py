@@ -96,10 +96,7 @@ class MRFConfig:
                 raise InputError(f"aligned must be a height and a width of at least 1 pixel, got {self.aligned}")
 
     def changed(self, **options: Any) -> "MRFConfig":
-        """The same with some parameters changed.
-
-        Raises:
-            InputError: if a value is out of range, or there is no such parameter.
+        """The same with some parameters changed. One that is out of range, or that there is not, raises InputError.
 
         Example:
             >>> MRFConfig().changed(windows=30)

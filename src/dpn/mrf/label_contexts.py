@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional import label_contexts
@@ -31,17 +32,11 @@ class LabelContexts(nn.Module):
 
     Args:
         labels: L, at least 1.
-        config: components, context, context_dilation, context_stride and penalty apply; None is the defaults.
-        backend: see dpn.functional.backends.
-        options: parameters instead of the configuration's.
+        config, backend, options: as MRF's, errors too; components, context, context_dilation, context_stride and penalty apply.
 
     Attributes:
-        cell: context_stride, the side of a cell in pixels.
-        dilation: context_dilation, in pixels.
+        cell, dilation: context_stride and context_dilation, in pixels.
         potts_only: whether the deviations take no part, as in stage 2.
-
-    Raises:
-        InputError: if there are no labels, or a parameter is out of range or unknown.
 
     Example:
         >>> layer = LabelContexts(3, penalty=1.0)
@@ -110,3 +105,44 @@ class LabelContexts(nn.Module):
         labels, components, _, n, _ = self.deviations().shape
         size = f"labels={labels}, components={components}, context={n}, dilation={self.dilation}, cell={self.cell}"
         return f"{size}, penalty={self.penalty.item():.3g}"
+
+
+class LowRankContexts(LabelContexts):
+    """Section 3.3's low rank: deviations from Potts are sums of `context_rank` filters, shared by all labels and components.
+
+        deviation_k(u, v, .) = sum_r mixing(u, k, r) basis_r(v, .)
+
+    A convolution to as many maps instead of L K, and a 1x1 one that mixes them: K L / rank times fewer operations. Both factors
+    are parameters, so that it can be tuned on.
+
+    Args:
+        labels, config, backend, options: as LabelContexts'; context_rank, the number of filters, must be given.
+
+    Example:
+        >>> LowRankContexts(3, context_rank=2, context=5)(torch.rand(1, 3, 8, 9)).shape
+        torch.Size([1, 3, 8, 9])
+    """
+
+    def begin(self, config: MRFConfig) -> None:
+        if config.context_rank is None:
+            raise InputError("contexts of low rank need a context_rank")
+        self.rank = config.context_rank
+        self.mixing = nn.Parameter(torch.zeros(self.labels, config.components, self.rank))
+        self.basis = nn.Parameter(NOISE * torch.randn(self.rank, self.labels, config.context, config.context))
+
+    @property
+    def patterns(self) -> tuple[Tensor, ...]:
+        return self.mixing, self.basis
+
+    def deviations(self) -> Tensor:
+        return torch.einsum("ukr,rvyx->ukvyx", self.mixing, self.basis)
+
+    def deviating(self, s: Tensor, *patterns: Tensor) -> Tensor:
+        mixing, basis = patterns
+        n, dilation = basis.shape[-1], self.dilation // self.cell
+        before, after = n // 2 * dilation, (n - 1 - n // 2) * dilation
+        maps = F.conv2d(F.pad(s, (before, after, before, after)), basis.to(s.dtype), dilation=dilation)
+        return torch.einsum("ukr,bryx->bukyx", mixing.to(s.dtype), maps).amin(dim=2)
+
+    def patterns_among(self, labels: Tensor) -> tuple[Tensor, ...]:
+        return self.mixing.detach()[labels], self.basis.detach()[:, labels]

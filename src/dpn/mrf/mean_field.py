@@ -1,6 +1,5 @@
 """The mean-field step: (log p, image) -> log q, in three layers."""
 
-from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any
 
@@ -11,8 +10,7 @@ from dpn.errors import InputError
 from dpn.mrf import absent_labels
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
-from dpn.mrf.label_contexts import LabelContexts
-from dpn.mrf.low_rank import LowRankContexts
+from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
 
@@ -28,11 +26,8 @@ class MRF(nn.Module):
         labels: L.
         config: all other parameters; None is the defaults.
         backend: what computes it, one of dpn.functional.backends(); None is the fastest that serves. It can be set later.
-        options: parameters of :class:`MRFConfig` instead of the configuration's, as in ``MRF(21, window=30, components=1)``.
-
-    Attributes:
-        config: the parameters that it was made with.
-        iterations, absent_below: as in the configuration; they can be set later.
+        options: parameters of :class:`MRFConfig` instead of the configuration's, as in ``MRF(21, window=30, components=1)``;
+            iterations and absent_below can be set later.
 
     Raises:
         InputError: if a parameter is out of range or unknown, or if log_p and image do not fit.
@@ -44,25 +39,24 @@ class MRF(nn.Module):
         (torch.Size([2, 4, 16, 24]), True)
     """
 
+    triple_penalty: TriplePenalty | AlignedPenalty
+    label_contexts: LabelContexts
+
     def __init__(
         self, labels: int = 21, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any
     ) -> None:
         super().__init__()
         self.labels, self.config = labels, (config or MRFConfig()).changed(**options)
-        self.triple_penalty: TriplePenalty | AlignedPenalty = (
-            TriplePenalty(self.config)
-            if self.config.aligned is None
-            else AlignedPenalty(self.config.aligned, window=self.config.window)
-        )
+        if self.config.aligned is None:
+            self.triple_penalty = TriplePenalty(self.config)
+        else:
+            self.triple_penalty = AlignedPenalty(self.config.aligned, window=self.config.window)
         contexts = LabelContexts if self.config.context_rank is None else LowRankContexts
         self.label_contexts = contexts(labels, self.config)
         self.backend = backend
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
-        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype.
-
-        Half precision is computed in float32.
-        """
+        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype. Halves are computed as floats."""
         if log_p.ndim != 4 or log_p.shape[1] != self.labels or 0 in log_p.shape[2:]:
             raise InputError(f"log_p must be (N,{self.labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
         wide = torch.promote_types(log_p.dtype, torch.float32)
@@ -113,8 +107,8 @@ class MRF(nn.Module):
 
 def _signature() -> Signature:
     """MRF's, with every option by its name and default, for help() and editors."""
-    own = [each for name, each in signature(MRF.__init__).parameters.items() if name not in ("self", "options")]
-    options = [Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type) for f in fields(MRFConfig)]
+    *own, _ = signature(MRF).parameters.values()
+    options = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in signature(MRFConfig).parameters.values()]
     return Signature([*own, *options])
 
 

@@ -5,8 +5,7 @@ With one component and a context of the pixel alone, b13 is a compatibility matr
     q_i^u ~ exp{ log p_i^u - sum_v mu(u,v) sum_{z != i} k(i,z) q_z^v },        k = appearance + smoothness,
 
 which is theirs. They are fully connected; here a pixel's neighbours are those in its window. All four divide each kernel by
-its sum, as pydensecrf does with NORMALIZE_AFTER, and leave no label out. Whatever they set can be set otherwise: `arguments`
-are MRF's.
+its sum, as pydensecrf does with NORMALIZE_AFTER, and leave no label out.
 """
 
 from typing import Any
@@ -17,17 +16,13 @@ from dpn.mrf.mean_field import MRF
 def dense_crf(labels: int = 21, *, iterations: int = 10, **arguments: Any) -> MRF:
     """The fully connected CRF of Krähenbühl and Koltun (2011), with the parameters of pydensecrf's example.
 
+    It is an MRF, log p (N,L,H,W) and image (N,3,H,W) -> log q (N,L,H,W): a Potts model of strength 10 over pixels alike in
+    colour (13 of 255) within 80 pixels, and of 3 over those within 3 pixels.
+
     Args:
         labels: L.
         iterations: mean-field updates.
-        arguments: MRF's, instead of those set here.
-
-    Returns:
-        An MRF, log p (N,L,H,W) and image (N,3,H,W) -> log q (N,L,H,W): a Potts model of strength 10 over pixels alike in colour
-        (13 of 255) within 80 pixels, and of 3 over those within 3 pixels.
-
-    Raises:
-        InputError: an argument is out of its range.
+        arguments: MRF's, instead of those set here. One that is out of its range raises InputError.
 
     Example:
         >>> import torch
@@ -75,8 +70,7 @@ def dsn(labels: int = 21, *, iterations: int = 5, **arguments: Any) -> MRF:
     """The pairwise term of DSN (Schwing and Urtasun, 2015): fully connected Gaussian kernels, trained with the network.
 
     It is CRF-RNN's energy with the compatibility held at Potts: what the second stage learns, the widths and the smoothness
-    kernel's weight. They publish no values to begin from, so it begins at DeepLab's. Arguments, return value and errors are
-    :func:`dense_crf`'s.
+    kernel's weight. They publish no values to begin from, so it begins at DeepLab's. The rest is :func:`dense_crf`'s.
 
     Example:
         >>> dsn(4).iterations

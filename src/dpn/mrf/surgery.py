@@ -14,10 +14,7 @@ def changed(mrf: MRF, *, labels: int | None = None, **options: Any) -> MRF:
     Args:
         mrf: it stays as it is.
         labels: another number of labels; None keeps it.
-        options: parameters of MRFConfig.
-
-    Raises:
-        InputError: if a parameter is out of range or unknown.
+        options: parameters of MRFConfig. One that is out of range or unknown raises InputError.
 
     Example:
         >>> changed(MRF(3, window=5, context=3, penalty=2.5), labels=4, kernel="euclidean").label_contexts

@@ -1,4 +1,4 @@
-"""b12, the triple penalty: how strongly each label is present among the neighbours that look alike."""
+"""b12, the triple penalty: how strongly each label is present among the neighbours that look alike, or are just near."""
 
 import math
 from typing import Any
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dpn.functional import local_filter
+from dpn.functional.kernels import SMALLEST_SUM
 from dpn.mrf.config import MRFConfig
-from dpn.mrf.smoothness import Smoothness
 
 
 class TriplePenalty(nn.Module):
@@ -18,16 +18,11 @@ class TriplePenalty(nn.Module):
         d(j,z) = |I_j - I_z|^2 / (2 sigma_color^2) + |x_j - x_z|^2 / (2 sigma_space^2)
 
     Two scalars are learned, as the logarithms of the widths, so that both stay positive; four, where the dense CRF's second
-    kernel is added (`smoothness`).
+    kernel is added, :class:`Smoothness`.
 
     Args:
-        config: window, window_stride, kernel, sigma_color, sigma_space, triple, normalize, include_center, smoothness and
-            sigma_smooth apply; None is the defaults.
-        backend: see dpn.functional.backends.
-        options: parameters instead of the configuration's.
-
-    Raises:
-        InputError: if a parameter is out of range or unknown.
+        config, backend, options: as MRF's, errors too; window, window_stride, kernel, sigma_color, sigma_space, triple,
+            normalize, include_center, smoothness and sigma_smooth apply.
 
     Example:
         >>> layer = TriplePenalty(window=5)
@@ -73,3 +68,46 @@ class TriplePenalty(nn.Module):
         color, space = self.log_sigma_color.exp().item(), self.log_sigma_space.exp().item()
         size = f"window={self.config.window}, window_stride={self.config.window_stride}"
         return f"{self.config.kernel}, {size}, sigma_color={color:.4g}, sigma_space={space:.4g}, triple={self.config.triple}"
+
+
+class Smoothness(nn.Module):
+    """The dense CRF's second kernel, of neighbours that are near, whatever their colour.
+
+    q (N,L,H,W) -> weight * sum_{z in N_j} exp(-|x_j - x_z|^2 / (2 sigma^2)) q_z^v, (N,L,H,W).
+
+    The kernel is a product of one along y and one along x, so the sum is two multiplications with banded matrices. The weight
+    and the width are learned, as logarithms. The weight, `smoothness`, stands beside b12's other kernel, whose weight is 1.
+
+    Example:
+        >>> layer = Smoothness(MRFConfig(smoothness=0.75, window=5))
+        >>> layer(torch.full((1, 4, 8, 8), 0.5)).mean().item()  # normalised: 0.75 of the average
+        0.375
+    """
+
+    def __init__(self, config: MRFConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.log_weight = nn.Parameter(torch.tensor(math.log(config.smoothness)))
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(config.sigma_smooth)))
+
+    def forward(self, q: Tensor) -> Tensor:
+        """q (N,L,H,W) probabilities -> (N,L,H,W)."""
+        along_y, along_x = (self._band(extent, q) for extent in q.shape[-2:])
+        s = along_y @ q @ along_x.T
+        total = torch.outer(along_y.sum(1), along_x.sum(1))
+        if not self.config.include_center:
+            s, total = s - q, total - 1
+        if self.config.normalize:
+            s = s / total.clamp_min(SMALLEST_SUM)
+        return self.log_weight.exp() * s
+
+    def _band(self, extent: int, like: Tensor) -> Tensor:
+        """k of every pair of rows, or of columns, (extent, extent); 0 outside the window."""
+        position = torch.arange(extent, device=like.device)
+        offset = position - position[:, None]
+        n, stride = self.config.window, self.config.window_stride
+        inside = (offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)
+        return torch.exp(-0.5 * (offset.to(like.dtype) / self.log_sigma.exp().to(like.dtype)).square()) * inside
+
+    def extra_repr(self) -> str:
+        return f"weight={self.log_weight.exp().item():.4g}, sigma={self.log_sigma.exp().item():.4g}"

@@ -31,7 +31,7 @@ def bars(groups: Sequence[str], series: Mapping[str, np.ndarray], unit: str) -> 
         axes.bar(at, mean, width, label=name, color=f"C{i}", **lines)
     axes.set_xticks(places, groups, rotation=90 if max(map(len, groups)) * len(groups) > 90 else 0)
     axes.set_ylabel(unit)
-    _finish(figure)
+    finish(figure, ncols=3)
     return figure
 
 
@@ -59,12 +59,13 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], across: str, up: 
         )
     axes.set_xlabel(across)
     axes.set_ylabel(up)
-    _finish(figure)
+    finish(figure, ncols=3)
     return figure
 
 
-def _finish(figure: Figure) -> None:
-    axes = figure.axes[0]
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.25)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+def finish(figure: Figure, ncols: int) -> None:
+    """Open axes with faint lines across, and the legend above them."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", alpha=0.25)
+    figure.legend(loc="outside upper center", ncols=ncols, frameon=False)

@@ -11,14 +11,7 @@ from dpn.files import written_whole
 
 
 def colourise(labels: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
-    """Give each pixel its label's colour.
-
-    Args:
-        labels: integers (H, W); each is a row of the palette.
-        palette: (n, 3) uint8 RGB; VOC's 256 colours if None.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    """The colour of each pixel's label, (H, W, 3) uint8: labels (H, W) are rows of the palette (n, 3), VOC's if None.
 
     Raises:
         InputError: a label has no colour.
@@ -34,14 +27,7 @@ def colourise(labels: np.ndarray, palette: np.ndarray | None = None) -> np.ndarr
 
 
 def save_mask(path: str | Path, labels: np.ndarray, palette: np.ndarray | None = None) -> None:
-    """Write labels as a palette PNG: its pixels are the labels themselves, shown in the palette's colours.
-
-    The file is there whole or not at all.
-
-    Args:
-        path: where to, ending in .png.
-        labels: integers (H, W) in 0 .. 255; each is a row of the palette.
-        palette: (n, 3) uint8 RGB with n <= 256; VOC's 256 colours if None.
+    """Write labels as a palette PNG, whole or not at all: its pixels are the labels, shown in the colours of `colourise`.
 
     Raises:
         InputError: a label has no colour, or the file cannot be written.

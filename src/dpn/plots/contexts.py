@@ -5,7 +5,6 @@ from math import ceil
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -28,9 +27,6 @@ def compatibility(mu: Tensor, names: Sequence[str], chosen: Tensor | None = None
         names: the L label names.
         chosen: (L, K), how often b14 chooses each component of a label, any scale: the weights with which the
             components are averaged. Equal ones if None.
-
-    Returns:
-        A figure; ``.savefig(path)`` writes it.
 
     Raises:
         InputError: shapes do not fit, or there is only one label.
@@ -55,7 +51,11 @@ def compatibility(mu: Tensor, names: Sequence[str], chosen: Tensor | None = None
     axes.set_yticks(range(labels), names)
     axes.set_xlabel("label v around it")
     axes.set_ylabel("label u of the pixel")
-    _thin_grid(axes, labels)
+    axes.set_xticks(np.arange(1, labels) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, labels) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
     figure.colorbar(
         image, ax=axes, extend="both", extendfrac=0.03, shrink=0.7, label="favoured  <  sum of mu(u, v)  <  penalised"
     )
@@ -72,14 +72,9 @@ def context_patterns(
     Potts penalty in the middle may lie beyond.
 
     Args:
-        mu: (L, K, L, n, n), the filters of b13.
-        names: the L label names.
+        mu: as `compatibility`'s, and so are names and chosen.
         pairs: (u, v) names, as ("person", "motorbike").
-        chosen: (L, K), how often b14 chooses each component of a label: as :func:`compatibility`'s.
         dilation: of b13, in pixels: the axes show offsets in pixels.
-
-    Returns:
-        A figure; ``.savefig(path)`` writes it.
 
     Raises:
         InputError: shapes do not fit, there is no pair, or a name is unknown.
@@ -105,8 +100,7 @@ def context_patterns(
     low, high = (-(n // 2) - 0.5) * dilation, (n - n // 2 - 0.5) * dilation
     for axes, pair, pattern in zip(panels, pairs, patterns, strict=False):
         image = axes.imshow(pattern, cmap=FAVOURED_TO_PENALISED, norm=norm, extent=(low, high, high, low))
-        frame = Rectangle((-dilation / 2, -dilation / 2), dilation, dilation, fill=False, linewidth=1.2)
-        axes.add_patch(frame)
+        axes.add_patch(Rectangle((-dilation / 2, -dilation / 2), dilation, dilation, fill=False, linewidth=1.2))
         axes.set_title(" : ".join(pair), fontsize=10)
         axes.set_xticks([-(n // 2) * dilation, 0, (n - 1 - n // 2) * dilation])
         axes.set_yticks(axes.get_xticks())
@@ -128,11 +122,3 @@ def _average(mu: Tensor, names: Sequence[str], chosen: Tensor | None) -> Tensor:
         raise InputError(f"chosen {tuple(weights.shape)}: give a positive share for each label, {tuple(mu.shape[:2])}")
     weights = weights / weights.sum(1, keepdim=True)
     return torch.einsum("uk,ukvij->uvij", weights, mu.detach().float().cpu())
-
-
-def _thin_grid(axes: Axes, cells: int) -> None:
-    axes.set_xticks(np.arange(1, cells) - 0.5, minor=True)
-    axes.set_yticks(np.arange(1, cells) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=0.6)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dpn.errors import InputError
 from dpn.files import written_whole
+from dpn.plots.charts import finish
 
 
 @dataclass
@@ -61,10 +62,7 @@ def training_curves(csv_path: str | Path, out_path: str | Path) -> None:
     below.set_xlabel("step")
     below.set_xlim(0, max(before, 1))
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (above, below):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", alpha=0.25)
-    figure.legend(loc="outside upper center", ncols=len(stages), frameon=False)
+    finish(figure, ncols=len(stages))
     with written_whole(out_path) as temporary:
         figure.savefig(temporary, dpi=150)
 

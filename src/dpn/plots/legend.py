@@ -1,26 +1,27 @@
 """Which colour is which label, and how much of the picture it covers."""
 
 from collections.abc import Sequence
+from functools import cache
 from math import ceil
+from pathlib import Path
 
+import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from dpn.errors import InputError
-from dpn.plots.font import font
 
 PAPER, INK, GREY = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 
 
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The one typeface of all pictures: DejaVu Sans, which matplotlib carries with it, at `size` pixels."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
 def label_shares(labels: np.ndarray, names: Sequence[str]) -> list[tuple[int, str, float]]:
-    """The labels of a picture, largest first.
-
-    Args:
-        labels: integers (H, W); 255 is void, any other is the index of a name.
-        names: the label names.
-
-    Returns:
-        (label, name, share of all pixels in (0, 1]) of each label present.
+    """(label, name, share of all pixels in (0, 1]) of each label in a map (H, W), largest first; 255 is void.
 
     Raises:
         InputError: a label has no name.
@@ -39,22 +40,10 @@ def label_shares(labels: np.ndarray, names: Sequence[str]) -> list[tuple[int, st
 
 
 def legend(labels: np.ndarray, names: Sequence[str], palette: np.ndarray, width: int, size: int = 16) -> np.ndarray:
-    """A box, a name and a share of pixels for each label present, largest first, in as many columns as fit.
+    """A box, a name and a share of pixels for each label of a map (H, W), largest first, in as many columns as fit.
 
-    It also goes under a :func:`~dpn.plots.strip.strip` of pictures that share their labels.
-
-    Args:
-        labels: integers (H, W), 255 is void.
-        names: the label names.
-        palette: (n, 3) uint8 RGB with a row for each label present.
-        width: of the picture wanted, in pixels; it is wider where the longest entry needs it.
-        size: of the letters, in pixels.
-
-    Returns:
-        (height, at least width, 3) uint8 RGB.
-
-    Raises:
-        InputError: a label has no name.
+    The picture, (height, at least width, 3) uint8, is wider than `width` where the longest entry needs it; letters have `size`
+    pixels.
 
     Example:
         >>> labels = np.array([[0, 1], [1, 1]])

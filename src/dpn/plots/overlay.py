@@ -13,16 +13,7 @@ from dpn.plots.legend import PAPER, legend
 def tint(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: float = 0.55) -> np.ndarray:
     """Colour each region of a photograph and draw its outline.
 
-    A label whose colour is black, as VOC's background, leaves the photograph as it is.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        labels: integers (H, W); each is a row of the palette.
-        palette: (n, 3) uint8 RGB.
-        alpha: how much of the colour is seen, 0 to 1.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    A label whose colour is black, as VOC's background, leaves the photograph as it is; of others `alpha` is seen, 0 to 1.
 
     Raises:
         InputError: the image is not (H, W, 3) uint8, the labels are not of its size, or one has no colour.
@@ -44,26 +35,11 @@ def tint(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: floa
     return tinted
 
 
-def overlay(
-    image: np.ndarray, labels: np.ndarray, names: Sequence[str], palette: np.ndarray, alpha: float = 0.55
-) -> np.ndarray:
-    """The tinted photograph above a legend of the labels in it: colour, name, share of the pixels, largest first.
+def overlay(image: np.ndarray, labels: np.ndarray, names: Sequence[str], palette: np.ndarray) -> np.ndarray:
+    """The tinted photograph, at its own size, above the legend of the labels (H, W) in it.
 
-    The photograph keeps its size. The legend's letters grow with it and never fall below 13 pixels; a photograph
-    narrower than its legend stands in the middle. A label that is not tinted has an empty box.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        labels: integers (H, W); each indexes a name and a colour, 255 is void.
-        names: the label names.
-        palette: (n, 3) uint8 RGB.
-        alpha: how much of the colour is seen, 0 to 1.
-
-    Returns:
-        (at least H, at least W, 3) uint8 RGB.
-
-    Raises:
-        InputError: as :func:`tint`'s, or a label has no name.
+    The legend's letters grow with the photograph and never fall below 13 pixels; a photograph narrower than its legend stands
+    in the middle. A label that is not tinted has an empty box.
 
     Example:
         >>> from dpn.data.palette import voc_palette
@@ -72,7 +48,7 @@ def overlay(
         (100, 400, 3)
     """
     height, width = labels.shape
-    picture = tint(image, labels, palette, alpha)
+    picture = tint(image, labels, palette)
     shown = np.where(palette.any(axis=-1, keepdims=True), palette, np.uint8(PAPER[0]))
     key = legend(labels, names, shown, width, size=max(13, round((height * width) ** 0.5 / 32)))
     margin = key.shape[1] - width

@@ -1,15 +1,17 @@
-"""An image, its truth and label maps of it, side by side, as Fig. 5 shows the stages of training."""
+"""Pictures side by side, each under its title, as Fig. 5 shows the stages of training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from dpn.errors import InputError
 from dpn.plots.colours import colourise
+from dpn.plots.legend import INK, PAPER, font
 from dpn.plots.overlay import tint
-from dpn.plots.strip import strip
 
 Pixels = NDArray[np.uint8]
 
@@ -33,7 +35,7 @@ def panels(
     truth: Tensor | None = None,
     side: int | None = None,
 ) -> Pixels:
-    """Puts an image, its truth in plain colours, and label maps over the image side by side, each under its title.
+    """An image, its truth in plain colours, and label maps over the image, side by side.
 
     Args:
         image: (3,H,W) RGB in [0,1], or (H,W,3) uint8 RGB.
@@ -41,9 +43,6 @@ def panels(
         palette: (n,3) uint8 RGB, a row for each label.
         truth: (H,W) labels; None leaves its panel out.
         side: the longer side of a panel, at most, in pixels; None keeps the image's.
-
-    Returns:
-        (height, width, 3) uint8 RGB.
 
     Raises:
         InputError: if a label has no colour, or sizes differ.
@@ -64,7 +63,48 @@ def panels(
     return strip([(title, picture if side is None else _small(picture, side)) for title, picture in pictures.items()])
 
 
+def strip(titled: Sequence[tuple[str, np.ndarray]], max_width: int = 4000) -> np.ndarray:
+    """Pictures (H,W,3) uint8 under their titles, all at the first one's height.
+
+    Where one row would be wider than `max_width` pixels, they wrap to as few rows as do, filled evenly.
+
+    Raises:
+        InputError: there is no panel, or one is not (H,W,3) uint8.
+
+    Example:
+        >>> black = np.zeros((100, 150, 3), np.uint8)
+        >>> strip([("image", black), ("unary", black)]).shape
+        (136, 321, 3)
+    """
+    if not titled:
+        raise InputError("a strip needs at least one panel")
+    for title, picture in titled:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
+            raise InputError(f"panel {title!r} is {picture.shape} {picture.dtype}: give (H,W,3) uint8 RGB")
+    height = titled[0][1].shape[0]
+    size = max(13, height // 20)
+    gap, head, letters = size * 3 // 5, size * 2, font(size)
+    pictures = [_at_height(Image.fromarray(picture), height) for _, picture in titled]
+    cell = max(*(picture.width for picture in pictures), *(ceil(letters.getlength(title)) for title, _ in titled))
+    columns = max(1, min(len(titled), (max_width - gap) // (cell + gap)))
+    rows = ceil(len(titled) / columns)
+    columns = ceil(len(titled) / rows)
+    sheet = Image.new("RGB", (gap + columns * (cell + gap), gap // 2 + rows * (head + height + gap)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for index, ((title, _), scaled) in enumerate(zip(titled, pictures, strict=True)):
+        middle = gap + index % columns * (cell + gap) + cell // 2
+        top = gap // 2 + index // columns * (head + height + gap)
+        draw.text((middle, top + head // 2), title, INK, letters, anchor="mm")
+        sheet.paste(scaled, (middle - scaled.width // 2, top + head))
+    return np.asarray(sheet)
+
+
 def _small(picture: Pixels, side: int) -> Pixels:
     thumbnail = Image.fromarray(picture)
     thumbnail.thumbnail((side, side))
     return np.asarray(thumbnail)
+
+
+def _at_height(picture: Image.Image, height: int) -> Image.Image:
+    width = max(1, round(picture.width * height / picture.height))
+    return picture if picture.height == height else picture.resize((width, height), Image.Resampling.LANCZOS)

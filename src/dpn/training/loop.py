@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -52,17 +52,8 @@ class Learner:
     ended as. A step depends on the network, the optimizer, its batch, the seed and its number alone, so that a stage which is
     taken up from a checkpoint goes the same way as one that was never stopped.
 
-    Args:
-        model: the network; it becomes the function of the stage.
-        stage: which, and how it is trained.
-        fabric: device and precision; None is the CPU in float32.
-
-    Attributes:
-        network: the model as Fabric runs it, on its device and in its precision.
-        optimizer: Fabric's.
-
-    Raises:
-        InputError: if no part of the unary is called `train_from`.
+    Fabric brings device and precision; without it they are the CPU and float32. `network` is the model as Fabric runs it, and
+    `optimizer` is Fabric's.
 
     Example:
         >>> from dpn import MRF
@@ -81,7 +72,8 @@ class Learner:
         self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
         groups = begin(model, stage.name, stage.recipe)
         self._rates = [group["lr"] for group in groups]
-        self.network, self.optimizer = self.fabric.setup(model, _optimizer(stage.recipe.optimizer, groups))
+        optimizer = torch.optim.SGD(groups, momentum=0.9) if stage.recipe.optimizer == "sgd" else torch.optim.AdamW(groups)
+        self.network, self.optimizer = self.fabric.setup(model, optimizer)
 
     def steps(self, batches: Iterable[Batch], loss: Callable[[Batch], Iterable[Tensor]], *, first: int = 0) -> Iterator[Step]:
         """Does the steps of the recipe from the `first` on, and yields each when it is done.
@@ -90,7 +82,6 @@ class Learner:
             batches: one for each of these steps, or more.
             loss: of a batch, in parts that are summed; a part is differentiated before the next is computed, so that an
                 iterator keeps only one part's activations in memory.
-            first: how many steps the stage has done before.
 
         Raises:
             InputError: if the loss or its gradient is no longer finite.
@@ -125,10 +116,6 @@ class Learner:
 
     def _lost(self, step: int, what: str) -> InputError:
         return InputError(f"stage {self.stage.name}, step {step}: {what}: lower stages.{self.stage.name}.lr")
-
-
-def _optimizer(name: str, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, momentum=0.9) if name == "sgd" else torch.optim.AdamW(groups)
 
 
 def _factor(schedule: str, t: float) -> float:

@@ -1,5 +1,6 @@
 """What a training run is made of: one YAML file, checked against these dataclasses."""
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -153,9 +154,6 @@ class Recipe:
 def check(recipe: Recipe) -> None:
     """Refuses what no run could do, before anything is written.
 
-    Raises:
-        InputError: naming the first such value.
-
     Example:
         >>> check(Recipe(checkpoint_every=0))
         Traceback (most recent call last):
@@ -169,11 +167,9 @@ def check(recipe: Recipe) -> None:
         "data.train_images": (recipe.data.train_images, 1),
         "data.val_images": (recipe.data.val_images, 1),
     }
+    of_stage = {"batch": 1, "validate_every": 1, "steps": 0, "lr": 0, "unary_lr": 0, "weight_decay": 0, "balance": 0}
     for name, stage in recipe.stages.planned():
-        least |= {f"stages.{name}.{key}": (getattr(stage, key), 1) for key in ("batch", "validate_every")}
-        least |= {
-            f"stages.{name}.{key}": (getattr(stage, key), 0) for key in ("steps", "lr", "unary_lr", "weight_decay", "balance")
-        }
+        least |= {f"stages.{name}.{key}": (getattr(stage, key), smallest) for key, smallest in of_stage.items()}
     for name, (value, smallest) in least.items():
         if value is not None and value < smallest:
             raise InputError(f"{name} must be at least {smallest}, got {value}")
@@ -183,10 +179,5 @@ def check(recipe: Recipe) -> None:
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as nested dicts of plain values, for YAML and for comparing runs."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
-
-    return asdict(recipe, dict_factory=lambda items: {key: plain(value) for key, value in items})
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe), default=str))
+    return plain

@@ -1,4 +1,4 @@
-"""A whole training run: from a recipe to a folder that explains itself."""
+"""`dpn train`: a whole training run, from a recipe to a folder that explains itself."""
 
 import time
 from collections.abc import Sequence
@@ -36,15 +36,7 @@ COUNTED = 500
 
 
 def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
-    """The network of a recipe as training begins: the unary from its weights, the MRF as the identity.
-
-    Raises:
-        InputError: if the weights cannot be read or do not fit.
-
-    Example:
-        >>> build(Recipe(), ["sky", "sea"]).labels
-        ('sky', 'sea')
-    """
+    """The network of a recipe as training begins: the unary from its weights, the MRF as the identity."""
     torch.manual_seed(recipe.seed)
     unary = _unary(recipe.unary, len(labels))
     mrf = MRF(len(labels), recipe.mrf, penalty=0.0)
@@ -115,6 +107,32 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
     return list(models.values())[-1]
 
 
+def run_recipe(recipe: Recipe, *, out: Path | None = None) -> None:
+    """Train the four stages of a Deep Parsing Network.
+
+    The unary network (b1 - b11), the triple penalty (b12), the label contexts (b13, b14), everything jointly: each stage
+    begins as the function that the last one ended as. A recipe is a YAML file of the options below, as --print_config
+    prints it; options that are given after it replace its values. The options of --stages.triple_penalty, .label_contexts
+    and .joint are those of --stages.unary.
+
+    The run's folder explains itself: config.yaml, about.json, log.csv, stages.md, TensorBoard events, pictures, and
+    model.safetensors for the other commands. A run that was stopped goes on when it is started again with the same --out.
+
+    examples:
+      dpn train                                               on made-up scenes; needs no data
+      dpn train configs/voc.yaml --unary.weights FILE --data.root VOCdevkit --out runs/mine
+      dpn train --mrf.components 1 --stages.joint.lr 1e-5
+      dpn train --print_config > mine.yaml                    every option, to begin a recipe with
+
+    Args:
+        recipe (RECIPE): the same as RECIPE after train
+        out (FOLDER): the run's folder (default: runs/ and the time)
+    """
+    out = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
+    train(recipe, out)
+    print(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
+
+
 @dataclass(frozen=True)
 class _Run:
     """What the stages of a run share: images to learn from, and others to choose the best model on."""
@@ -127,11 +145,7 @@ class _Run:
     fabric: Fabric
 
     def stage(self, name: str, progress: Progress) -> Outcome:
-        """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations, its beginning included.
-
-        Raises:
-            InputError: if the loss is no longer finite, or the checkpoint is damaged.
-        """
+        """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning."""
         recipe: StageRecipe = getattr(self.recipe.stages, name)
         learner = Learner(self.model, Stage(name, recipe, self.recipe.mrf.penalty, self.recipe.seed), self.fabric)
         if state := self.folder.resume(name):

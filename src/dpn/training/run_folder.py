@@ -29,15 +29,9 @@ PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "numpy")
 
 @dataclass
 class Outcome:
-    """A stage, ended.
+    """A stage, ended: mIoU on the validation images, in [0, 1], `before` it began and of the best model, which it now is.
 
-    Attributes:
-        stage: its name.
-        steps: how many steps it took.
-        before: mIoU on the validation images as it began, in [0, 1].
-        miou: of the best model, which the network now is.
-        best_step: the step that it was met at; 0 is the beginning.
-        seconds: that the stage took, interruptions left out.
+    That was met at `best_step`, where 0 is the beginning. Seconds leave interruptions out.
     """
 
     stage: str
@@ -49,26 +43,21 @@ class Outcome:
 
 
 class RunFolder:
-    """Opens the folder of a new run, or of one that was stopped.
+    """Opens the folder of a new run, which is made, or of one that was stopped, if its recipe, as plain values, is the same.
 
-    Args:
-        path: the folder; made if it is not there.
-        recipe: as plain values; the same as before if the folder holds a run. What a run of an earlier version does not say
-            is at its default.
+    What the recipe of an earlier version does not say is at its default.
 
     Attributes:
         model: where model.safetensors is.
         outcomes: the stages that have ended, in order.
-
-    Raises:
-        InputError: if the folder holds other files, or a run of another recipe.
     """
 
     def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
         self.path, self.model = path, path / "model.safetensors"
         config = path / "config.yaml"
         if config.is_file():
-            changed = _differences(_filled(yaml.safe_load(config.read_text()), as_plain(Recipe())), recipe)
+            before, now = _flat(as_plain(Recipe())) | _flat(yaml.safe_load(config.read_text())), _flat(recipe)
+            changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
             if changed:
                 raise InputError(f"{path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out")
         elif path.is_dir() and any(path.iterdir()):
@@ -118,11 +107,7 @@ class RunFolder:
             self._events.close()
 
     def resume(self, stage: str) -> dict[str, Any] | None:
-        """The checkpoint, if there is one of this stage; log.csv and the TensorBoard events are cut back to it.
-
-        Raises:
-            InputError: if the checkpoint is damaged.
-        """
+        """The checkpoint, if there is one of this stage; log.csv and the TensorBoard events are cut back to it."""
         path = self.path / "last.ckpt"
         state = None
         if path.is_file():
@@ -154,13 +139,7 @@ class RunFolder:
         _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
 
     def draw(self, samples: list[Sample], models: dict[str, DPN], palette: np.ndarray) -> None:
-        """Pictures of what each stage makes of a few images, beside the truth, and of the learned compatibilities.
-
-        Args:
-            samples: which images.
-            models: {stage: network}.
-            palette: (256,3) uint8, the colours of the labels.
-        """
+        """Pictures of what each {stage: network} makes of a few images, beside the truth, and of learned compatibilities."""
         for sample in samples:
             with torch.inference_mode():
                 labels = {name.replace("_", " "): model(sample.image[None])[0].argmax(0) for name, model in models.items()}
@@ -186,19 +165,9 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Nested values, with the default of each that is missing."""
-    both = {key: _filled(given[key], value) for key, value in defaults.items() if isinstance(value, dict) and key in given}
-    return defaults | given | both
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of values that differ between two nested dicts."""
-    names = []
-    for key in before.keys() | now.keys():
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            names += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            names.append(f"{prefix}{key}")
-    return sorted(names)
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -12,18 +12,7 @@ Sampled = tuple[Tensor, ...]
 
 
 class Draws(Dataset[Sampled], Generic[Item]):
-    """The t-th draw of a run: every image once an epoch, in an order of that epoch, varied by a seed of that draw.
-
-    Args:
-        items: what is drawn from.
-        prepare: (item, seed) -> tensors: reads and augments.
-        seed: of this stage of this run.
-
-    Example:
-        >>> draws = Draws(["a", "b", "c"], lambda item, seed: (item,), seed=0)
-        >>> sorted(draws[t][0] for t in range(3)), draws[7] == draws[7]
-        (['a', 'b', 'c'], True)
-    """
+    """The t-th draw of a run: every item once an epoch, in an order of that epoch, prepared with a seed of that draw."""
 
     def __init__(self, items: Sequence[Item], prepare: Callable[[Item, int], Sampled], seed: int) -> None:
         self.items, self.prepare, self.seed = items, prepare, seed

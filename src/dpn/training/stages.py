@@ -23,17 +23,6 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
 
     Returns:
         The optimizer's parameter groups, each with its learning rate and weight decay (the scalars have none).
-
-    Raises:
-        InputError: if no part of the unary is called `train_from`.
-
-    Example:
-        >>> from dpn import MRF
-        >>> from dpn.unary import Wrap
-        >>> model = DPN(Wrap(nn.Conv2d(3, 4, 1), labels=4), MRF(4))
-        >>> groups = begin(model, "triple_penalty", StageRecipe())
-        >>> [name for name, p in model.named_parameters() if p.requires_grad]
-        ['mrf.triple_penalty.log_sigma_color', 'mrf.triple_penalty.log_sigma_space']
     """
     model.stage = stage
     scalars, patterns = (list(model.added_by(added).values()) for added in ("triple_penalty", "label_contexts"))
@@ -67,14 +56,7 @@ def phase_in(model: DPN, penalty: float, *, done: float) -> None:
 def softmax_loss(log_q: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Every stage's loss: -log softmax(log q) at the true label, averaged over the pixels that are not void; 0 if all are.
 
-    Args:
-        log_q: (N,L,H,W).
-        labels: (N,H,W) int64.
-        weights: (L,), how much a pixel of each label counts; None is all alike, as in the paper.
-
-    Example:
-        >>> softmax_loss(torch.tensor([[[[0.0]], [[0.0]]]]), torch.tensor([[[1]]])).item() == torch.log(torch.tensor(2.0))
-        tensor(True)
+    Takes log q (N,L,H,W), labels (N,H,W) int64, and what a pixel of each label counts, (L,): None, as in the paper, is 1.
     """
     known = labels != VOID
     total = F.cross_entropy(log_q.float(), labels, weights, ignore_index=VOID, reduction="sum")
@@ -83,19 +65,10 @@ def softmax_loss(log_q: Tensor, labels: Tensor, weights: Tensor | None = None) -
 
 
 def label_weights(data: Subset[Sample], labels: int, balance: float) -> Tensor | None:
-    """How much a pixel of each label counts in a loss that is balanced: its frequency to the power -balance, (L,).
+    """How much a pixel of each label counts in a loss that is balanced: its frequency in the data to the power -balance, (L,).
 
     The most frequent label counts 1; one that is not among the images counts 1 too, and none as rarer than 1 in 10,000.
-
-    Args:
-        data: what frequencies are counted on.
-        labels: L.
-        balance: 0 is the plain loss (None), 1 gives every label the same part of it.
-
-    Example:
-        >>> from dpn.data import scenes
-        >>> label_weights(Subset(scenes(4), range(4)), 10, 0.5).min()
-        tensor(1.)
+    A balance of 0 is the plain loss (None), 1 gives every label the same part of it.
     """
     if balance == 0:
         return None

@@ -12,6 +12,7 @@ from dpn.errors import InputError
 from dpn.registry import Registry
 
 Activation = Literal["softmax", "sigmoid"]
+Channels = tuple[float, float, float]
 
 
 class UnaryNetwork(nn.Module, ABC):
@@ -24,15 +25,13 @@ class UnaryNetwork(nn.Module, ABC):
         labels: L.
         stride: pixels between neighbouring low-resolution scores, along each side.
         activation: b11's nonlinearity, "softmax" or "sigmoid"; its logarithm is taken in one step.
-        arguments: what else the subclass was made with, so that a file can say how to make it again.
+        arguments: what else the subclass was made with.
 
     Attributes:
-        labels: L.
-        stride: as given.
-        arguments: the keyword arguments that make a network of the same shape.
+        arguments: all keyword arguments that make a network of the same shape, so that a file can say them.
 
     Raises:
-        InputError: if there are no labels, or the activation is neither of the two.
+        InputError: if there are no labels, the activation is neither of the two, or a subclass's own argument is out of range.
     """
 
     def __init__(self, labels: int, *, stride: int, activation: Activation = "softmax", **arguments: Any) -> None:
@@ -61,7 +60,7 @@ class UnaryNetwork(nn.Module, ABC):
         """Loads what a network of this shape has learned before: its state dict.
 
         Raises:
-            InputError: if a tensor is missing, unknown or of another shape.
+            InputError: if a tensor is missing, unknown or of another shape; then nothing is loaded.
 
         Example:
             >>> from dpn.unary import FCN
@@ -87,9 +86,7 @@ UNARY_NETWORKS: Registry[type[UnaryNetwork]] = Registry("dpn.unary", "unary netw
 
 
 class Normalize(nn.Module):
-    """(image - mean) / std, a number a channel, for RGB in [0,1]; ImageNet's where none is given.
-
-    The numbers follow the network's device and dtype and are no part of its state dict.
+    """(image - mean) / std, a number a channel, for RGB in [0,1]; ImageNet's where none is given. Not in the state dict.
 
     Example:
         >>> Normalize()(torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)).flatten()
@@ -99,11 +96,7 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
-        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
-    ) -> None:
+    def __init__(self, mean: Channels = (0.485, 0.456, 0.406), std: Channels = (0.229, 0.224, 0.225)) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -128,11 +121,26 @@ def initialize(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+def upsample_from_corners(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Scores (N,L,h,w) of which (i, j) lies on pixel (stride i, stride j) -> scores (N,L,H,W) of `size` (H,W), bilinearly.
+
+    Example:
+        >>> upsample_from_corners(torch.tensor([[[[0.0, 4.0]]]]), 4, (1, 4)).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    height, width = size
+    filled = [stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
+    return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
+
+
+def upsample_from_centres(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """The same of scores of which each lies at the centre of its own stride x stride pixels."""
+    height, width = size
+    return F.interpolate(scores, scale_factor=stride, mode="bilinear", align_corners=False)[..., :height, :width]
+
+
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copies `tensors` into the parameters and buffers of the same names, in the network's dtype: all of them, or none.
-
-    Raises:
-        InputError: if a name is missing or unknown, or a shape differs.
 
     Example:
         >>> load_exactly(nn.Linear(2, 1), {"weight": torch.zeros(1, 2), "bias": torch.zeros(3)})

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly, upsample_from_corners
 
 # (expansion, channels, stride) of each inverted residual of the classifier: features.1 to features.17.
 BLOCKS = [
@@ -31,10 +31,9 @@ class MobileNetV2(UnaryNetwork):
     these. The layers are called as in torchvision's `mobilenet_v2`.
 
     Args:
-        labels: L.
+        labels, activation: as UnaryNetwork takes them.
         stride: 16, or 8: the last stride of 2 then gives way to dilation. The same weights serve both; the scores are
             four times as many, and the network takes more than twice as long.
-        activation: b11's nonlinearity, see UnaryNetwork.
 
     Attributes:
         freeze_batchnorm: whether training leaves the BatchNorm layers in evaluation mode. Loaded weights set it, since
@@ -74,19 +73,15 @@ class MobileNetV2(UnaryNetwork):
         return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
         return upsample_from_corners(scores, self.stride, size)
 
     def load_deeplab(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads a whole DeepLabv3 MobileNetV2 (output stride 16, no atrous pyramid) under this network's names.
 
-        If it scores another number of labels than this network, the score layer stays as it is.
-
-        Raises:
-            InputError: if a tensor is missing, unknown or of another shape.
+        If it scores another number of labels than this network, the score layer stays as it is. Errors are `load_dpn`'s.
         """
-        own = {f"score.{name}": tensor for name, tensor in self.score.state_dict().items()}
         if "score.weight" in tensors and len(tensors["score.weight"]) != self.labels:
+            own = {f"score.{name}": tensor for name, tensor in self.score.state_dict().items()}
             tensors = {**tensors, **own}
         load_exactly(self, tensors)
         self._freeze_batchnorm()
@@ -99,10 +94,7 @@ class MobileNetV2(UnaryNetwork):
     def load_imagenet(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the features of an ImageNet classifier, torchvision's `mobilenet_v2`; the head stays as it is.
 
-        The classifier and its last convolution to 1280 channels (features.18) are left out.
-
-        Raises:
-            InputError: if a tensor is missing, unknown or of another shape.
+        The classifier and its last convolution to 1280 channels (features.18) are left out. Errors are `load_dpn`'s.
         """
         load_features(self.features, tensors)
         self._freeze_batchnorm()
@@ -123,9 +115,6 @@ class MobileNetV2(UnaryNetwork):
 def features(stride: int) -> nn.Sequential:
     """MobileNetV2 from the image to 320 channels, (N,3,H,W) -> (N,320,h,w); strides beyond `stride` give way to dilation.
 
-    Args:
-        stride: 32, the classifier's, or 16 or 8.
-
     Example:
         >>> [features(stride)(torch.rand(1, 3, 65, 33)).shape[2:] for stride in (32, 8)]
         [torch.Size([3, 2]), torch.Size([9, 5])]
@@ -140,11 +129,7 @@ def features(stride: int) -> nn.Sequential:
 
 
 def load_features(layers: nn.Sequential, tensors: Mapping[str, Tensor]) -> None:
-    """Loads those of an ImageNet classifier, torchvision's `mobilenet_v2`, without its last convolution and its classifier.
-
-    Raises:
-        InputError: if a tensor is missing, unknown or of another shape.
-    """
+    """Loads those of an ImageNet classifier, torchvision's `mobilenet_v2`, without its last convolution and its classifier."""
     left_out = ("features.18.", "classifier.")
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
     load_exactly(nn.ModuleDict({"features": layers}), kept)
@@ -154,10 +139,6 @@ class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depthwise convolution, linear 1x1 projection; (N,C,h,w) -> (N,C',h/stride,w/stride).
 
     The input is added where it has the shape of the output.
-
-    Example:
-        >>> InvertedResidual(8, 8, expansion=6, stride=1, dilation=2)(torch.rand(2, 8, 5, 7)).shape
-        torch.Size([2, 8, 5, 7])
     """
 
     def __init__(self, inputs: int, outputs: int, *, expansion: int, stride: int, dilation: int) -> None:
@@ -174,18 +155,6 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(x)
         return x + y if self.adds_input else y
-
-
-def upsample_from_corners(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Scores (N,L,h,w) of which (i, j) lies on pixel (stride i, stride j) -> scores (N,L,H,W) of `size` (H,W), bilinearly.
-
-    Example:
-        >>> upsample_from_corners(torch.tensor([[[[0.0, 4.0]]]]), 4, (1, 4)).flatten().tolist()
-        [0.0, 1.0, 2.0, 3.0]
-    """
-    height, width = size
-    filled = [stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
-    return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
 
 
 def conv(

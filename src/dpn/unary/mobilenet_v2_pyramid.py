@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize
-from dpn.unary.mobilenet_v2 import conv, features, load_features, upsample_from_corners
+from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, upsample_from_corners
+from dpn.unary.mobilenet_v2 import conv, features, load_features
 
 LEVELS = {3: 24, 6: 32, 13: 96, 17: 320}
 """{block of MobileNetV2: channels of what it gives}, the last ones of strides 4, 8, 16 and 32."""
@@ -25,9 +25,8 @@ class MobileNetV2Pyramid(UnaryNetwork):
     another.
 
     Args:
-        labels: L.
+        labels, activation: as UnaryNetwork takes them.
         width: channels of the pyramid.
-        activation: b11's nonlinearity, see UnaryNetwork.
 
     Example:
         >>> import torch
@@ -67,13 +66,11 @@ class MobileNetV2Pyramid(UnaryNetwork):
         return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
         return upsample_from_corners(scores, self.stride, size)
 
     def load_imagenet(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the features of an ImageNet classifier, torchvision's `mobilenet_v2`; the pyramid stays as it is.
 
-        Raises:
-            InputError: if a tensor is missing, unknown or of another shape.
+        Errors are `load_dpn`'s.
         """
         load_features(self.features, tensors)

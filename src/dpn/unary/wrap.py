@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import Activation, Normalize, UnaryNetwork
+from dpn.unary.base import Activation, Channels, Normalize, UnaryNetwork
 
 USUAL_KEYS = ("out", "logits")  # torchvision's and transformers'
 
@@ -45,8 +45,8 @@ class Wrap(UnaryNetwork):
         *,
         stride: int = 1,
         output_key: str | None = None,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: Channels | None = None,
+        std: Channels | None = None,
         activation: Activation = "softmax",
     ) -> None:
         super().__init__(labels, stride=stride, activation=activation)
@@ -66,7 +66,6 @@ class Wrap(UnaryNetwork):
         return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """The scores (N,L,h,w) of an image of `size` (H,W) -> raw scores (N,L,H,W), bilinearly."""
         return F.interpolate(scores, size, mode="bilinear", align_corners=False)
 
     def _pick(self, output: Any) -> Tensor:

@@ -4,18 +4,14 @@ from importlib.util import find_spec
 
 import torch
 
-from dpn.functional.backend import BACKENDS, LabelContexts, LocalFilter, MeanField
+from dpn.functional.backend import BACKENDS, Backend, Parts
 
 INSTALLED = find_spec("halide") is not None
 
 
-class Halide:
-    """See dpn.functional.backend.Backend."""
-
+class Halide(Backend):
     order = 0
     kernels = frozenset({"gaussian", "euclidean", "euclidean_table"})
-    takes_half = False
-    on_trial = False
     leaves_labels_out = True
 
     def why_not(self) -> str | None:
@@ -24,23 +20,10 @@ class Halide:
     def serves(self, device: torch.device, dtype: torch.dtype) -> bool:
         return device.type == "cpu" and torch.promote_types(dtype, torch.float32) == torch.float32
 
-    @property
-    def local_filter(self) -> LocalFilter:
-        from dpn.functional.halide import local_filter
+    def parts(self) -> Parts:
+        from dpn.functional.halide import label_contexts, local_filter, mean_field
 
-        return local_filter
-
-    @property
-    def label_contexts(self) -> LabelContexts:
-        from dpn.functional.halide import label_contexts
-
-        return label_contexts
-
-    @property
-    def mean_field(self) -> MeanField:
-        from dpn.functional.halide import mean_field
-
-        return mean_field
+        return Parts(local_filter, label_contexts, mean_field)
 
 
 BACKENDS.register("halide")(Halide())

@@ -5,7 +5,7 @@ asked of them is asked of the cell's columns first, and then of what these gave.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import halide as hl
 import torch
@@ -18,41 +18,24 @@ x, y, c = variables("x y c")
 
 
 def extremes_in_cells(maps: Tensor, cell: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The smallest and the largest value in each cell; the largest is NaN where one of the cell's values is.
+    """The smallest and the largest value in each cell, (C,h,w) both; the largest is NaN where one of the cell's values is.
 
-    Args:
-        maps: (C,H,W) float32 on the CPU, H and W at least 1.
-        cell: its height and width in pixels; the last ones may reach beyond the maps.
-
-    Returns:
-        Each (C, ceil(H / cell's height), ceil(W / cell's width)) float32.
-
-    Example:
-        >>> extremes_in_cells(torch.tensor([[[1.0, -3.0, 2.0]]]), (1, 2))
-        (tensor([[[-3.,  2.]]]), tensor([[[1., 2.]]]))
+    `maps` is (C,H,W) float32, H and W at least 1, and `cell` a height and a width; the last ones may reach beyond the maps.
     """
-    smallest, largest = _in_cells(_extremes, maps, cell, 2)
+    smallest, largest = _in_cells(_extremes(), maps, cell, 2)
     return smallest, largest
 
 
 def means_in_cells(maps: Tensor, cell: Sequence[int]) -> Tensor:
-    """The mean of the pixels that each cell has.
-
-    Args, and shape of the result: as of `extremes_in_cells`.
-
-    Example:
-        >>> means_in_cells(torch.tensor([[[1.0, -3.0, 2.0]]]), (1, 2))
-        tensor([[[-1.,  2.]]])
-    """
-    return _in_cells(_means, maps, cell, 1)[0]
+    """The mean of the pixels that each cell has, (C,h,w); given as to `extremes_in_cells`."""
+    return _in_cells(_means(), maps, cell, 1)[0]
 
 
-def _in_cells(pipeline: Callable[[], Pipeline], maps: Tensor, cell: Sequence[int], values: int) -> tuple[Tensor, ...]:
+def _in_cells(pipeline: Pipeline, maps: Tensor, cell: Sequence[int], values: int) -> tuple[Tensor, ...]:
     shape = len(maps), *(-(-side // of) for side, of in zip(maps.shape[1:], cell, strict=True))
     found = tuple(torch.empty(shape) for _ in range(values))
-    run = pipeline()
     if math.prod(shape):
-        run(maps, *cell, *found)
+        pipeline(maps, *cell, *found)
     return found
 
 

@@ -1,6 +1,7 @@
 """What the processor has, and pipelines for it, which are compiled in memory, once a process, when they are first called for.
 
-A pipeline is built of two functions: its formula says what is computed, its schedule in which order and where in memory.
+A pipeline is built of two functions: its formula says what is computed; its schedule, in which order and where in memory, and
+compiles it.
 
 Compiling takes longer than most of what is computed. So no pipeline can be asked for the bounds of its inputs, and where that
 does not pay, loops are not partitioned (into their middle, and the ends where a condition may not hold).
@@ -8,7 +9,6 @@ does not pay, loops are not partitioned (into their middle, and the ends where a
 
 import functools
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +19,7 @@ import halide as hl
 from torch import Tensor
 
 TARGET = hl.get_host_target().with_feature(hl.TargetFeature.NoBoundsQuery)
-LANES = TARGET.natural_vector_size(hl.Float(32))
-"""float32 values in a vector."""
+LANES = TARGET.natural_vector_size(hl.Float(32))  # float32 values in a vector
 
 SLOW = 5.0
 """Seconds from which on compiling a pipeline is worth a word; it takes one, as a rule."""
@@ -42,17 +41,7 @@ class Formula(SimpleNamespace):
     """What a pipeline computes: the Func `out`, its `inputs` in the order of a call, and by name all that a schedule places."""
 
     def pipeline(self) -> Pipeline:
-        """Compiles it as it is scheduled. Inputs may lie in memory in any order; outputs are contiguous.
-
-        Example:
-            >>> import torch
-            >>> given, out, x = hl.ImageParam(hl.Float(32), 1), hl.Func(), hl.Var()
-            >>> out[x] = 2 * given[x]
-            >>> double, result = Formula(out=out, inputs=[given]).pipeline(), torch.empty(3)
-            >>> double(torch.tensor([1.0, 2.0, 3.0]), result)
-            >>> result
-            tensor([2., 4., 6.])
-        """
+        """Compiles it as it is scheduled. Inputs may lie in memory in any order; outputs are contiguous."""
         call, number = self.out.compile_to_callable(self.inputs, TARGET), len(self.inputs)
 
         def run(*arguments: Any) -> None:
@@ -66,20 +55,8 @@ def _passed(given: Any) -> Any:
     return hl.Buffer(given.detach().contiguous().numpy()) if isinstance(given, Tensor) else given
 
 
-def threads() -> int:
-    """How many threads pipelines run on: HL_NUM_THREADS where that is set, as many as there are cores if not.
-
-    Example:
-        >>> threads() >= 1
-        True
-    """
-    return int(os.environ.get("HL_NUM_THREADS") or os.cpu_count() or 1)
-
-
 def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a function that compiles a pipeline do so once for each of its arguments, whichever thread calls it first.
-
-    It logs a warning where that is slow.
+    """Makes a function that compiles a pipeline do so once for each of its arguments, and log a warning where that is slow.
 
     Example:
         >>> @compiled

@@ -11,16 +11,16 @@ near ones. The sums of d, by which o may be divided, are the o of a map of ones,
 seven labels.
 """
 
-from dataclasses import dataclass
+import os
 from typing import Any
 
 import halide as hl
 import numpy as np
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled, threads
+from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
 from dpn.functional.halide.expressions import arrays, flags, floats, functions, integers, select, variables
-from dpn.functional.kernels import SMALLEST_SUM
+from dpn.functional.kernels import SMALLEST_SUM, Window
 from dpn.functional.memory import empty
 
 SMALLEST, LARGEST = Tile(rows=16, columns=16), Tile(rows=256, columns=256)
@@ -31,28 +31,13 @@ x, y, c, xo, xi, yo, yi, co, ci, tile = variables("x y c xo xi yo yi co ci tile"
 label, group, place, field, across, down = variables("label group place field across down")
 
 
-def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int, normalize: bool = False) -> Tensor:
-    """The filter.
+def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False) -> Tensor:
+    """See dpn.functional.backend.LocalFilter; the window reaches less far than the image's longer side. Its stride is ignored.
 
-    Args:
-        p: (N,C,H,W) float32 on the CPU, any number of channels.
-        image: (N,3,H,W) float32.
-        weights: (2,), w1 of the squared colour difference and w2 of the squared distance in pixels.
-        before: how many pixels the window reaches to the left and up, fewer than the image's longer side has.
-        after: how many pixels it reaches to the right and down, likewise.
-        normalize: divide by the sum of d over the window, or by 1e-6 where that is smaller.
-
-    Returns:
-        (N,C,H,W) float32, contiguous; where normalised (N,1+C,H,W), with the sums first. Not normalised, an element is off by
-        3e-5 of the largest d in the window times sum_z |p_z| at most, as tested.
-
-    Example:
-        >>> import torch
-        >>> p, image = torch.ones(1, 1, 1, 4), torch.zeros(1, 3, 1, 4)
-        >>> filter_by_moments(p, image, torch.tensor([0.0, 1.0]), before=1, after=1).flatten().int().tolist()
-        [1, 2, 2, 1]
+    Not normalised, an element is off by 3e-5 of the largest d in the window times sum_z |p_z| at most, as tested.
     """
     o = empty((len(p), normalize + p.shape[1], *p.shape[2:]))
+    before, after = window.before, window.after
     rows, columns = _tile(p, before + after)
     pipeline = _pipeline()
     beside = LABELS - 1 if normalize else 0  # maps in one vector with the ones
@@ -78,36 +63,11 @@ def filter_by_moments(p: Tensor, image: Tensor, weights: Tensor, *, before: int,
 
 def _tile(p: Tensor, reach: int) -> Tile:
     """Two to four times as wide as the window; as high, or lower by halves until each core has two."""
+    tasks = 2 * int(os.environ.get("HL_NUM_THREADS") or os.cpu_count() or 1)
     columns = rows = min(max(SMALLEST.columns, 2 << reach.bit_length()), LARGEST.columns)
-    while rows > SMALLEST.rows and -(-p.shape[2] // rows) * -(-p.shape[3] // columns) < 2 * threads():
+    while rows > SMALLEST.rows and -(-p.shape[2] // rows) * -(-p.shape[3] // columns) < tasks:
         rows //= 2
     return Tile(rows, columns)
-
-
-@compiled
-def _pipeline() -> Pipeline:
-    return _schedule(_formula()).pipeline()
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A tile's sums, which lie in one row of memory: the moments of `width` columns of zeros, those of the columns that its
-    windows see, those of the window, and then o, pixel by pixel."""
-
-    columns: Any  # of the tile
-    width: Any  # of the window
-
-    def column(self, number: Any) -> list[Any]:
-        """Where the moments of a column stand, counted from the first that the tile's windows see; those before are zeros."""
-        return [OF_COLUMN * (number + self.width + 1) + i for i in range(OF_COLUMN)]
-
-    @property
-    def window(self) -> Any:
-        return OF_COLUMN * (self.columns + 2 * self.width)
-
-    @property
-    def o(self) -> Any:
-        return self.window + OF_WINDOW
 
 
 def _operands() -> Formula:
@@ -146,51 +106,60 @@ def _moments(f: Formula, number: Any, row: Any) -> list[Any]:
 
 
 def _formula() -> Formula:
-    """The sums begin with the windows of the row above the tile. A walk from pixel to pixel moves them and finds o."""
+    """The sums begin with the windows of the row above the tile. A walk from pixel to pixel moves them and finds o.
+
+    A tile's sums lie in one row of memory: the moments of `width` columns of zeros, those of the columns that its windows see,
+    those of the window, and then o, pixel by pixel.
+    """
     f = _operands()
     (rows, columns), width = f.tile, f.before + f.after + 1
-    lies = _Row(columns, width)
+    of_window = OF_COLUMN * (columns + 2 * width)
+    of_pixels = of_window + OF_WINDOW
     sums, out = functions("sums out")
+
+    def of_column(number: Any) -> list[Any]:  # counted from the first that the tile's windows see; those before are zeros
+        return [OF_COLUMN * (number + width + 1) + i for i in range(OF_COLUMN)]
 
     def at(where: Any) -> Any:
         return sums[label, where, across, down, group]
 
     sums[label, place, across, down, group] = hl.undef(hl.Float(32))
-    clear = hl.RDom([(0, lies.o)])
+    clear = hl.RDom([(0, of_pixels)])
     sums[label, clear.x, across, down, group] = hl.f32(0)
     first = hl.RDom([(0, OF_COLUMN), (0, width), (0, columns + width - 1)])
-    sums[label, select(first.x, lies.column(first.z)), across, down, group] += select(
-        first.x, _moments(f, first.z, first.y - f.before - 1)
-    )
+    above = _moments(f, first.z, first.y - f.before - 1)
+    sums[label, select(first.x, of_column(first.z)), across, down, group] += select(first.x, above)
 
     walk = hl.RDom([(0, OF_COLUMN + OF_WINDOW + 1), (0, columns + width - 1), (0, rows)])  # steps at a pixel, columns, rows
     n, row = walk.y, walk.z
     enter, leave = _moments(f, n, row + f.after), _moments(f, n, row - 1 - f.before)
-    new, old = lies.column(n), lies.column(n - width)
-    so_far = hl.select(n == 0, 0, lies.window)  # every row begins with zeros
+    new, old = of_column(n), of_column(n - width)
+    so_far = hl.select(n == 0, 0, of_window)  # every row begins with zeros
     steps = []
     for i in range(OF_COLUMN):
-        steps += [(new[i], at(new[i]) + (enter[i] - leave[i])), (lies.window + i, at(so_far + i) + (at(new[i]) - at(old[i])))]
+        steps += [(new[i], at(new[i]) + (enter[i] - leave[i])), (of_window + i, at(so_far + i) + (at(new[i]) - at(old[i])))]
     x_enter, x_leave = f.xs[0, n - f.before], f.xs[0, n - f.before - width]
-    steps.append((lies.window + OF_COLUMN, at(so_far + OF_COLUMN) + (x_enter * at(new[0]) - x_leave * at(old[0]))))
+    steps.append((of_window + OF_COLUMN, at(so_far + OF_COLUMN) + (x_enter * at(new[0]) - x_leave * at(old[0]))))
     j = n + 1 - width  # the pixel whose window is now whole
     I_j, y_j, e_j = _pixel(f, j + f.before, row)
-    m_1, *m_I, m_y, m_e, m_x = (at(lies.window + i) for i in range(OF_WINDOW))
+    m_1, *m_I, m_y, m_e, m_x = (at(of_window + i) for i in range(OF_WINDOW))
     in_colour = I_j[0] * m_I[0] + I_j[1] * m_I[1] + I_j[2] * m_I[2]
     o = e_j * m_1 + m_e - 2 * (f.w1 * in_colour + f.w2 * (y_j * m_y + f.xs[0, j] * m_x))
-    steps.append((lies.o + row * columns + hl.max(j, 0), o))
+    steps.append((of_pixels + row * columns + hl.max(j, 0), o))
     places, values = zip(*steps, strict=True)
     sums[label, select(walk.x, places), across, down, group] = select(walk.x, values)
 
     vector = x // LANES
-    there = lies.o + y % rows * columns + vector % f.vectors * LANES + x % LANES
+    there = of_pixels + y % rows * columns + vector % f.vectors * LANES + x % LANES
     total = sums[c % LABELS, there, vector // f.vectors, y // rows, c // LABELS]
     out[x, y, c] = hl.select(f.divide, total / f.divisor[x, y, 0], total)
     return Formula(**vars(f) | {"sums": sums, "first": first, "walk": walk, "out": out})
 
 
-def _schedule(f: Formula) -> Formula:
+@compiled
+def _pipeline() -> Pipeline:
     """A task is a tile of a group of labels, which are one vector and stand side by side. Steps at a pixel are unrolled."""
+    f = _formula()
     guard = hl.TailStrategy.GuardWithIf
     for axis in range(3):
         f.out.output_buffer().dim(axis).set_min(0)
@@ -205,4 +174,4 @@ def _schedule(f: Formula) -> Formula:
     f.sums.update(0).vectorize(label)
     for update, steps in ((1, f.first), (2, f.walk)):
         f.sums.update(update).reorder(label, steps.x, steps.y, steps.z).vectorize(label).unroll(steps.x)
-    return f
+    return f.pipeline()

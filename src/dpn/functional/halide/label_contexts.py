@@ -34,22 +34,7 @@ xo, xi, yo, yi, uo, ui, vo, vi, task = variables("xo xi yo yi uo ui vo vi task")
 
 
 def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
-    """The context penalty of every label at every pixel, and the component that gives it.
-
-    Args:
-        s: (N,L,H,W) float32 on the CPU.
-        mu: (L,K,L,n,n) float32, K <= 255; ``mu[u,k,v]`` slides over ``s[:, v]`` as in torch's conv2d.
-        dilation: The pixels between neighbouring offsets.
-
-    Returns:
-        o14 (N,L,H,W) float32 and the component k chosen (N,L,H,W) uint8, the lowest where several are equal.
-
-    Example:
-        >>> s, mu = torch.ones(1, 1, 2, 3), torch.stack([torch.ones(3, 3), torch.full((3, 3), 0.5)])[None, :, None]
-        >>> o, component = contexts(s, mu, dilation=1)
-        >>> o[0, 0].tolist(), component.unique().tolist()
-        ([[2.0, 3.0, 2.0], [2.0, 3.0, 2.0]], [1])
-    """
+    """See dpn.functional.backend.LabelContexts."""
     labels, components = mu.shape[:2]
     o, component = torch.empty(s.shape, dtype=s.dtype), torch.empty(s.shape, dtype=torch.uint8)
     pipeline = _contexts(components, _held(labels, components))
@@ -61,25 +46,7 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
 def contexts_gradients(
     g: Tensor, component: Tensor, s: Tensor, mu: Tensor, *, dilation: int, need_s: bool, need_mu: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of ``(g * o14).sum()`` to s and to mu.
-
-    Args:
-        g: (N,L,H,W) float32, the gradient to o14.
-        component: (N,L,H,W) uint8, as :func:`contexts` returned it.
-        s: As for :func:`contexts`, as are mu and dilation.
-        need_s: Whether to compute the gradient to s.
-        need_mu: Whether to compute the gradient to mu.
-
-    Returns:
-        ds (N,L,H,W) and dmu (L,K,L,n,n), float32; None for what is not needed.
-
-    Example:
-        >>> s, mu = torch.ones(1, 1, 2, 2), torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1)
-        >>> o, component = contexts(s, mu, dilation=1)
-        >>> ds, dmu = contexts_gradients(s, component, s, mu, dilation=1, need_s=True, need_mu=True)
-        >>> ds.sum().item(), dmu.flatten().tolist()
-        (0.0, [4.0, 0.0])
-    """
+    """See dpn.functional.backend.LabelContexts."""
     labels, components = mu.shape[:2]
     ds, dmu = None, None
     if need_s:
@@ -108,21 +75,6 @@ def _block(labels: int, most: int) -> int:
     """Labels in each of the fewest equal blocks of at most so many (the last may overlap the one before it)."""
     blocks = -(-labels // max(1, most))
     return -(-labels // blocks)
-
-
-@compiled
-def _contexts(components: int, labels: int) -> Pipeline:
-    return _contexts_schedule(_contexts_formula(components), components, labels).pipeline()
-
-
-@compiled
-def _gradient_to_s(components: int, labels: int) -> Pipeline:
-    return _gradient_to_s_schedule(_gradient_to_s_formula(components), labels).pipeline()
-
-
-@compiled
-def _gradient_to_mu(components: int, labels: int, sources: int) -> Pipeline:
-    return _gradient_to_mu_schedule(_gradient_to_mu_formula(), components, labels, sources).pipeline()
 
 
 def _padded(name: str, kind: Any) -> tuple[Any, Any]:
@@ -183,28 +135,34 @@ def _gradient_to_mu_formula() -> Formula:
     return Formula(out=out, guk=guk, tile=tile, lanes=lanes, G=G, C=C, S=S, r=r, t=t, inputs=inputs)
 
 
-def _contexts_schedule(f: Formula, components: int, labels: int) -> Formula:
+@compiled
+def _contexts(components: int, labels: int) -> Pipeline:
     """The maps of all components of so many labels are held; fewer of them by longer runs of pixels."""
+    f = _contexts_formula(components)
     width = LANES * max(1, REGISTERS // (labels * components))
     _pad(f.S)
     _hold(f.maps, f.out, labels, width)
     f.maps.bound_extent(k, components).unroll(k)
     f.maps.update().reorder(x, k, u, f.r.x, f.r.y, f.r.z, y).vectorize(x, width).unroll(k).unroll(u)
     f.M.compute_root()  # mu in the order in which it is read
-    return f
+    return f.pipeline()
 
 
-def _gradient_to_s_schedule(f: Formula, labels: int) -> Formula:
+@compiled
+def _gradient_to_s(components: int, labels: int) -> Pipeline:
     """The gradients to so many labels v are held, since what is read of g serves them all."""
+    f = _gradient_to_s_formula(components)
     _pad(f.G, f.C)
     _hold(f.ds, f.out, labels, LANES)
     f.ds.update().reorder(x, u, f.r.x, f.r.y, f.r.z, f.r.w, y).vectorize(x, LANES).unroll(u)
     f.M.compute_root()
-    return f
+    return f.pipeline()
 
 
-def _gradient_to_mu_schedule(f: Formula, components: int, labels: int, sources: int) -> Formula:
+@compiled
+def _gradient_to_mu(components: int, labels: int, sources: int) -> Pipeline:
     """A task is a block of labels u by one of sources v. An offset at a time, their sums over a tile lie in registers."""
+    f = _gradient_to_mu_formula()
     _pad(f.G, f.C, f.S)
     f.out.bound(k, 0, components).split(v, vo, vi, sources).split(u, uo, ui, labels)
     f.out.reorder(k, ox, oy, vi, ui, vo, uo).fuse(vo, uo, task).parallel(task)
@@ -216,7 +174,7 @@ def _gradient_to_mu_schedule(f: Formula, components: int, labels: int, sources: 
         sums.bound_extent(k, components).bound_extent(v, sources).bound_extent(u, labels)
         sums.update().vectorize(lane, LANES).unroll(k).unroll(v).unroll(u)
     f.guk.compute_at(f.lanes, f.t.x).vectorize(x, LANES)  # once a tile, for all offsets
-    return f
+    return f.pipeline()
 
 
 def _pad(*maps: hl.Func) -> None:

@@ -4,8 +4,6 @@ gaussian: tile by tile, `tiled_filter`. euclidean: by moments, `euclidean_filter
 Images are filtered one by one; HL_NUM_THREADS sets Halide's threads.
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -19,40 +17,22 @@ from dpn.functional.lattices import apart, filtered, of_lattice
 def filter_window(
     p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
-    """See dpn.functional.backend.LocalFilter. Euclidean kernels are 0 at z = j, so that it makes no difference to them.
-
-    Example:
-        >>> p, image = torch.ones(1, 1, 1, 4), torch.zeros(1, 3, 1, 4)
-        >>> window = Window("euclidean", before=1, after=1)
-        >>> filter_window(p, image, torch.tensor([0.0, 1.0]), window).flatten().int().tolist()
-        [1, 2, 2, 1]
-    """
+    """See dpn.functional.backend.LocalFilter. Euclidean kernels are 0 at z = j, whether it takes part or not."""
     window = window.within(p.shape[2:])
     if window.kernel == "gaussian":
         return filter_tiles(p, image, weights, window, normalize=normalize, absent_below=absent_below)
     if window.kernel == "euclidean" and window.stride == 1:
-        return filter_by_moments(p, image, weights, before=window.before, after=window.after, normalize=normalize)
-    window_sum = partial(_EUCLIDEAN[window.kernel], before=window.before, after=window.after)
-    return filtered(window_sum, p, image, weights, stride=window.stride, normalize=normalize)
+        return filter_by_moments(p, image, weights, window, normalize=normalize)
+    return filtered(_EUCLIDEAN[window.kernel], p, image, weights, window, normalize=normalize)
 
 
 def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-    """See dpn.functional.backend.LocalFilter.
-
-    With d = w1 d_1 + w2 d_2 it is sum_jz d_t <g_j, p_z> (euclidean, table or not) or -sum_jz k d_t <g_j, p_z> (gaussian).
-
-    Example:
-        >>> p, image = torch.ones(1, 1, 1, 3), torch.zeros(1, 3, 1, 3)
-        >>> window = Window("euclidean", before=1, after=1)
-        >>> weight_gradients(p, p, image, torch.ones(2), window)  # four ordered pairs at distance 1, of one colour
-        tensor([0., 4.])
-    """
+    """See dpn.functional.backend.LocalFilter."""
     window, stride = window.within(p.shape[2:]), window.stride
     p, g, image, w = apart(p, stride), apart(g, stride), apart(image, stride, "replicate"), of_lattice(weights, stride)
-    reach = {"before": window.before, "after": window.after}
     if window.kernel == "gaussian":
-        return of_lattice(gaussian_weight_gradients(p, g, image, w, include_center=window.include_center, **reach), stride)
-    terms = [_EUCLIDEAN[window.kernel](p, image, unit, **reach) for unit in torch.eye(2)]
+        return of_lattice(gaussian_weight_gradients(p, g, image, w, window), stride)
+    terms = [_EUCLIDEAN[window.kernel](p, image, unit, window) for unit in torch.eye(2)]
     return of_lattice(torch.stack([(g * term).sum(dtype=torch.float64) for term in terms]).float(), stride)
 
 

@@ -26,15 +26,9 @@ from dpn.functional.halide.compiling import LANES, Formula, Pipeline, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, arrays, exp2, flags, floats, functions, integers, is_nan, variables
 from dpn.functional.memory import empty, scratch
 
-ROWS = 2
-"""Of a task."""
-
-SAMPLE = 16
-"""The rows, and columns, by which p is told to be a distribution: at least so many, or all."""
-
-ROUNDING = 1e-5
-"""By how much the probabilities of a distribution may miss 1."""
-
+ROWS = 2  # of a task
+SAMPLE = 16  # rows, and columns, by which p is told to be a distribution: at least so many, or all
+ROUNDING = 1e-5  # by how much the probabilities of a distribution may miss 1
 LITTLE = 1 / 32
 """Where exp(log p - o) is nowhere as large, a_i is summed; elsewhere q is off by ROUNDING / LITTLE of itself at most."""
 
@@ -42,24 +36,12 @@ x, y, u, m, yo, yi = variables("x y u m yo yi")
 
 
 def largest(log_q: Tensor) -> Tensor:
-    """(N,L,H,W) float32 -> (L,): the largest value of each label anywhere in the batch; NaN where it has one.
-
-    Example:
-        >>> largest(torch.tensor([-1.0, -3.0]).view(1, 2, 1, 1))
-        tensor([-1., -3.])
-    """
+    """See dpn.functional.backend.MeanField, as for the functions below."""
     return extremes_in_cells(log_q.flatten(0, 1), log_q.shape[2:])[1].view(log_q.shape[:2]).amax(0)
 
 
 def cell_means(maps: Tensor, side: int) -> Tensor:
-    """(N,M,H,W) float32 -> (N,M,h,w): the means over cells of side x side pixels.
-
-    It wakes none of torch's threads, which would spin, and keep Halide's from the cores.
-
-    Example:
-        >>> cell_means(torch.tensor([[[[1.0, 3.0, 5.0]]]]), 2).tolist()
-        [[[[2.0, 5.0]]]]
-    """
+    """The means; it wakes none of torch's threads, which would spin, and keep Halide's from the cores."""
     if side == 1:
         return maps
     means = means_in_cells(maps.flatten(0, 1), (side, side))
@@ -67,25 +49,7 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
 
 
 def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
-    """The new log q.
-
-    Args:
-        log_p: (N,L,H,W) float32 on the CPU.
-        s: (N,M,H,W) float32, b12's output for the labels that take part.
-        deviating: (N,M,h,w) float32, b13's and b14's for them, less the Potts part; h = ceil(H / cell), w likewise.
-        present: (M,) int64, which labels these are; no label twice.
-        penalty: strength of the Potts model.
-        cell: side of a cell in pixels.
-
-    Returns:
-        (N,L,H,W) float32, contiguous.
-
-    Example:
-        >>> log_p, s = torch.zeros(1, 3, 1, 1), torch.tensor([0.5, 1.0]).view(1, 2, 1, 1)
-        >>> log_q = update(log_p, s, torch.zeros(1, 2, 1, 1), torch.tensor([0, 2]), penalty=2.0, cell=1)
-        >>> torch.allclose(log_q.flatten(), torch.tensor([1.0, 0.0, 2.0]).log_softmax(0))
-        True
-    """
+    """The new log q, contiguous."""
     labels, width = log_p.shape[1], log_p.shape[3]
     if width < LANES:
         log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
@@ -99,19 +63,7 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, pena
 
 
 def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
-    """exp(log q) of the labels that take part.
-
-    Args:
-        log_q: (N,L,H,W) float32 on the CPU, values <= 0.
-        present: (M,) int64, which labels.
-
-    Returns:
-        (N,M,H,W) float32, contiguous, to 5e-6 of each; NaN stays NaN. The next call on the same thread may overwrite it.
-
-    Example:
-        >>> probabilities(torch.tensor([0.25, 0.75]).log().view(1, 2, 1, 1), torch.tensor([1])).flatten()
-        tensor([0.7500])
-    """
+    """exp(log q) of log q <= 0, contiguous, to 5e-6 of each; NaN stays NaN."""
     q = scratch("q", (len(log_q), len(present), *log_q.shape[2:]))
     which, pipeline = present.int(), _probabilities()
     for i in range(len(log_q)):
@@ -127,16 +79,6 @@ def _is_distribution(log_p: Tensor) -> bool:
     return bool(np.abs(missed).max() < ROUNDING)
 
 
-@compiled
-def _probabilities() -> Pipeline:
-    return _probabilities_schedule(_probabilities_formula()).pipeline()
-
-
-@compiled
-def _update() -> Pipeline:
-    return _update_schedule(_update_formula()).pipeline()
-
-
 def _probabilities_formula() -> Formula:
     """q = exp(log q) of the labels present; NaN as it is."""
     (log_q,), present, q = arrays("log_q"), hl.ImageParam(hl.Int(32), 1, "present"), hl.Func("q")
@@ -146,9 +88,12 @@ def _probabilities_formula() -> Formula:
     return Formula(out=q, inputs=[log_q, present])
 
 
-def _probabilities_schedule(f: Formula) -> Formula:
+@compiled
+def _probabilities() -> Pipeline:
+    """A row at a time, in vectors along it."""
+    f = _probabilities_formula()
     f.out.vectorize(x, LANES, hl.TailStrategy.GuardWithIf).parallel(y)
-    return f
+    return f.pipeline()
 
 
 def _between(at: Any, cell: Any, cells: Any) -> tuple[Any, Any, Any]:
@@ -209,22 +154,19 @@ def _update_formula() -> Formula:
     score = hl.select(place[u] >= 0, kept[x, y, among], log_p[x, y, u])
     out[x, y, u] = hl.strict_float(hl.strict_float(score - largest[x, y]) - log_total[x, y])
 
-    of_pixels = {
-        "rest": rest,
-        "best": best,
-        "log_absent": log_absent,
-        "largest": largest,
-        "total": total,
-        "log_total": log_total,
-    }
     inputs = [log_p, s, deviating, place, present, is_distribution, penalty, cell]
-    return Formula(**vars(f), **of_pixels, kept=kept, doubtful=doubtful, v=v, w=w, out=out, inputs=inputs)
+    of_pixels = [rest, best, log_absent, largest, total, log_total]
+    updated = {"rest": rest, "best": best, "largest": largest, "total": total}
+    return Formula(**vars(f), **updated, of_pixels=of_pixels, kept=kept, doubtful=doubtful, v=v, w=w, out=out, inputs=inputs)
 
 
-def _update_schedule(f: Formula) -> Formula:
-    """A task is a few rows: all that is asked of them is asked label by label, in vectors along the rows."""
-    # A last vector that would pass the end of a row begins earlier; where sums are updated, which must not be done twice, it is
-    # cut.
+@compiled
+def _update() -> Pipeline:
+    """A task is a few rows: all that is asked of them is asked label by label, in vectors along the rows.
+
+    A last vector that would pass a row's end begins earlier; where sums are updated, which must not be done twice, it is cut.
+    """
+    f = _update_formula()
     inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate
     f.out.never_partition_all()
     f.out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, LANES, inwards).parallel(yo)
@@ -232,10 +174,10 @@ def _update_schedule(f: Formula) -> Formula:
     f.down.compute_at(f.out, yo).vectorize(x, LANES)
     f.kept.compute_at(f.out, yo).reorder(x, y, m).vectorize(x, LANES, inwards)
     f.doubtful.compute_at(f.out, yo)
-    for each in (f.rest, f.best, f.log_absent, f.largest, f.total, f.log_total):
+    for each in f.of_pixels:
         each.compute_at(f.out, yo).vectorize(x, LANES, inwards)
     for each in (f.rest, f.best, f.total):
         each.update(0).reorder(x, y, f.v.x).vectorize(x, LANES, predicate)
     for summing in (f.largest.update(0), f.total.update(1)):
         summing.reorder(x, y, f.w.x).vectorize(x, LANES, predicate)
-    return f
+    return f.pipeline()

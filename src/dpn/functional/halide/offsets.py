@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, FAR, arrays, exp2, flags, floats, functions, integers, variables
+from dpn.functional.kernels import Window
 
 MOST_CHANNELS = 22  # of a block: 21 labels and the sum of the weights
 TILE = Tile(rows=8, columns=LANES)  # of a task; one vector wide
@@ -22,55 +23,25 @@ x, y, c, dx, dy = variables("x y c dx dy")
 xo, xi, yo, yi, co, ci, task = variables("xo xi yo yi co ci task")
 
 
-def filter_by_table(p: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int) -> Tensor:
-    """The sums of euclidean distances, the squared differences of intensities taken from a table (Appendix A).
+def filter_by_table(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
+    """(N,C,H,W): the sums of euclidean distances, the squared differences of intensities taken from a table (Appendix A).
 
-    Args:
-        p: (N,C,H,W) float32 on the CPU, any number of channels.
-        image: (N,3,H,W) float32.
-        weights: (2,), w1 of the squared colour difference and w2 of the squared distance in pixels.
-        before: how many pixels the window reaches to the left and up, fewer than the image's longer side has.
-        after: how many pixels it reaches to the right and down, likewise.
-
-    Returns:
-        (N,C,H,W) float32, contiguous.
-
-    Example:
-        >>> p, image = torch.ones(1, 1, 1, 4), torch.zeros(1, 3, 1, 4)
-        >>> filter_by_table(p, image, torch.tensor([0.0, 1.0]), before=1, after=1).flatten().int().tolist()
-        [1, 2, 2, 1]
+    As for the function below, the window reaches less far than the image's longer side, and its stride is not looked at.
     """
     channels = p.shape[1]
     o = torch.empty(len(p), max(channels, _block(p)), *p.shape[2:], dtype=p.dtype)
     pipeline = _table(_block(p))
     for i in range(len(p)):
-        pipeline(p[i], image[i], *weights.tolist(), before, after, True, o[i])
+        pipeline(p[i], image[i], *weights.tolist(), window.before, window.after, True, o[i])
     return o[:, :channels].contiguous()
 
 
-def gaussian_weight_gradients(
-    p: Tensor, g: Tensor, image: Tensor, weights: Tensor, *, before: int, after: int, include_center: bool
-) -> Tensor:
-    """The gradient of sum_j sum_c g_j^c o_j^c to the weights, -sum_jz k d_t <g_j, p_z>, where k = exp(-d).
-
-    Args:
-        p, image, weights, before, after: as of `filter_by_table`.
-        g: (N,C,H,W) float32, the gradient to o.
-        include_center: whether z = j takes part.
-
-    Returns:
-        (2,) float32; the sum over the pixels is taken in float64.
-
-    Example:
-        >>> p, image = torch.ones(1, 1, 1, 3), torch.zeros(1, 3, 1, 3)
-        >>> window = {"before": 1, "after": 1, "include_center": True}
-        >>> gaussian_weight_gradients(p, p, image, torch.zeros(2), **window)  # four ordered pairs at distance 1, of one colour
-        tensor([-0., -4.])
-    """
+def gaussian_weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
+    """(2,): the gradient of sum_j <g_j, o_j> to the weights, -sum_jz k d_t <g_j, p_z>, k = exp(-d); pixels sum in float64."""
     sums = torch.empty(len(p), 2, -(-p.shape[1] // _block(p)), *p.shape[2:], dtype=p.dtype)
-    pipeline = _gaussian_gradients(_block(p))
+    pipeline, neighbours = _gaussian_gradients(_block(p)), (window.before, window.after, window.include_center)
     for i in range(len(p)):
-        pipeline(p[i], image[i], *weights.tolist(), before, after, include_center, g[i], *sums[i])
+        pipeline(p[i], image[i], *weights.tolist(), *neighbours, g[i], *sums[i])
     return -sums.sum((0, 2, 3, 4), dtype=torch.float64).float()
 
 
@@ -82,16 +53,6 @@ def _block(p: Tensor) -> int:
     blocks = -(-p.shape[1] // MOST_CHANNELS)
     size = -(-p.shape[1] // blocks)
     return size if size <= 2 else min(MOST_CHANNELS, -(-size // 4) * 4)
-
-
-@compiled
-def _table(block: int) -> Pipeline:
-    return _table_schedule(_table_formula(), block).pipeline()
-
-
-@compiled
-def _gaussian_gradients(block: int) -> Pipeline:
-    return _gaussian_gradients_schedule(_gaussian_gradients_formula(block), block).pipeline()
 
 
 def _window_formula() -> Formula:
@@ -139,8 +100,10 @@ def _gaussian_gradients_formula(block: int) -> Formula:
     return Formula(**vars(f) | {"G": G, "sums": sums, "out": out, "inputs": [*f.inputs, g]})
 
 
-def _table_schedule(f: Formula, block: int) -> Formula:
+@compiled
+def _table(block: int) -> Pipeline:
     """A task is a tile of a block of channels, whose sums lie in registers: a weight is computed once for all of them."""
+    f = _table_formula()
     _pad(f.level, f.P, f.I)
     f.table.compute_root()
     _tile(f.out).split(c, co, ci, block).reorder(xi, ci, yi, xo, yo, co).unroll(ci).fuse(yo, co, task).parallel(task)
@@ -148,11 +111,13 @@ def _table_schedule(f: Formula, block: int) -> Formula:
     f.o.reorder(x, c, y).vectorize(x, LANES).unroll(c)
     f.o.update().reorder(x, c, f.z.x, f.z.y, y).vectorize(x, LANES).unroll(c)
     f.k.compute_at(f.o, f.z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
-    return f
+    return f.pipeline()
 
 
-def _gaussian_gradients_schedule(f: Formula, block: int) -> Formula:
+@compiled
+def _gaussian_gradients(block: int) -> Pipeline:
     """A task is a tile of a block of channels, whose gradients stand on the stack while all offsets are seen."""
+    f = _gaussian_gradients_formula(block)
     _pad(f.P, f.I)
     _tile(f.out).reorder(xi, yi, xo, yo, c).fuse(yo, c, task).parallel(task)
     f.sums.compute_at(f.out, yi).store_in(hl.MemoryType.Register)
@@ -161,7 +126,7 @@ def _gaussian_gradients_schedule(f: Formula, block: int) -> Formula:
         stage.vectorize(x, LANES)
     f.G.compute_at(f.out, yi).store_in(hl.MemoryType.Stack).bound_extent(x, TILE.columns).bound_extent(c, block)
     f.G.vectorize(x, LANES)
-    return f
+    return f.pipeline()
 
 
 def _pad(*planes: hl.Func) -> None:

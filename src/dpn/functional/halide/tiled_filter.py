@@ -42,27 +42,11 @@ x, y, yo, yi, c, dx, dy, slot, task, band = variables("x y yo yi c dx dy slot ta
 def filter_tiles(
     p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
-    """The filter; where `absent_below` is 0, only labels that are 0 around a tile are left out, and nothing is lost.
+    """See dpn.functional.backend.LocalFilter; the window reaches less far than the image's longer side.
 
-    Args:
-        p: (N,L,H,W) float32 on the CPU.
-        image: (N,3,H,W) float32, RGB in [0,1].
-        weights: (2,), w1 and w2, of squared distance in pixels of the image.
-        window: it reaches less far than the image's longer side; its kernel is not looked at.
-        normalize: divide by the sum of the weights.
-        absent_below: the threshold: a label whose |p| is nowhere above it in the cells that a tile's windows touch is left out
-            there: it counts as 0, and where normalised, which keeps it as large as it is, stays as it is. So does one that is
-            everywhere there within the threshold of 1, if z = j takes part.
-
-    Returns:
-        (N,L,H,W) float32, contiguous; where normalised (N,1+L,H,W), with the sums of the weights first: 0 in tiles whose
-        labels are all left out by the threshold. An element differs from the exact one by absent_below times the weights' sum
-        (1 where they are normalised) at most, besides rounding.
-
-    Example:
-        >>> p, image = torch.ones(1, 1, 4, 5), torch.zeros(1, 3, 4, 5)
-        >>> filter_tiles(p, image, torch.zeros(2), Window("gaussian", 1, 1))[0, 0].int().tolist()  # as many neighbours
-        [[4, 6, 6, 6, 4], [6, 9, 9, 9, 6], [6, 9, 9, 9, 6], [4, 6, 6, 6, 4]]
+    A label whose |p| is nowhere above `absent_below` in the cells that a tile's windows touch is left out there: it counts as
+    0, and where normalised, which keeps it as large as it is, stays as it is. So does one that is everywhere there within the
+    threshold of 1, if z = j takes part. In tiles whose labels are all left out by a threshold above 0, the sums are 0.
     """
     (height, width), before, after, stride = p.shape[2:], window.before, window.after, window.stride
     o = empty((len(p), normalize + p.shape[1], height, width))
@@ -145,16 +129,6 @@ def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
     return found
 
 
-@compiled
-def _apart() -> Pipeline:
-    return _apart_schedule(_apart_formula()).pipeline()
-
-
-@compiled
-def _pipeline(size: int) -> Pipeline:
-    return _schedule(_formula(size), size).pipeline()
-
-
 def _apart_formula() -> Formula:
     """Of lattice `task`, at (x, y) less the window's reach: three colours and the labels kept."""
     (p, image), kept = arrays("p image"), hl.ImageParam(hl.Int(32), 1, "kept")
@@ -168,11 +142,14 @@ def _apart_formula() -> Formula:
     return Formula(out=out, inputs=[p, image, kept, before, stride])
 
 
-def _apart_schedule(f: Formula) -> Formula:
+@compiled
+def _apart() -> Pipeline:
+    """A task is a band of rows of a lattice."""
+    f = _apart_formula()
     f.out.output_buffer().dim(1).set_min(0)  # the planes are counted from 0
     vectors = f.out.split(y, yo, yi, BAND, hl.TailStrategy.GuardWithIf).vectorize(x, LANES, hl.TailStrategy.GuardWithIf)
     vectors.fuse(yo, task, band).parallel(band)
-    return f
+    return f.pipeline()
 
 
 def _formula(size: int) -> Formula:
@@ -219,8 +196,10 @@ def _formula(size: int) -> Formula:
     return Formula(out=out, o=o, minus_d=minus_d, k=k, space=space, z=z, r=r, inputs=inputs)
 
 
-def _schedule(f: Formula, size: int) -> Formula:
+@compiled
+def _pipeline(size: int) -> Pipeline:
     """At each pixel of a row of the tile, k serves all labels, whose sums lie in registers."""
+    f = _formula(size)
     f.out.update().never_partition_all()
     f.out.update().allow_race_conditions()  # no two tasks write one pixel of one label
     f.out.update().vectorize(f.r.x).unroll(f.r.y).parallel(f.r.w)
@@ -231,4 +210,4 @@ def _schedule(f: Formula, size: int) -> Formula:
     for each in (f.minus_d, f.k):
         each.compute_at(f.o, f.z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
     f.space.compute_root()  # w2 |x_j - x_z|^2 is the same at every pixel
-    return f
+    return f.pipeline()

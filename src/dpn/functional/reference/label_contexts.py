@@ -10,7 +10,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 
 def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
-    """s (N,L,H,W), mu (L,K,L,n,n) -> o14 (N,L,H,W) and the component chosen (N,L,H,W), uint8, the first on ties."""
+    """See dpn.functional.backend.LabelContexts."""
     maps = F.conv2d(_padded(s, mu, dilation), mu.flatten(0, 1), dilation=dilation)
     smallest, component = maps.unflatten(1, mu.shape[:2]).min(dim=2)
     return smallest, component.to(torch.uint8)
@@ -19,7 +19,7 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
 def contexts_gradients(
     g: Tensor, component: Tensor, s: Tensor, mu: Tensor, *, dilation: int, need_s: bool, need_mu: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients to s and to mu: g reaches only the component that was chosen."""
+    """See dpn.functional.backend.LabelContexts: g reaches only the component that was chosen."""
     maps = g.new_zeros(g.shape[0], *mu.shape[:2], *g.shape[2:])
     maps.scatter_(2, component.long().unsqueeze(2), g.unsqueeze(2))
     maps, weight, padded = maps.flatten(1, 2), mu.flatten(0, 1), _padded(s, mu, dilation)

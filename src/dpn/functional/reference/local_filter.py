@@ -7,7 +7,6 @@ p, I p, x p and (w1 |I|^2 + w2 |x|^2) p, each made of cumulative sums, so its co
 """
 
 from collections.abc import Iterator
-from functools import partial
 from types import EllipsisType
 
 import torch
@@ -23,13 +22,12 @@ Slices = tuple[EllipsisType, slice, slice]
 def filter_window(
     p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
-    """(N,C,H,W), (N,3,H,W), (2,) -> (N,C,H,W), or with the sums in front; see dpn.functional.backend.LocalFilter."""
-    window_sum = partial(_window_sum, window=window)
-    return filtered(window_sum, p, image, weights, stride=window.stride, normalize=normalize)
+    """See dpn.functional.backend.LocalFilter."""
+    return filtered(_window_sum, p, image, weights, window, normalize=normalize)
 
 
 def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-    """The gradient of sum_j <g_j, o_j> to (w1, w2): shape (2,)."""
+    """See dpn.functional.backend.LocalFilter."""
     stride = window.stride
     p, g, image, w = apart(p, stride), apart(g, stride), apart(image, stride, "replicate"), of_lattice(weights, stride)
     if window.kernel == "euclidean":

@@ -9,26 +9,17 @@ __all__ = ["cell_means", "largest", "probabilities", "update"]
 
 
 def largest(log_q: Tensor) -> Tensor:
-    """(N,L,H,W) -> (L,): the largest value of each label."""
     return log_q.amax((0, 2, 3))
 
 
 def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
-    """exp(log q) of the labels present, (N,M,H,W)."""
     return log_q[:, present].exp()
 
 
 def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
-    """b15 over log p (N,L,H,W), s (N,M,H,W) and deviating (N,M,h,w): the new log q, (N,L,H,W).
+    """The new log q.
 
     Potts charges u for all labels but itself. What it charges for all, sum_v s^v, is the same for every u and cancels.
-
-    Example:
-        >>> import torch
-        >>> log_p, s = torch.zeros(1, 3, 1, 1), torch.tensor([0.5, 1.0]).view(1, 2, 1, 1)
-        >>> log_q = update(log_p, s, torch.zeros(1, 2, 1, 1), torch.tensor([0, 2]), penalty=2.0, cell=1)
-        >>> torch.allclose(log_q.flatten(), torch.tensor([1.0, 0.0, 2.0]).log_softmax(0))
-        True
     """
     height, width = s.shape[2:]
     o = interpolated(deviating, cell, (height, width)) - penalty * s

@@ -8,20 +8,17 @@ from importlib.util import find_spec
 
 import torch
 
-from dpn.functional.backend import BACKENDS, LabelContexts, LocalFilter, MeanField
+from dpn.functional.backend import BACKENDS, Backend, Parts
 
 INSTALLED = find_spec("triton") is not None
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 
 
-class Triton:
-    """See dpn.functional.backend.Backend."""
-
+class Triton(Backend):
     order = 5
     kernels = frozenset({"gaussian", "euclidean", "euclidean_table"})
     takes_half = True
     on_trial = True
-    leaves_labels_out = False
 
     def why_not(self) -> str | None:
         if not INSTALLED:
@@ -31,23 +28,11 @@ class Triton:
     def serves(self, device: torch.device, dtype: torch.dtype) -> bool:
         return device.type == DEVICE and torch.promote_types(dtype, torch.float32) == torch.float32
 
-    @property
-    def local_filter(self) -> LocalFilter:
-        from dpn.functional.triton import local_filter
-
-        return local_filter
-
-    @property
-    def label_contexts(self) -> LabelContexts:
-        from dpn.functional.triton import label_contexts
-
-        return label_contexts
-
-    @property
-    def mean_field(self) -> MeanField:
+    def parts(self) -> Parts:
         from dpn.functional.reference import mean_field
+        from dpn.functional.triton import label_contexts, local_filter
 
-        return mean_field
+        return Parts(local_filter, label_contexts, mean_field)
 
 
 BACKENDS.register("triton")(Triton())

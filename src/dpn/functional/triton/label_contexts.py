@@ -34,16 +34,7 @@ PROGRAMS = 1024  # that dmu is spread over, about
 
 
 def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
-    """The context penalty of every label at every pixel, and the component that gives it.
-
-    Args:
-        s: (N,L,H,W) float32, bfloat16 or float16 on the GPU.
-        mu: (L,K,L,n,n), K <= 255, computed in s's dtype; ``mu[u,k,v]`` slides over ``s[:, v]`` as in torch's conv2d.
-        dilation: The pixels between neighbouring offsets.
-
-    Returns:
-        o14 (N,L,H,W) of s's dtype and the component k chosen (N,L,H,W) uint8, the lowest where several are equal.
-    """
+    """See dpn.functional.backend.LabelContexts; s is float32, bfloat16 or float16, and so are mu, as it is used, and o14."""
     (batch, labels, height, width), (_, components, _, n, _) = s.shape, mu.shape
     o, component = (
         torch.empty(s.shape, dtype=s.dtype, device=s.device),
@@ -66,18 +57,7 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
 def contexts_gradients(
     g: Tensor, component: Tensor, s: Tensor, mu: Tensor, *, dilation: int, need_s: bool, need_mu: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of ``(g * o14).sum()`` to s and to mu.
-
-    Args:
-        g: (N,L,H,W), the gradient to o14.
-        component: (N,L,H,W) uint8, as :func:`contexts` returned it.
-        s: As for :func:`contexts`, as are mu and dilation.
-        need_s: Whether to compute the gradient to s.
-        need_mu: Whether to compute the gradient to mu.
-
-    Returns:
-        ds (N,L,H,W) of s's dtype and dmu (L,K,L,n,n) of mu's; None for what is not needed.
-    """
+    """See dpn.functional.backend.LabelContexts; ds is of s's dtype, dmu of mu's."""
     (batch, labels, height, width), (_, components, _, n, _) = s.shape, mu.shape
     before, after, pixels = n // 2 * dilation, (n - 1 - n // 2) * dilation, batch * height * width
     g, ds, dmu = g.to(s.dtype), None, None

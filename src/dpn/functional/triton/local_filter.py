@@ -27,25 +27,22 @@ def filter_window(
     p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
 ) -> Tensor:
     """See dpn.functional.backend.LocalFilter; p is float32, bfloat16 or float16 on the GPU, and so is the result."""
-
-    def window_sum(p: Tensor, image: Tensor, weights: Tensor) -> Tensor:
-        o = torch.empty_like(p, memory_format=torch.contiguous_format)
-        _launch(p, o, image, weights, window, gradient=False)
-        return o
-
-    return filtered(window_sum, p, image, weights, stride=window.stride, normalize=normalize)
+    return filtered(_window_sum, p, image, weights, window, normalize=normalize)
 
 
 def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-    """See dpn.functional.backend.LocalFilter; (2,) float32. Each tile is summed in float32, the tiles in float64.
-
-    With d = w1 d_1 + w2 d_2 it is sum_jz d_t <g_j, p_z> (euclidean) or -sum_jz k d_t <g_j, p_z> (gaussian).
-    """
+    """See dpn.functional.backend.LocalFilter; (2,) float32. Each tile is summed in float32, the tiles in float64."""
     stride = window.stride
     p, g, image = apart(p, stride), apart(g, stride).to(p.dtype).contiguous(), apart(image, stride, "replicate")
     weights = of_lattice(weights, stride)
     sums = _launch(p, g, image, weights, window, gradient=True)
     return of_lattice(sums.sum(0, dtype=torch.float64).float(), stride)
+
+
+def _window_sum(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
+    o = torch.empty_like(p, memory_format=torch.contiguous_format)
+    _launch(p, o, image, weights, window, gradient=False)
+    return o
 
 
 def _launch(p: Tensor, maps: Tensor, image: Tensor, weights: Tensor, window: Window, *, gradient: bool) -> Tensor:

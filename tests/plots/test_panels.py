@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dpn.errors import InputError
-from dpn.plots import strip
+from dpn.plots.panels import strip
 
 
 def panel(colour: int, height: int = 100, width: int = 150) -> np.ndarray:
