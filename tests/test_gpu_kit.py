@@ -17,6 +17,7 @@ from PIL import Image
 from dpn.data import open_data, voc_palette
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+GPU_SH = "bash", str(SCRIPTS / "gpu.sh")
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton: make test-triton installs it")
 
 
@@ -129,14 +130,13 @@ def test_a_row_that_never_ended_is_not_begun_again(check, tmp_path):
     assert [row.case for row in rows.worked_through(pieces, seconds=100)] == ["next"]
 
 
-def kit(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """scripts/gpu.sh under Triton's interpreter, where nothing can import Halide."""
+def kit(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command of the kit under Triton's interpreter, where nothing can import Halide."""
     blocked = tmp_path / "blocked"
     blocked.mkdir(exist_ok=True)
     (blocked / "sitecustomize.py").write_text("import sys; sys.modules['halide'] = None")
     path = os.pathsep.join(filter(None, [str(blocked), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": path, "TRITON_INTERPRET": "1"}
-    command = ["bash", str(SCRIPTS / "gpu.sh"), *arguments]
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
 
@@ -147,13 +147,13 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_gpu_sh_says_how_it_is_called(tmp_path):
     for arguments in ([], ["train"], ["check", "--minutes", "3"], ["bench", "--seconds", "soon"], ["check", "--out"]):
-        called = kit(tmp_path, *arguments)
+        called = kit(tmp_path, *GPU_SH, *arguments)
         assert called.returncode == 2 and "scripts/gpu.sh check" in called.stderr
 
 
 @needs_triton
 def test_checks_run_whole_without_halide(tmp_path):
-    called = kit(tmp_path, "check", "--tiny", "--seconds", "500", "--out", "found")
+    called = kit(tmp_path, *GPU_SH, "check", "--tiny", "--seconds", "500", "--out", "found")
     assert called.returncode == 0, called.stdout + called.stderr
     assert "3 passed" in called.stdout
     found = rows_of(tmp_path / "found/check/gpu_check.csv")
@@ -163,12 +163,13 @@ def test_checks_run_whole_without_halide(tmp_path):
 
 @needs_triton
 def test_timings_stop_and_go_on_without_halide(tmp_path):
-    stopped = kit(tmp_path, "bench", "--tiny", "--seconds", "0", "--out", "found")
+    script = str(SCRIPTS / "gpu_bench.py")
+    stopped = kit(tmp_path, sys.executable, script, "--tiny", "true", "--seconds", "0", "--out", "found/bench")
     assert stopped.returncode == 3 and "rows are left, next forward b12 euclidean" in stopped.stdout, stopped.stderr
     path = tmp_path / "found/bench/gpu_bench.csv"
     known = "what,case,found,unit,most,paper,peak_mb,note\nforward,b12 euclidean,12.5,ms,0.3,30,nan,\n"
     path.write_text(known)
-    called = kit(tmp_path, "bench", "--tiny", "--seconds", "500", "--out", "found", "--convcrf", "no_such_folder")
+    called = kit(tmp_path, *GPU_SH, "bench", "--tiny", "--seconds", "500", "--out", "found", "--convcrf", "no_such_folder")
     assert called.returncode == 1, called.stdout + called.stderr
     assert path.read_text().startswith(known)
     found = {(row["what"], row["case"]): row for row in rows_of(path)}
