@@ -2,7 +2,7 @@
 
     python scripts/gpu_pack.py DATA --out results/gpu_pack
 
-DATA holds VOCdevkit/ and weights/. The training images are compressed once more and may be scaled down, their masks alike, by
+DATA holds VOCdevkit/ and weights/. The training images are scaled down and compressed once more, their masks scaled alike, by
 nearest neighbours; the validation images stay as they are. Each part is a .tar.gz: all of them unpacked into one folder
 (`tar -xzf PART -C FOLDER`) are a DATA folder again. scripts/README.md says what the loss costs.
 """
@@ -25,31 +25,31 @@ ROOM = 1 << 17  # bytes of a part that may still be in gzip's hands, and its end
 File = tuple[str, bytes]  # its place below DATA, and what is in it
 
 
-def scaled(path: Path, side: int | None, quality: int) -> bytes:
-    """An image (JPEG of that quality) or a mask (PNG), its longer side `side` pixels at most; None leaves the file as it is."""
-    if side is None:
-        return path.read_bytes()
+def smaller(path: Path, side: int | None, quality: int | None) -> bytes:
+    """An image, as JPEG of that quality, or a mask, its longer side `side` pixels at most; None leaves either as it is."""
     with Image.open(path) as picture:
-        is_mask, factor = picture.format == "PNG", min(1.0, side / max(picture.size))
+        is_mask, factor = picture.format == "PNG", min(1.0, side / max(picture.size)) if side else 1.0
         size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+        if size == picture.size and (is_mask or quality is None):
+            return path.read_bytes()
         if size != picture.size:
             picture = picture.resize(size, Image.Resampling.NEAREST if is_mask else Image.Resampling.LANCZOS)
         file = io.BytesIO()
         if is_mask:
             picture.save(file, "PNG", optimize=True)  # a palette stays one
         else:
-            picture.convert("RGB").save(file, "JPEG", quality=quality, optimize=True, progressive=True)
+            picture.convert("RGB").save(file, "JPEG", quality=quality or 90, optimize=True, progressive=True)
     return file.getvalue()
 
 
-def of_split(data: Path, split: str, images: int | None, side: int | None, quality: int) -> Iterator[File]:
+def of_split(data: Path, split: str, images: int | None, side: int | None, quality: int | None) -> Iterator[File]:
     """The list of a split, its images and its masks."""
     pairs = open_data("voc", root=data, split=split).pairs[:images]
     yield f"{VOC}/ImageSets/Segmentation/{split}.txt", "".join(f"{image.stem}\n" for image, _ in pairs).encode()
     with progress_bar() as progress:
         for pair in progress.track(pairs, description=split):
             for path in filter(None, pair):
-                yield f"{VOC}/{path.parent.name}/{path.name}", scaled(path, side, quality)
+                yield f"{VOC}/{path.parent.name}/{path.name}", smaller(path, side, quality)
 
 
 def write(files: Iterator[File], out: Path, name: str, limit: int) -> Iterator[Path]:
@@ -71,10 +71,10 @@ def write(files: Iterator[File], out: Path, name: str, limit: int) -> Iterator[P
 def main(
     data: Path,
     out: Path = Path("results/gpu_pack"),
-    side: int = 375,
-    quality: int = 60,
+    side: int | None = 375,
+    quality: int | None = 60,
     val_side: int | None = None,
-    val_quality: int = 60,
+    val_quality: int | None = None,
     images: int | None = None,
     limit: float = 45.0,
 ) -> None:
@@ -83,10 +83,10 @@ def main(
     Args:
         data: folder of VOCdevkit/ and weights/.
         out: folder for the parts.
-        side: the longer side that training images are scaled down to, in pixels.
-        quality: of the training images as JPEG, 1 to 95.
-        val_side: the same for the validation images; without it they stay as they are.
-        val_quality: of the validation images, where they are scaled.
+        side: the longer side that training images and masks are scaled down to, in pixels; null keeps their size.
+        quality: of the training images as JPEG, 1 to 95; null keeps their files.
+        val_side: side of the validation images.
+        val_quality: quality of the validation images.
         images: so many of each split alone, to try it.
         limit: of a part, in megabytes (10^6 bytes).
     """
