@@ -46,13 +46,15 @@ class Step:
         stage: the stage's name.
         done: how many there have been in the stage, with this one.
         lr: the learning rate.
-        told: the batch's loss and the norm of its gradient, (2,), on the device.
+        told: the batch's loss and the norm of its gradient, (2,); on the CPU once `ready`, where that is given.
+        ready: what says that the device has done the step.
     """
 
     stage: str
     done: int
     lr: float
     told: Tensor
+    ready: torch.cuda.Event | None = None
 
     @cached_property
     def loss(self) -> float:
@@ -61,6 +63,8 @@ class Step:
         Raises:
             InputError: if the loss or its gradient is no longer finite; the network is lost then.
         """
+        if self.ready:
+            self.ready.synchronize()
         loss, norm = self.told.tolist()
         if not (isfinite(loss) and isfinite(norm)):
             raise self.lost(f"the norm of the gradient is {norm}" if isfinite(loss) else f"the loss is {loss}")
@@ -125,8 +129,8 @@ class Learner:
             norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            told = torch.stack([torch.stack(parts).sum(), torch.as_tensor(norm)])
-            this = Step(self.stage.name, step + 1, self._rates[0] * _factor(recipe.schedule, step / recipe.steps), told)
+            told = _sent(torch.stack([torch.stack(parts).sum(), torch.as_tensor(norm)]))
+            this = Step(self.stage.name, step + 1, self._rates[0] * _factor(recipe.schedule, step / recipe.steps), *told)
             if last:
                 _ = last.loss
             yield this
@@ -158,6 +162,16 @@ class Learner:
             phase_in(self.model, self.stage.penalty, done=(step + 1) / recipe.steps)
         self.model.train()
         self.model.unary.train(name == "unary" and not self.stage.frozen_statistics)
+
+
+def _sent(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Values on their way from a GPU, and what says that they came: a copy asked for later waits for the steps given since."""
+    if not values.is_cuda:
+        return values, None
+    came = torch.cuda.Event()
+    values = values.to("cpu", non_blocking=True)
+    came.record()
+    return values, came
 
 
 def _factor(schedule: str, t: float) -> float:

@@ -1,7 +1,7 @@
 """How fast a stage trains, and how busy that keeps the device."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import Any
 
@@ -48,10 +48,9 @@ class Pace:
                 self._since = perf_counter()
         elif self._warm:
             self._warm -= 1
-            if not self._warm and self.device.type in WATCHED:
+            if not self._warm:
                 self._begin_profile()
-            elif not self._warm:
-                self._since = perf_counter()
+                self._since = None if self._profile else perf_counter()
         else:
             self._steps += 1
 
@@ -88,13 +87,17 @@ class Pace:
 
     def _begin_profile(self) -> None:
         self._wait()
-        self._profile = profile(activities=[WATCHED[self.device.type]])
-        self._profile.start()
+        with suppress(RuntimeError):  # a run is not ended for a figure
+            if self.device.type in WATCHED:
+                watching = profile(activities=[WATCHED[self.device.type]])
+                watching.start()
+                self._profile = watching
 
     def _end_profile(self) -> None:
         watching, self._profile = self._profile, None
         self._wait()
-        if watching:
+        with suppress(RuntimeError):
+            assert watching
             watching.stop()
             device = WATCHED[self.device.type].name
             found = [event for event in watching.events() or [] if event.device_type.name == device and not _is_a_name(event)]
@@ -112,7 +115,7 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
         >>> covered([(0, 1e6), (5e5, 2e6), (3e6, 4e6)])
         3.0
     """
-    total, reached = 0.0, 0.0
+    total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
