@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# The GPU of this machine: are the Triton kernels right there, and how fast are they? Without Halide and without a network; python3
-# must find the package and pytest (installed, or by PYTHONPATH). Each command goes on where it stopped, and keeps to its time.
+# The GPU of this machine: are the Triton kernels right there, how fast are they, and what do networks come to that are trained there?
+# Without Halide and without a network; python3 must find the package and pytest (installed, or by PYTHONPATH). Each command goes on
+# where it stopped, and keeps to its time.
 #   scripts/gpu.sh check [OPTION...]    the kernels' tests, and scripts/gpu_check.py; writes OUT/check
 #   scripts/gpu.sh bench [OPTION...]    scripts/gpu_bench.py; writes OUT/bench
-#     --seconds S         begin nothing more after so many seconds (150); what then runs is ended 25 seconds later
+#   scripts/gpu.sh train NAME [OPTION...]    configs/NAME.yaml, then its evaluation: scripts/gpu_train.py; writes OUT/train
+#     --seconds S         begin nothing more after so many seconds (150, train 420); what then runs is ended 25 seconds later
 #     --out OUT           folder for what is found (results/gpu)
+#     --data DATA         folder of VOCdevkit/ and weights/ (train; DPN_DATA)
+#     --seed N            of the run, 0 if not given (train)
 #     --convcrf FOLDER    source of MarvinTeichmann/ConvCRF, to measure it beside ours (bench)
 #     --tiny              a tiny scale, to try the commands; on the CPU with TRITON_INTERPRET=1
 # Exit code 0: all right; 1: something failed; 2: called wrongly, or no GPU; 3: the time was over first: call it again.
@@ -18,15 +22,21 @@ usage() {
 }
 
 command=${1:-}
-seconds=150 out=results/gpu convcrf=() tiny=()
+seconds=150 out=results/gpu convcrf=() tiny=() name='' data=${DPN_DATA:-} seed=0
+if [ "$command" = train ]; then
+    [[ ${2:-} =~ ^[a-z] ]] || usage
+    name=$2 seconds=420 && shift
+fi
 while [ $# -gt 1 ]; do
     case $2 in
         --tiny) tiny=(--tiny true) && shift && continue ;;
-        --seconds | --out | --convcrf) [ $# -gt 2 ] || usage ;;
+        --seconds | --out | --convcrf | --data | --seed) [ $# -gt 2 ] || usage ;;
         *) usage ;;
     esac
     case $2 in
         --seconds) [[ $3 =~ ^[0-9]+$ ]] || usage; seconds=$3 ;;
+        --seed) [[ $3 =~ ^[0-9]+$ ]] || usage; seed=$3 ;;
+        --data) data=$3 ;;
         --out) out=$3 ;;
         --convcrf) convcrf=(--convcrf "$3") ;;
     esac
@@ -76,7 +86,14 @@ bench() {
     return "${PIPESTATUS[0]}"
 }
 
+train() {
+    [ -n "$data" ] || usage
+    mkdir -p "$out/train"
+    timed gpu_train "$name" "$data" --out "$out/train" --seed "$seed" 2>&1 | tee -a "$out/train/$name.log" | tail -n 80
+    return "${PIPESTATUS[0]}"
+}
+
 case $command in
-    check | bench) "$command" ;;
+    check | bench | train) "$command" ;;
     *) usage ;;
 esac
