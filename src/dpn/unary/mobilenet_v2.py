@@ -160,8 +160,8 @@ class InvertedResidual(nn.Module):
 class Convolution(nn.Conv2d):
     """nn.Conv2d whose weights have the right gradient in bfloat16 on a CPU too.
 
-    Where channels come last, each has a filter of its own and taps are dilated, oneDNN (3.12, of torch 2.13) leaves what was in
-    memory before as that gradient. With the channels first it is right.
+    Where channels come last, each has a filter of its own and taps are dilated, oneDNN (3.12, of torch 2.13, under AVX-512)
+    leaves what was in memory before as that gradient. With the channels first it is right.
     """
 
     def forward(self, x: Tensor) -> Tensor:
