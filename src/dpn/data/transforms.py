@@ -2,8 +2,8 @@
 
 Written in torch, not with kornia: its `AugmentationSequential` can keep masks free of invented labels, but its random
 scale is an affine warp on a canvas of the source's size, so that at scale 2 only the middle half of an image is ever
-cropped and at .5 crops hold needless padding; it shrinks without antialiasing; it draws from torch's global generator. In batches, where it
-would spare a GPU launches (here some thirty an image), it takes images of one size alone.
+cropped and at .5 crops hold needless padding; it shrinks without antialiasing; it draws from torch's global generator.
+In batches, where it would spare a GPU launches (here some thirty an image), it takes images of one size alone.
 """
 
 from collections.abc import Sequence
