@@ -7,7 +7,8 @@ set -euo pipefail
 data=$(realpath "$1") out=$(realpath -m "${2:-results/full}")
 cd "$(dirname "$0")/.."
 pytest -q tests/functional/test_backends.py
-python scripts/gpu_check.py --out "$out/gpu"
+python scripts/gpu_check.py --out "$out/gpu/check"
+python scripts/gpu_bench.py --out "$out/gpu/bench" || true # a row that failed says why
 run() { # NAME RECIPE WEIGHTS DATASET [OPTION...]
     dpn train "configs/$2.yaml" --unary.weights "$3" --data.root "$data" --out "$out/$1" "${@:5}"
     dpn evaluate "$out/$1" --data "$4" --data-root "$data" --out "$out/$1/evaluated"

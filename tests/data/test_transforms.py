@@ -150,6 +150,14 @@ def test_the_sample_itself_is_left_alone() -> None:
     assert torch.equal(sample.image, image) and torch.equal(sample.labels, labels)
 
 
+def test_all_of_it_happens_on_the_sample_s_device_without_a_wait() -> None:
+    """A tensor on the device "meta" has no values, which to wait for, and does not meet one of another device."""
+    sample = Sample(torch.empty(3, 30, 40, device="meta"), torch.empty(30, 40, dtype=torch.int64, device="meta"), "nothing")
+    for seed in range(8):
+        out = Augment(32, (0.5, 2.0))(sample, seed=seed)
+        assert out.image.is_meta and out.labels.is_meta and out.image.shape == (3, 32, 32)
+
+
 @pytest.mark.parametrize("wrong", [{"crop": 0}, {"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}, {"colour": 1.5}])
 def test_wrong_settings_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

@@ -5,7 +5,7 @@ import torch
 
 from dpn import storage
 from dpn.errors import InputError
-from dpn.training.recipe import Recipe, UnaryRecipe
+from dpn.training.recipe import Recipe, UnaryRecipe, check
 from dpn.training.run import build
 from dpn.unary import UNARY_NETWORKS
 
@@ -48,3 +48,16 @@ def test_training_goes_on_from_another_run_s_unary(tmp_path):
     assert all(map(torch.equal, first.unary.state_dict().values(), second.unary.state_dict().values()))
     with pytest.raises(InputError, match=r"b11\.weight has shape \(2, 8, 1, 1\), the network needs \(3, 8, 1, 1\)"):
         build(Recipe(unary=recipe), ["sky", "sea", "sand"])
+
+
+def test_a_network_begins_with_the_unary_of_any_stage_of_another(tmp_path):
+    model = build(Recipe(), "abc")
+    model.stage, before = "unary", {key: value.clone() for key, value in model.state_dict().items()}
+    torch.nn.init.ones_(model.unary.score.bias)
+    model.stage = "joint"
+    storage.save(model, tmp_path / "model.safetensors", earlier={"unary": before})
+    for stage, bias in (("unary", 0.0), ("joint", 1.0), (None, 1.0)):
+        recipe = UnaryRecipe(weights=str(tmp_path), layout="dpn", stage=stage)
+        assert (build(Recipe(unary=recipe), "abc").unary.score.bias == bias).all()
+    with pytest.raises(InputError, match=r"unary.stage: weights of layout imagenet have no stages"):
+        check(Recipe(unary=UnaryRecipe(weights="file", stage="unary")))

@@ -13,7 +13,8 @@ from dpn.errors import InputError
 from dpn.mrf import MRFConfig
 from dpn.training import Recipe, train
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
-from dpn.training.run_folder import RunFolder
+from dpn.training.run import run_recipe
+from dpn.training.run_folder import RunFolder, unfinished
 
 TINY = {"batch": 2, "validate_every": 2, "optimizer": "adam", "lr": 0.01}
 
@@ -59,6 +60,43 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path, small_data, mon
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert (tmp_path / "killed" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
+def test_a_run_that_stops_by_itself_goes_on_to_the_same_end(tmp_path, small_data, capsys):
+    recipe = tiny(
+        unary=StageRecipe(steps=3, **TINY), triple_penalty=StageRecipe(steps=2, **TINY), joint=StageRecipe(steps=2, **TINY)
+    )
+    whole = train(recipe, tmp_path / "whole")
+    run_recipe(recipe, out=tmp_path / "parts", seconds=0)
+    told = "the time is over; left are unary from step 1 of 3, triple_penalty, joint; start it again"
+    assert told in capsys.readouterr().out
+    parts = 1
+    while unfinished(tmp_path / "parts"):
+        run_recipe(recipe, out=tmp_path / "parts", seconds=0)
+        parts += 1
+    assert parts == 7  # a step each
+    resumed = load(tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
+def test_a_run_whose_images_are_on_the_device_is_the_same_run(tmp_path, small_data):
+    recipe = tiny(unary=StageRecipe(steps=3, balance=0.5, **TINY), joint=StageRecipe(steps=1, **TINY))
+    read = train(recipe, tmp_path / "read").state_dict()
+    held = train(replace(recipe, data=replace(recipe.data, on_device=True)), tmp_path / "held").state_dict()
+    assert all(torch.equal(value, held[name]) for name, value in read.items())
+    assert (tmp_path / "held" / "log.csv").read_text() == (tmp_path / "read" / "log.csv").read_text()
+    with pytest.raises(InputError, match=r"data.workers must be 0 where data.on_device is true, got 2"):
+        train(replace(recipe, data=DataRecipe(on_device=True)), tmp_path / "refused")
+
+
+def test_a_lost_run_is_told_and_keeps_no_lost_network(tmp_path, small_data):
+    lost = StageRecipe(steps=40, batch=2, optimizer="sgd", lr=1e9, clip=1e30, validate_every=40)
+    with pytest.raises(InputError, match=r"stage unary, step \d+: .* finite: lower stages.unary.lr"):
+        train(replace(tiny(unary=lost), checkpoint_every=1), tmp_path / "run")
+    kept = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert kept["step"] < 40 and all(value.isfinite().all() for value in kept["model"].values())
 
 
 def test_a_run_leaves_a_folder_that_explains_itself(tmp_path, small_data):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dpn.errors import InputError
 from dpn.unary import MobileNetV2
+from dpn.unary.mobilenet_v2 import InvertedResidual
 from dpn.weights import read_weights
 
 
@@ -164,3 +165,19 @@ def test_at_stride_8_every_second_score_is_that_of_stride_16():
     assert MobileNetV2(**fine.arguments).stride == 8
     with pytest.raises(InputError, match="stride must be 8 or 16, got 4"):
         MobileNetV2(stride=4)
+
+
+def test_dilated_layers_learn_from_their_own_gradient_in_bfloat16():
+    """oneDNN leaves in it what was in memory before, unless it is asked otherwise: here 1,000."""
+    block = InvertedResidual(16, 16, expansion=6, stride=1, dilation=2).eval()
+    exact, depthwise = copy.deepcopy(block).double(), "conv.1.0.weight"
+    x = torch.rand(2, 16, 41, 41).contiguous(memory_format=torch.channels_last)
+    exact(x.double()).square().mean().backward()
+    for _ in range(3):
+        junk = [torch.full((size,), 1000.0) for size in (864, 1728, 3456, 1 << 16, 1 << 18, 1 << 20)]
+        del junk
+        block.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            block(x).float().square().mean().backward()
+        found, true = block.get_parameter(depthwise).grad, exact.get_parameter(depthwise).grad
+        assert (found - true).norm() < 0.05 * true.norm()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from dpn.bench.inputs import at_size, images, log_probabilities, with_labels
 from dpn.bench.measure import Part, inferred, trained
 from dpn.data import PHOTOGRAPHS, photograph
-from dpn.functional.backend import BACKENDS, choose
+from dpn.functional.backend import BACKENDS
+from dpn.functional.choice import choose
 from dpn.inference.segmentation import segment
 from dpn.model import DPN
 from dpn.mrf import MRF, changed, exact

@@ -3,10 +3,12 @@
 Written in torch, not with kornia: its `AugmentationSequential` can keep masks free of invented labels, but its random
 scale is an affine warp on a canvas of the source's size, so that at scale 2 only the middle half of an image is ever
 cropped and at .5 crops hold needless padding; it shrinks without antialiasing; it draws from torch's global generator.
+In batches, where it would spare a GPU launches (here some thirty an image), it takes images of one size alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -28,7 +30,8 @@ class Augment:
     """Random scale, crop, flip and colour, the same for an image and its labels.
 
     The image is scaled bilinearly with antialiasing, the labels by their nearest neighbour, so no label is invented.
-    What the crop holds outside the image is void in the labels and `PADDING` in the image.
+    What the crop holds outside the image is void in the labels and `PADDING` in the image. All of it happens on the sample's
+    own device, which is not waited for; what is drawn does not depend on the device.
 
     Args:
         crop: side, or height and width, of what comes out, in pixels.
@@ -67,8 +70,8 @@ class Augment:
         rng = np.random.default_rng(seed)
         image, labels = _scale(sample.image, sample.labels, float(np.exp(rng.uniform(*np.log(self.scale)))))
         (y, y_out), (x, x_out) = (_window(*sides, rng) for sides in zip(labels.shape, self._size, strict=True))
-        factors = rng.uniform(1 - self.colour, 1 + self.colour, 3)
-        out_image = image.new_tensor(PADDING)[:, None, None].repeat(1, *self._size)
+        factors = rng.uniform(1 - self.colour, 1 + self.colour, 3).tolist()
+        out_image = _channels(PADDING, image.device).repeat(1, *self._size)
         out_image[:, y_out, x_out] = _recolour(image[:, y, x], *factors)
         out_labels = labels.new_full(self._size, VOID)
         out_labels[y_out, x_out] = labels[y, x]
@@ -86,8 +89,13 @@ def _scale(image: Tensor, labels: Tensor, factor: float) -> tuple[Tensor, Tensor
     new = [max(1, round(side * factor)) for side in old]
     smooth = new[1] > 1  # to a width of 1, torch 2.13's antialiased interpolation gives every row the same value
     image = interpolate(image[None], new, mode="bilinear", align_corners=False, antialias=smooth)[0]
-    y, x = (((torch.arange(n) + 0.5) * (o / n)).long().clamp(max=o - 1) for n, o in zip(new, old, strict=True))
+    y, x = (_nearest(n, o, labels.device) for n, o in zip(new, old, strict=True))
     return image, labels[y[:, None], x]
+
+
+def _nearest(new: int, old: int, device: torch.device) -> Tensor:
+    """Which of `old` pixels along a side lies at the centre of each of `new` ones."""
+    return ((torch.arange(new, device=device) + 0.5) * (old / new)).long().clamp(max=old - 1)
 
 
 def _window(have: int, want: int, rng: np.random.Generator) -> tuple[slice, slice]:
@@ -98,7 +106,13 @@ def _window(have: int, want: int, rng: np.random.Generator) -> tuple[slice, slic
 
 def _recolour(image: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
     image = image * brightness
-    grey = (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    grey = (image * _channels(LUMA, image.device)).sum(0, keepdim=True)
     image = grey + saturation * (image - grey)
     mean = grey.mean()
     return (mean + contrast * (image - mean)).clamp(0, 1)
+
+
+@cache
+def _channels(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """A number a channel, (3,1,1); copied to a device once, since a copy waits for it."""
+    return torch.tensor(values, device=device)[:, None, None]

@@ -1,6 +1,7 @@
 """The two costly operators, b12's sum and b13 with b14: each is one call, computed by whichever backend serves."""
 
-from dpn.functional.backend import BACKENDS, backends
+from dpn.functional.backend import BACKENDS
+from dpn.functional.choice import backends
 from dpn.functional.label_contexts import label_contexts
 from dpn.functional.local_filter import local_filter
 

@@ -1,4 +1,4 @@
-"""What a backend is: the operators it computes, the devices it serves; and which one is chosen."""
+"""What a backend is: the operators that it computes, and the devices and kernels that it serves."""
 
 from collections.abc import Container
 from typing import NamedTuple, Protocol
@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from dpn.errors import InputError
 from dpn.functional.kernels import Window
 from dpn.registry import Registry
 
@@ -78,12 +77,14 @@ class Backend(Protocol):
         order: of those that serve, the one of the lowest order is chosen.
         kernels: those of b12 that it computes, by their names in dpn.functional.kernels.
         takes_half: whether it multiplies half precision as it is; others are given float32.
+        on_trial: whether it is compiled for devices that nobody has tried, and so has to pass dpn.functional.trial first.
         leaves_labels_out: whether inference by it may leave absent labels out; that must save time and not wait for the device.
     """
 
     order: int
     kernels: Container[str]
     takes_half: bool = False
+    on_trial: bool = False
     leaves_labels_out: bool = False
 
     def why_not(self) -> str | None:
@@ -97,36 +98,3 @@ class Backend(Protocol):
 
 
 BACKENDS: Registry[Backend] = Registry("dpn.functional", "backend")
-
-
-def backends() -> dict[str, str | None]:
-    """The backends by name: None for one that can compute on this machine, or why it cannot and what to do.
-
-    Example:
-        >>> backends()["reference"] is None
-        True
-    """
-    return {name: backend.why_not() for name, backend in BACKENDS.items()}
-
-
-def choose(name: str | None, device: torch.device, dtype: torch.dtype, *, kernel: str | None = None) -> str:
-    """The backend asked for, if it serves; of None the fastest that does. `kernel` is b12's, where b12 is what is computed.
-
-    An InputError says that there is none of that name, that it cannot compute here, or what it does not serve.
-    """
-    if name is None:
-        able = [(each.order, known) for known, each in BACKENDS.items() if _serves(each, device, dtype, kernel)]
-        return min(able)[1]
-    if name not in BACKENDS:
-        raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
-    backend = BACKENDS[name]
-    if why_not := backend.why_not():
-        raise InputError(f"backend {name!r}: {why_not}")
-    if not _serves(backend, device, dtype, kernel):
-        what = f"{dtype} on {device}" if backend.serves(device, dtype) is False else f"the kernel {kernel!r}"
-        raise InputError(f"backend {name!r} does not serve {what}: use 'reference' or None")
-    return name
-
-
-def _serves(backend: Backend, device: torch.device, dtype: torch.dtype, kernel: str | None) -> bool:
-    return backend.serves(device, dtype) and (kernel is None or kernel in backend.kernels) and backend.why_not() is None

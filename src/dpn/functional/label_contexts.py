@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from dpn.errors import InputError
-from dpn.functional.backend import BACKENDS, choose
+from dpn.functional.backend import BACKENDS
+from dpn.functional.choice import choose
 from dpn.functional.operators import differentiable_once, operator
 
 

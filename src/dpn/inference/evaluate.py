@@ -118,15 +118,16 @@ def measured(networks: Networks, data: SegmentationData) -> Evaluation:
     with progress_bar() as progress, torch.inference_mode():
         for i in progress.track(range(len(data)), description="evaluate"):
             sample = data[i]
-            unary, log_p = None, torch.empty(0)
+            truth, unary, log_p = sample.labels, None, torch.empty(0)
             for name, model in networks.items():
                 image = sample.image[None].to(next(model.parameters()))
+                truth = truth.to(image.device)  # counted there too
                 if isinstance(model, Average):
-                    evaluation.add(name, model(image)[0].argmax(0).cpu(), sample.labels, sample.name)
+                    evaluation.add(name, model(image)[0].argmax(0), truth, sample.name)
                     continue
                 if model.unary is not unary:  # stages that left the unary alone share it
                     unary, log_p = model.unary, model.unary(image)
-                evaluation.add(name, model.refine(log_p, image)[0].argmax(0).cpu(), sample.labels, sample.name)
+                evaluation.add(name, model.refine(log_p, image)[0].argmax(0), truth, sample.name)
     return evaluation
 
 

@@ -16,7 +16,8 @@ no second kernel. docs/equations.md has the proof; tests/mrf/test_absent_labels.
 import torch
 from torch import Tensor, nn
 
-from dpn.functional.backend import BACKENDS, choose
+from dpn.functional.backend import BACKENDS
+from dpn.functional.choice import choose
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
 from dpn.mrf.label_contexts import LabelContexts

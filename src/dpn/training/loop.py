@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
+from math import isfinite
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -36,13 +38,41 @@ class Stage:
     frozen_statistics: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """A gradient step that was done: how many there have been in the stage, the batch's loss, the learning rate."""
+    """A gradient step that the device was given to do.
 
+    Attributes:
+        stage: the stage's name.
+        done: how many there have been in the stage, with this one.
+        lr: the learning rate.
+        told: the batch's loss and the norm of its gradient, (2,); on the CPU once `ready`, where that is given.
+        ready: what says that the device has done the step.
+    """
+
+    stage: str
     done: int
-    loss: float
     lr: float
+    told: Tensor
+    ready: torch.cuda.Event | None = None
+
+    @cached_property
+    def loss(self) -> float:
+        """The batch's loss, which waits until the step is done.
+
+        Raises:
+            InputError: if the loss or its gradient is no longer finite; the network is lost then.
+        """
+        if self.ready:
+            self.ready.synchronize()
+        loss, norm = self.told.tolist()
+        if not (isfinite(loss) and isfinite(norm)):
+            raise self.lost(f"the norm of the gradient is {norm}" if isfinite(loss) else f"the loss is {loss}")
+        return float(loss)
+
+    def lost(self, what: str) -> InputError:
+        """The error that says what the step came to."""
+        return InputError(f"stage {self.stage}, step {self.done - 1}: {what}: lower stages.{self.stage}.lr")
 
 
 class Learner:
@@ -76,7 +106,10 @@ class Learner:
         self.network, self.optimizer = self.fabric.setup(model, optimizer)
 
     def steps(self, batches: Iterable[Batch], loss: Callable[[Batch], Iterable[Tensor]], *, first: int = 0) -> Iterator[Step]:
-        """Does the steps of the recipe from the `first` on, and yields each when it is done.
+        """Does the steps of the recipe from the `first` on, and yields each once the device has been given all of it.
+
+        It waits for the device one step late, so that this always has work: a lost network is told when the next step has been
+        given. Who keeps or measures the network looks at the step's own `loss` before.
 
         Args:
             batches: one for each of these steps, or more.
@@ -86,22 +119,38 @@ class Learner:
         Raises:
             InputError: if the loss or its gradient is no longer finite.
         """
-        recipe = self.stage.recipe
+        recipe, last = self.stage.recipe, None
         for step, batch in zip(range(first, recipe.steps), batches, strict=False):
             self._prepare(step)
-            total = 0.0
+            parts = []
             for part in loss(batch):
-                if not part.isfinite():
-                    raise self._lost(step, f"the loss is {part.item()}")
                 self.fabric.backward(part)
-                total += part.item()
-            try:
-                self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip)
-            except RuntimeError as error:
-                raise self._lost(step, str(error)) from error
+                parts.append(part.detach())
+            norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            yield Step(step + 1, total, self._rates[0] * _factor(recipe.schedule, step / recipe.steps))
+            told = _sent(torch.stack([torch.stack(parts).sum(), torch.as_tensor(norm)]))
+            this = Step(self.stage.name, step + 1, self._rates[0] * _factor(recipe.schedule, step / recipe.steps), *told)
+            if last:
+                _ = last.loss
+            yield this
+            last = this
+        if last:
+            _ = last.loss
+
+    def state(self, step: Step) -> dict[str, Any]:
+        """What a stage is taken up from after a step: the state dicts of "model" and "optimizer".
+
+        Raises:
+            InputError: if the network is lost: as `Step.loss`, or if a value of its own is no longer finite.
+        """
+        model = self.model.state_dict()
+        finite = torch.stack([value.isfinite().all() for value in model.values()])
+        if isfinite(step.loss) and not finite.all():
+            raise step.lost(
+                f"{next(name for name, whole in zip(model, finite.tolist(), strict=True) if not whole)} is not finite"
+            )
+        return {"model": model, "optimizer": self.optimizer.state_dict()}
 
     def _prepare(self, step: int) -> None:
         """Seed, learning rates, Potts strength and modes of a step."""
@@ -114,8 +163,15 @@ class Learner:
         self.model.train()
         self.model.unary.train(name == "unary" and not self.stage.frozen_statistics)
 
-    def _lost(self, step: int, what: str) -> InputError:
-        return InputError(f"stage {self.stage.name}, step {step}: {what}: lower stages.{self.stage.name}.lr")
+
+def _sent(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Values on their way from a GPU, and what says that they came: a copy asked for later waits for the steps given since."""
+    if not values.is_cuda:
+        return values, None
+    came = torch.cuda.Event()
+    values = values.to("cpu", non_blocking=True)
+    came.record()
+    return values, came
 
 
 def _factor(schedule: str, t: float) -> float:

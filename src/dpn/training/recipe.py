@@ -34,6 +34,7 @@ class UnaryRecipe:
         stride: pixels between the scores, of mobilenet_v2 (8 or 16) and fcn (8, 16 or 32); None is 16 and 8.
         width: channels of fc6 and fc7, or of mobilenet_v2_pyramid's ladder; mobilenet_v2 has none; None is as published.
         activation: b11's nonlinearity.
+        stage: (layout dpn) as it was after this stage.
     """
 
     network: str = "mobilenet_v2"
@@ -42,6 +43,7 @@ class UnaryRecipe:
     stride: Literal[8, 16, 32] | None = None
     width: int | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
+    stage: Literal["unary", "triple_penalty", "label_contexts", "joint"] | None = None
 
 
 @_naming
@@ -61,6 +63,8 @@ class DataRecipe:
         flip: mirror half of the images.
         colour: strength of the random changes of brightness, contrast and saturation; 0 is none.
         workers: processes that read and augment.
+        on_device: decode images once, hold and vary them on the device that trains (4 bytes a pixel, VOC's 2,600: 2 GB);
+            workers must be 0.
     """
 
     name: str = "scenes"
@@ -74,6 +78,7 @@ class DataRecipe:
     flip: bool = True
     colour: float = 0.1
     workers: int = 2
+    on_device: bool = False
 
 
 @dataclass
@@ -173,6 +178,10 @@ def check(recipe: Recipe) -> None:
     for name, (value, smallest) in least.items():
         if value is not None and value < smallest:
             raise InputError(f"{name} must be at least {smallest}, got {value}")
+    if recipe.data.on_device and recipe.data.workers:
+        raise InputError(f"data.workers must be 0 where data.on_device is true, got {recipe.data.workers}")
+    if recipe.unary.stage is not None and recipe.unary.layout != "dpn":
+        raise InputError(f"unary.stage: weights of layout {recipe.unary.layout} have no stages; leave it out")
     if recipe.unary.weights is None and (recipe.unary.layout != "imagenet" or recipe.stages.unary.steps == 0):
         raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
 

@@ -1,8 +1,9 @@
 """`dpn train`: a whole training run, from a recipe to a folder that explains itself."""
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -18,14 +19,16 @@ from torch.utils.data import Subset
 from dpn import storage
 from dpn.data import Augment, Sample, open_data
 from dpn.data.dataset import spread
+from dpn.data.held import Held
 from dpn.errors import InputError
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.mrf import MRF
 from dpn.terminal import progress_bar
-from dpn.training.loop import Learner, Stage
+from dpn.training.loop import Learner, Stage, Step
+from dpn.training.pace import Pace
 from dpn.training.recipe import Recipe, StageRecipe, UnaryRecipe, as_plain, check
-from dpn.training.run_folder import Outcome, RunFolder
+from dpn.training.run_folder import Outcome, RunFolder, unfinished
 from dpn.training.sampler import Draws, mix
 from dpn.training.stages import begin, label_weights, softmax_loss
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork
@@ -57,7 +60,7 @@ def _unary(recipe: UnaryRecipe, labels: int) -> UnaryNetwork:
         if loader is None:
             raise InputError(f"unary.layout: {recipe.network} has no weights of layout {recipe.layout!r}; use imagenet")
         own = recipe.layout == "dpn"
-        tensors = storage.load(recipe.weights).unary.state_dict() if own else read_weights(recipe.weights)
+        tensors = storage.load(recipe.weights, stage=recipe.stage).unary.state_dict() if own else read_weights(recipe.weights)
         try:
             loader(tensors)
         except InputError as error:
@@ -65,16 +68,18 @@ def _unary(recipe: UnaryRecipe, labels: int) -> UnaryNetwork:
     return unary
 
 
-def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
+def train(recipe: Recipe, out: Path, *, seconds: float = math.inf, console: Console | None = None) -> DPN:
     """Trains the stages of a recipe that have steps, in order, and writes the folder `out`.
 
-    A run that was killed goes on from its last checkpoint to the same end. The folder holds: config.yaml (all values),
-    about.json (versions, seed, device), log.csv and TensorBoard events, stages.md (the per-stage table), pictures/, and
-    model.safetensors, which dpn.load opens at any stage.
+    A run that was killed goes on from its last checkpoint to the same end. After so many `seconds` it stops by itself, having
+    done one step or more, and writes a checkpoint; the network is then as it has come to be. The folder holds: config.yaml
+    (all values), about.json (versions, seed, device), log.csv and TensorBoard events, stages.md (the per-stage table),
+    pictures/, and model.safetensors, which dpn.load opens at any stage.
 
     Raises:
         InputError: if the folder holds a run of another recipe, or anything the recipe names does not serve.
     """
+    until = time.monotonic() + seconds
     console = console or Console()
     check(recipe)
     data = open_data(recipe.data.name, root=recipe.data.root, split=recipe.data.train)
@@ -91,23 +96,34 @@ def train(recipe: Recipe, out: Path, *, console: Console | None = None) -> DPN:
     if ends:
         model.load_state_dict(list(ends.values())[-1])
     chosen = spread(validation, recipe.data.val_images)
-    run = _Run(recipe, model, spread(data, recipe.data.train_images), chosen, folder, fabric)
-    for stage, _ in recipe.stages.planned():
-        if stage in ends:
-            continue
+    left = [stage for stage, _ in recipe.stages.planned() if stage not in ends]
+    learned, measured = spread(data, recipe.data.train_images), chosen
+    if left and recipe.data.on_device:
+        with progress_bar(console) as progress:
+            learned, measured = (
+                Subset(Held(images, fabric.device, progress), range(len(images))) for images in (learned, chosen)
+            )
+    run = _Run(recipe, model, learned, measured, folder, fabric, until)
+    for stage in left:
         with progress_bar(console) as progress:
             outcome = run.stage(stage, progress)
+        if outcome is None:
+            folder.close()
+            return model
         storage.save(model, folder.model, earlier=ends)
         folder.ended(outcome)
         ends[stage] = _copy(model)
         console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
+        if stage != left[-1] and time.monotonic() >= until:
+            folder.close()
+            return model
     folder.close()
-    models = {stage: storage.load(folder.model, stage=stage) for stage in ends}
+    models = {stage: storage.load(folder.model, stage=stage, device=fabric.device) for stage in ends}
     folder.draw([chosen[i] for i in range(min(3, len(chosen)))], models, data.palette)
-    return list(models.values())[-1]
+    return storage.load(folder.model)
 
 
-def run_recipe(recipe: Recipe, *, out: Path | None = None) -> None:
+def run_recipe(recipe: Recipe, *, out: Path | None = None, seconds: float | None = None) -> None:
     """Train the four stages of a Deep Parsing Network.
 
     The unary network (b1 - b11), the triple penalty (b12), the label contexts (b13, b14), everything jointly: each stage
@@ -127,15 +143,19 @@ def run_recipe(recipe: Recipe, *, out: Path | None = None) -> None:
     Args:
         recipe (RECIPE): the same as RECIPE after train
         out (FOLDER): the run's folder (default: runs/ and the time)
+        seconds (S): stop after so long, with a checkpoint
     """
     out = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    train(recipe, out)
-    print(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
+    train(recipe, out, seconds=math.inf if seconds is None else seconds)
+    if left := unfinished(out):
+        print(f"{out}: the time is over; left are {', '.join(left)}; start it again to go on")
+    else:
+        print(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the stages of a run share: images to learn from, and others to choose the best model on."""
+    """What the stages of a run share: images to learn from, others to choose the best model on, and when the time is over."""
 
     recipe: Recipe
     model: DPN
@@ -143,9 +163,13 @@ class _Run:
     chosen: Subset[Sample]
     folder: RunFolder
     fabric: Fabric
+    until: float
 
-    def stage(self, name: str, progress: Progress) -> Outcome:
-        """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning."""
+    def stage(self, name: str, progress: Progress) -> Outcome | None:
+        """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning.
+
+        Where the time is over first, it leaves a checkpoint, and returns None.
+        """
         recipe: StageRecipe = getattr(self.recipe.stages, name)
         learner = Learner(self.model, Stage(name, recipe, self.recipe.mrf.penalty, self.recipe.seed), self.fabric)
         if state := self.folder.resume(name):
@@ -163,26 +187,42 @@ class _Run:
 
         batches = self._draws(name, recipe).batches(recipe.batch, state["step"], recipe.steps, self.recipe.data.workers)
         bar = progress.add_task(name, total=recipe.steps, completed=state["step"])
-        started = time.monotonic() - state["seconds"]
-        for step in learner.steps(batches, loss, first=state["step"]):
-            measured, last = None, step.done == recipe.steps
-            if step.done % recipe.validate_every == 0 or last:
-                measured = self._miou(progress)
-                if measured > state["miou"]:
-                    state |= {"miou": measured, "best_step": step.done, "best": _copy(self.model)}
-                best = f"best {100 * state['miou']:.2f} at {state['best_step']}"
-                now = f"{name} {step.done}/{recipe.steps}: loss {step.loss:.3f}, mIoU {100 * measured:.2f} ({best})"
-                progress.console.print(now)
+        started, pace = time.monotonic() - state["seconds"], Pace(recipe.batch, self.fabric.device)
+
+        def tell(step: Step, measured: float | None = None) -> None:
             self.folder.log(name, step.done, step.loss, step.lr, measured)
             description = f"{name}  loss {step.loss:.3f}  mIoU {100 * state['miou']:.2f}"
             progress.update(bar, completed=step.done, description=description)
-            state |= {"step": step.done, "seconds": time.monotonic() - started}
-            if step.done % self.recipe.checkpoint_every == 0 or last:
-                learned = {"model": self.model.state_dict(), "optimizer": learner.optimizer.state_dict()}
-                self.folder.checkpoint(name, state | learned)
+
+        untold: Step | None = None  # the one before, which need not be waited for any longer
+        for step in learner.steps(batches, loss, first=state["step"]):
+            pace.stepped()
+            if untold:
+                tell(untold)
+            last, stops = step.done == recipe.steps, time.monotonic() >= self.until
+            validates = last or step.done % recipe.validate_every == 0
+            keeps = last or stops or step.done % self.recipe.checkpoint_every == 0
+            untold = None if validates or keeps else step
+            if untold:
+                continue
+            now, measured = f"{name} {step.done}/{recipe.steps}: loss {step.loss:.3f}", None  # waits, and finds a lost network
+            with pace.paused():
+                if validates:
+                    measured = self._miou(progress)
+                    if measured > state["miou"]:
+                        state |= {"miou": measured, "best_step": step.done, "best": _copy(self.model)}
+                    now += f", mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
+                    progress.console.print(", ".join(filter(None, [now, str(pace)])))
+                tell(step, measured)
+                state |= {"step": step.done, "seconds": time.monotonic() - started}
+                if keeps:
+                    self.folder.checkpoint(name, state | learner.state(step))
+            if stops and not last:
+                return None
         self.model.load_state_dict(state["best"])
         self.model.requires_grad_(True).eval()
-        return Outcome(name, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
+        outcome = Outcome(name, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
+        return replace(outcome, images_per_second=pace.images_per_second, busy=pace.busy)
 
     def _draws(self, name: str, of_stage: StageRecipe) -> Draws[int]:
         """A stage's training images, varied as the recipe says."""

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from dpn.data import Sample
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.functional import backends
-from dpn.model import DPN
+from dpn.model import DPN, STAGES
 from dpn.packages import versions
 from dpn.plots import compatibility, panels, training_curves
 from dpn.training.recipe import Recipe, as_plain
@@ -31,7 +32,8 @@ PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "numpy")
 class Outcome:
     """A stage, ended: mIoU on the validation images, in [0, 1], `before` it began and of the best model, which it now is.
 
-    That was met at `best_step`, where 0 is the beginning. Seconds leave interruptions out.
+    That was met at `best_step`, where 0 is the beginning. Seconds leave interruptions out. How fast it trained, and for what
+    share of that time the device computed, in [0, 1], are None where they were not measured.
     """
 
     stage: str
@@ -40,6 +42,8 @@ class Outcome:
     miou: float
     best_step: int
     seconds: float
+    images_per_second: float | None = None
+    busy: float | None = None
 
 
 class RunFolder:
@@ -127,13 +131,14 @@ class RunFolder:
         self.outcomes.append(outcome)
         self._steps += outcome.steps
         lines = [
-            "| stage | steps | mIoU % before | mIoU % after | best at step | minutes |",
-            "|---|--:|--:|--:|--:|--:|",
+            "| stage | steps | mIoU % before | mIoU % after | best at step | minutes | images/s | device busy % |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|",
         ]
-        lines += [
-            f"| {o.stage} | {o.steps} | {100 * o.before:.2f} | {100 * o.miou:.2f} | {o.best_step} | {o.seconds / 60:.1f} |"
-            for o in self.outcomes
-        ]
+        for o in self.outcomes:
+            speed = "" if o.images_per_second is None else f"{o.images_per_second:.3g}"
+            busy = "" if o.busy is None else f"{100 * o.busy:.0f}"
+            cells = f"{o.stage} | {o.steps} | {100 * o.before:.2f} | {100 * o.miou:.2f} | {o.best_step} | {o.seconds / 60:.1f}"
+            lines.append(f"| {cells} | {speed} | {busy} |")
         _write(self.path / "stages.md", "\n".join(lines) + "\n")
         training_curves(self.path / "log.csv", self.path / "pictures" / "curves.png")
         _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
@@ -141,23 +146,44 @@ class RunFolder:
     def draw(self, samples: list[Sample], models: dict[str, DPN], palette: np.ndarray) -> None:
         """Pictures of what each {stage: network} makes of a few images, beside the truth, and of learned compatibilities."""
         for sample in samples:
-            with torch.inference_mode():
-                labels = {name.replace("_", " "): model(sample.image[None])[0].argmax(0) for name, model in models.items()}
+            labels = {name.replace("_", " "): _labelled(model, sample.image) for name, model in models.items()}
             picture = panels(sample.image, labels, palette, truth=sample.labels)
             with written_whole(self.path / "pictures" / f"{sample.name}.png") as temporary:
                 Image.fromarray(picture).save(temporary)
         if "label_contexts" in models or "joint" in models:
             last = list(models.values())[-1]
             with written_whole(self.path / "pictures" / "compatibility.png") as temporary:
-                compatibility(last.mrf.label_contexts.mu.detach(), last.labels).savefig(temporary)
+                compatibility(last.mrf.label_contexts.mu.detach().cpu(), last.labels).savefig(temporary)
 
     def _cut_log(self, stage: str, step: int) -> None:
         path = self.path / "log.csv"
         if path.is_file():
-            with path.open(newline="") as file:
-                rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
-            kept = [row for row in rows if row[0] != stage or int(row[1]) <= step]
+            kept = [row for row in _rows(path) if row[0] != stage or int(row[1]) <= step]
             _write(path, "".join(",".join(row) + "\n" for row in (COLUMNS, *kept)))
+
+
+def unfinished(path: Path) -> list[str]:
+    """What the run in a folder has left to do: its stages that have not ended, with the step that one was stopped at."""
+    stages, ended = yaml.safe_load((path / "config.yaml").read_text())["stages"], path / "stages.json"
+    planned = [name for name in STAGES if name == "unary" or stages[name]["steps"]]
+    done = [row["stage"] for row in json.loads(ended.read_text())] if ended.is_file() else []
+    begun = {row[0]: row[1] for row in _rows(path / "log.csv")}
+    at = {name: f" from step {begun[name]} of {stages[name]['steps']}" for name in begun}
+    return [name + at.get(name, "") for name in planned if name not in done]
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The whole lines of a log."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
+
+
+@torch.inference_mode()
+def _labelled(model: DPN, image: Tensor) -> Tensor:
+    log_q: Tensor = model(image[None].to(next(model.parameters()).device))
+    return log_q[0].argmax(0).cpu()
 
 
 def _write(path: Path, text: str) -> None:

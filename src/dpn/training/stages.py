@@ -75,7 +75,7 @@ def label_weights(data: Subset[Sample], labels: int, balance: float) -> Tensor |
     counts = torch.zeros(labels)
     for i in range(len(data)):
         known = data[i].labels
-        counts += known[known != VOID].bincount(minlength=labels)
+        counts += known[known != VOID].bincount(minlength=labels).cpu()
     rarity = counts.max() / counts.clamp_min(1)
     return torch.where(counts > 0, rarity.clamp(max=1e4) ** balance, 1.0)
 

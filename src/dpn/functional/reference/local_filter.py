@@ -3,7 +3,7 @@
     o_j^v = sum_{z in N_j} k(j,z) p_z^v       d(j,z) = w1 |I_j - I_z|^2 + w2 |x_j - x_z|^2
 
 Any kernel k(d) adds one offset of the window at a time. `euclidean`, k = d, expands the squares into window sums of
-p, I p, x p and (w1 |I|^2 + w2 |x|^2) p, each a difference of cumulative sums, so its cost does not depend on the window.
+p, I p, x p and (w1 |I|^2 + w2 |x|^2) p, each made of cumulative sums, so its cost does not depend on the window.
 """
 
 from collections.abc import Iterator
@@ -64,8 +64,8 @@ def _offsets(image: Tensor, window: Window) -> Iterator[tuple[Slices, Slices, Te
 
 
 def _euclidean(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-    # Squares cancel: work on centred values, in float64 where the device has it.
-    wide = torch.float32 if p.device.type == "mps" else torch.float64
+    wide = widest(p.device)  # and values are centred, since squares cancel
+    window = window.within(image.shape[-2:])
     w1, w2 = weights.to(wide)
     colour = image.to(wide) - image.to(wide).mean((-2, -1), keepdim=True)
     height, width = image.shape[-2:]
@@ -82,12 +82,23 @@ def _euclidean(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Ten
     return o.to(p.dtype)
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """The widest float dtype that a device computes in: Apple's GPUs have no float64.
+
+    Example:
+        >>> widest(torch.device("cpu")), widest(torch.device("mps"))
+        (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def _box_sum(values: Tensor, window: Window) -> Tensor:
-    for dim in (-1, -2):
-        length = values.shape[dim]
-        index = torch.arange(length, device=values.device)
-        ends = F.pad(values, (1, 0) if dim == -1 else (0, 0, 1, 0)).cumsum(dim)
-        last = (index + window.after + 1).clamp(max=length)
-        first = (index - window.before).clamp(min=0)
-        values = ends.index_select(dim, last) - ends.index_select(dim, first)
+    """The sums over the window, each of two sums within blocks of its length: differences of longer ones would cancel."""
+    n = window.before + window.after + 1
+    for _ in range(2):  # along rows, then along columns
+        length = values.shape[-1]
+        blocks = F.pad(values, (window.before, n - (window.before + length) % n + n)).unflatten(-1, (-1, n))
+        to_end = blocks.flip(-1).cumsum(-1).flip(-1).flatten(-2)
+        from_start = F.pad(blocks, (1, -1)).cumsum(-1).flatten(-2)  # the last one left out
+        values = (to_end[..., :length] + from_start[..., n : n + length]).mT
     return values

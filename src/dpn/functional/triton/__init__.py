@@ -1,4 +1,4 @@
-"""The Triton backend: CUDA devices, float32 and half precision. To be asked for by name until a GPU has verified it.
+"""The Triton backend: CUDA devices, float32 and half precision.
 
 Under TRITON_INTERPRET=1 its kernels run on the CPU instead, slowly, so that they can be tested without a GPU.
 """
@@ -15,9 +15,10 @@ DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 
 
 class Triton(Backend):
-    order = 20
+    order = 5
     kernels = frozenset({"gaussian", "euclidean", "euclidean_table"})
     takes_half = True
+    on_trial = True
 
     def why_not(self) -> str | None:
         if not INSTALLED:

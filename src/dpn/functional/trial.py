@@ -1,0 +1,97 @@
+"""The question that a backend on trial answers at its first use on a device, before anything is computed by it.
+
+Its kernels are compiled for whatever device there is, by whatever compiler is installed there. A kernel that does not compile
+would stop its user; one that is compiled wrongly would give wrong pictures. So each operator is first asked for the values and
+both gradients of a small input, whose true answer is the reference backend's in float64, on the CPU.
+"""
+
+import warnings
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from dpn.functional.backend import BACKENDS
+from dpn.functional.kernels import Window
+from dpn.packages import versions
+
+LARGEST_ERROR = 5e-3
+"""Of the largest value, in float32: ten times what products in tf32 cost."""
+
+ANSWERS = ("its values", "its gradients to its input", "its gradients to its parameters")
+CPU = torch.device("cpu")
+
+
+@cache
+def passed(name: str, device: torch.device, kernel: str | None) -> bool:
+    """Whether a backend answers right on a device, asked once a process; if not, a warning says what is wrong.
+
+    Args:
+        name: of the backend.
+        device: one that it serves.
+        kernel: of b12, which is then what is asked for; None asks for b13 and b14.
+
+    Example:
+        >>> passed("reference", CPU, "gaussian"), passed("reference", CPU, None)
+        (True, True)
+    """
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        try:
+            wrong = _wrong(name, device, kernel)
+        except Exception as error:  # whatever a compiler may raise
+            wrong = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    if wrong:
+        what = "b13 and b14" if kernel is None else f"b12, {kernel},"
+        there = "the CPU" if device == CPU else torch.get_device_module(device).get_device_name(device)
+        installed = ", ".join(" ".join(each) for each in versions(["deep-parsing-network", "torch", name]).items())
+        warnings.warn(
+            f"backend {name!r} does not compute {what} on {there} ({installed}): {wrong}. The reference backend does, slowly. "
+            f"Please report this line. DPN_BACKEND={name} or backend={name!r} uses it all the same.",
+            stacklevel=2,
+        )
+    return not wrong
+
+
+def _wrong(name: str, device: torch.device, kernel: str | None) -> str:
+    """What is wrong with a backend's answers; nothing is an empty string."""
+    found, true = _of_contexts(name, device) if kernel is None else _of_filter(name, device, kernel)
+    for what, one, other in zip(ANSWERS, found, true, strict=True):
+        error = ((one.cpu() - other).abs().max() / other.abs().max()).item()
+        if not error <= LARGEST_ERROR:  # NaN is not <=
+            return f"{what} are wrong by {error:.2g} of the largest"
+    return ""
+
+
+def _of_filter(name: str, device: torch.device, kernel: str) -> tuple[list[Tensor], list[Tensor]]:
+    """The backend's answers about b12, and the true ones."""
+    p, g, image, weights = _random((1, 3, 18, 13), (1, 3, 18, 13), (1, 3, 18, 13), (2,))
+
+    def answers(name: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+        of, window = BACKENDS[name].parts().local_filter, Window(kernel, 3, 2)
+        p_there, g_there, image_there, weights_there = (each.to(device, dtype) for each in (p, g, image, weights))
+        values = of.filter_window(p_there, image_there, weights_there, window, normalize=True)
+        to_p = of.filter_window(g_there, image_there, weights_there, Window(kernel, 2, 3))
+        return [values, to_p, of.weight_gradients(p_there, g_there, image_there, weights_there, window)]
+
+    return answers(name, device, torch.float32), answers("reference", CPU, torch.float64)
+
+
+def _of_contexts(name: str, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+    """Those about b13 and b14. Gradients flow through the components that the backend chose: near ties go either way."""
+    s, g, mu = _random((2, 3, 11, 17), (2, 3, 11, 17), (3, 2, 3, 3, 3))
+    chosen = BACKENDS[name].parts().label_contexts.contexts(s.to(device).float(), mu.to(device).float(), dilation=2)[1]
+
+    def answers(name: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+        of, component = BACKENDS[name].parts().label_contexts, chosen.to(device)
+        s_there, g_there, mu_there = (each.to(device, dtype) for each in (s, g, mu))
+        values, _ = of.contexts(s_there, mu_there, dilation=2)
+        gradients = of.contexts_gradients(g_there, component, s_there, mu_there, dilation=2, need_s=True, need_mu=True)
+        return [values, *(each for each in gradients if each is not None)]
+
+    return answers(name, device, torch.float32), answers("reference", CPU, torch.float64)
+
+
+def _random(*shapes: tuple[int, ...]) -> list[Tensor]:
+    """The same numbers in [0,1] every time, in float64 on the CPU."""
+    random = torch.Generator("cpu").manual_seed(0)
+    return [torch.rand(shape, generator=random, device=CPU, dtype=torch.float64) for shape in shapes]
