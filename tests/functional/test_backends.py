@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dpn.functional.backend import BACKENDS
-from dpn.functional.kernels import Window, kernel_named
+from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 
 TYPICAL = (5.0, 1 / 800)
 ROUNDING = {torch.bfloat16: 1 / 128, torch.float16: 1 / 1024}
@@ -40,16 +40,16 @@ def pictures(kind: str, size: tuple[int, int], channels: int = 3) -> tuple[Tenso
 
 
 def by_loop(
-    p: Tensor, image: Tensor, w: Tensor, *, kernel: str, before: int, after: int, include_center: bool = True
+    p: Tensor, image: Tensor, w: Tensor, *, kernel: str, before: int, after: int, stride: int = 1, include_center: bool = True
 ) -> Tensor:
     """sum_z k(d(j,z)) p_z in float64, offset by offset."""
     of, (height, width) = kernel_named(kernel), p.shape[2:]
-    p, image, w = p.double(), of.seen(image.double()), w.double()
-    (p_all, image_all), o = (pad(maps, (before, after, before, after)) for maps in (p, image)), torch.zeros_like(p)
-    for dy in range(-before, after + 1):
-        for dx in range(-before, after + 1):
+    p, image, w, first, last = p.double(), of.seen(image.double()), w.double(), stride * before, stride * after
+    (p_all, image_all), o = (pad(maps, (first, last, first, last)) for maps in (p, image)), torch.zeros_like(p)
+    for dy in range(-first, last + 1, stride):
+        for dx in range(-first, last + 1, stride):
             if include_center or (dy, dx) != (0, 0):
-                p_z, image_z = (m[..., before + dy :, before + dx :][..., :height, :width] for m in (p_all, image_all))
+                p_z, image_z = (m[..., first + dy :, first + dx :][..., :height, :width] for m in (p_all, image_all))
                 d = w[0] * (image - image_z).square().sum(1, keepdim=True) + w[1] * (dy**2 + dx**2)
                 o = o + of.weight(d) * p_z
     return o
@@ -65,7 +65,8 @@ def scale_of(p: Tensor, image: Tensor, w: Tensor, *, kernel: str, **window) -> T
     if kernel == "gaussian":
         return by_loop(p.abs(), image, w, kernel=kernel, **window)
     counts = by_loop(p.abs(), image, 0 * w, kernel="gaussian", **window).amax((2, 3), keepdim=True)
-    return largest_distance(p, w, window["before"], window["after"]) * counts
+    reach = window.get("stride", 1) * max(window["before"], window["after"])
+    return largest_distance(p, w, reach, reach) * counts
 
 
 class Filter:
@@ -74,8 +75,9 @@ class Filter:
     def __init__(self, backend: str, device: torch.device) -> None:
         self.operator, self.device = BACKENDS[backend].parts().local_filter, device
 
-    def __call__(self, p: Tensor, image: Tensor, w: Tensor, **options) -> Tensor:
-        return self.operator.filter_window(*(each.to(self.device) for each in (p, image, w)), Window(**options)).cpu()
+    def __call__(self, p: Tensor, image: Tensor, w: Tensor, *, normalize: bool = False, **options) -> Tensor:
+        given = (each.to(self.device) for each in (p, image, w))
+        return self.operator.filter_window(*given, Window(**options), normalize=normalize).cpu()
 
     def check(self, p: Tensor, image: Tensor, w: tuple[float, float] | Tensor = TYPICAL, **options) -> Tensor:
         w = torch.as_tensor(w)
@@ -121,10 +123,57 @@ def test_filter_and_its_gradients_are_those_of_the_equation(b12, kernel, image, 
 
 
 @KERNELS
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_normalised_filter_is_divided_by_its_sums_which_stand_before_it(backend, b12, kernel, stride, dtype):
+    if dtype != torch.float32 and not BACKENDS[backend].takes_half:
+        pytest.skip(f"{backend} is given float32")
+    p, image = pictures("noisy", (5, 9), channels=2)
+    w, options = torch.tensor(TYPICAL), {"kernel": kernel, "before": 2, "after": 1, "stride": stride}
+    o = b12(p.to(dtype), image, w, normalize=True, **options).double()
+    sums, weighted = by_loop(torch.ones(2, 1, 5, 9), image, w, **options), by_loop(p.to(dtype), image, w, **options)
+    part = (1e-4 if kernel == "gaussian" else 6e-6) + 2 * ROUNDING.get(dtype, 0)
+    assert ((o[:, :1] - sums).abs() <= part * scale_of(torch.ones(2, 1, 5, 9), image, w, **options)).all()
+    assert ((o[:, 1:] - weighted / sums).abs() <= part * scale_of(p, image, w, **options) / sums).all()
+
+
+@KERNELS
+def test_normalised_filter_fades_to_0_where_no_neighbour_counts(b12, kernel):
+    p, image = pictures("flat", (3, 4))
+    o = b12(p, image, torch.tensor([1.0, 0.0]), normalize=True, kernel=kernel, include_center=False, before=0, after=0)
+    assert (o[:, 1:].abs() < 1e-12).all()
+    torch.testing.assert_close(o[:, :1], torch.full((1, 1, 3, 4), SMALLEST_SUM))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_neighbours_that_are_all_unlike(backend, b12, dtype):
+    """24 neighbours of e^-16 each, less than float16's normal numbers, add up to more than the smallest sum."""
+    if not BACKENDS[backend].takes_half:
+        pytest.skip(f"{backend} is given float32")
+    p, image = torch.rand(1, 2, 5, 5).to(dtype), torch.zeros(1, 3, 5, 5)
+    image[..., 2, 2] = 1.0
+    o = b12(p, image, torch.tensor([16 / 3, 0.0]), normalize=True, kernel="gaussian", include_center=False, **split(5))
+    mean = (p.float().sum((2, 3)) - p[..., 2, 2].float()) / 24
+    torch.testing.assert_close(o[:, 1:, 2, 2].float(), mean, rtol=ROUNDING[dtype], atol=0)
+
+
+@KERNELS
 @pytest.mark.parametrize(("size", "window"), [((18, 21), 4), ((17, 24), 9), ((35, 5), 6)])
 def test_filter_crosses_its_tiles(b12, kernel, size, window):
     p, image = pictures("noisy", size, channels=1)
     b12.check(p[:1], image[:1], kernel=kernel, **split(window))
+
+
+@KERNELS
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize(("size", "before", "after"), [((2, 9), 3, 2), ((5, 13), 0, 4)])
+def test_windows_with_a_stride_and_their_gradients_are_those_of_the_equation(b12, kernel, stride, size, before, after):
+    p, image = pictures("noisy", size, channels=2)
+    g, window = torch.randn_like(p), {"before": before, "after": after, "stride": stride}
+    b12.check(p, image, kernel=kernel, **window)
+    if kernel == "gaussian":
+        b12.check(p, image, kernel=kernel, include_center=False, **window)
+    b12.check_weight_gradients(p, image, g, kernel=kernel, **window)
 
 
 @pytest.mark.skipif(not LARGE, reason="takes minutes under Triton's interpreter")

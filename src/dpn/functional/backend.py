@@ -18,6 +18,8 @@ class LocalFilter(Protocol):
     ) -> Tensor:
         """sum_z k(j,z) p_z, (N,C,H,W), contiguous; where normalised (N,1+C,H,W), with the sums divided by in front.
 
+        In half precision the sums in front are rounded, not those divided by; gradients, which need them, are given float32.
+
         `absent_below`: see dpn.functional.local_filter; a backend need not make use of it.
         """
 
