@@ -163,7 +163,7 @@ def _inference(
 
     with torch.no_grad():
         s = mrf.triple_penalty(q, image, absent_below=near)
-        deviating, penalty = b13(s), contexts.penalty.item()
+        deviating, penalty = b13(s), contexts.penalty.detach()
     b15 = partial(parts.update, log_p, s, deviating, which, penalty=penalty, cell=contexts.cell)
     return (q, near), partial(b13, s), b15
 

@@ -43,24 +43,27 @@ class LabelContexts(Protocol):
 
 
 class MeanField(Protocol):
-    """What a step over some of the labels needs, `mean_field.py` of a backend's folder; see dpn.mrf.absent_labels.
+    """What a step in inference needs, `mean_field.py` of a backend's folder; see dpn.mrf.absent_labels.
 
-    `present` (M,) int64 are the labels that take part, no label twice.
+    `present` (M,) int64 are the labels that take part, no label twice; None is all of them, in order.
     """
 
     def largest(self, log_q: Tensor) -> Tensor:
         """(N,L,H,W) -> (L,): the largest value of each label anywhere in the batch; NaN where it has one."""
 
-    def probabilities(self, log_q: Tensor, present: Tensor) -> Tensor:
+    def probabilities(self, log_q: Tensor, present: Tensor | None) -> Tensor:
         """exp(log q) of the labels present, (N,M,H,W). The next call on the same thread may overwrite it."""
 
     def cell_means(self, maps: Tensor, side: int) -> Tensor:
         """(N,M,H,W) -> (N,M,h,w): the means over cells of side x side pixels, h = ceil(H / side)."""
 
-    def update(self, log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
+    def update(
+        self, log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int
+    ) -> Tensor:
         """b15: log softmax(log p - o), (N,L,H,W), where o_i^u = deviating_i^u - penalty s_i^u if u is present, and 0 if not.
 
-        log p is (N,L,H,W), s (N,M,H,W), deviating (N,M,h,w): a value a cell of cell x cell pixels, in between bilinear.
+        log p is (N,L,H,W), s (N,M,H,W), deviating (N,M,h,w): a value a cell of cell x cell pixels, in between bilinear; None
+        is 0. The penalty is a 0-dim tensor, so that nothing waits for a device.
         """
 
 

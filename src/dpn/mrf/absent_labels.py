@@ -55,7 +55,7 @@ def mean_field(
         s = b12(q, image, absent_below=near) if isinstance(b12, TriplePenalty) else b12(q, image)
         cells = parts.cell_means(s, b13.cell)
         deviating = torch.zeros_like(cells) if b13.potts_only else b13.deviating(cells, *b13.patterns_among(which))
-        log_q = parts.update(log_p, s, deviating, which, penalty=b13.penalty.detach().item(), cell=b13.cell)
+        log_q = parts.update(log_p, s, deviating, which, penalty=b13.penalty.detach(), cell=b13.cell)
     return log_q
 
 

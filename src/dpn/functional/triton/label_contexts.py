@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dpn.functional.triton import context_kernels
+from dpn.functional.triton.devices import device_of
 from dpn.functional.triton.products import products
 
 PIXELS = 128  # of a program
@@ -45,7 +46,7 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
     padded = _labels_innermost(s, n // 2 * dilation, (n - 1 - n // 2) * dilation)
     mu = mu.to(s.dtype).permute(0, 1, 3, 4, 2).contiguous()  # (u, k, off, v)
     if s.numel():
-        with torch.cuda.device_of(s):
+        with device_of(s):
             context_kernels.contexts[triton.cdiv(batch * height * width, PIXELS), triton.cdiv(labels, together)](
                 padded, mu, o, component, batch * height * width, labels, height, width, *padded.shape[1:3], n, components,
                 dilation, together, PIXELS=PIXELS, COLUMNS=columns, LABELS=triton.next_power_of_2(together), STEP=STEP,
@@ -68,7 +69,7 @@ def contexts_gradients(
         mirrored = mu.to(s.dtype).flip(3, 4).permute(1, 3, 4, 0, 2).contiguous()  # (k, off, u, v)
         columns = min(MOST_SUMS, max(16, triton.next_power_of_2(labels)))
         if s.numel():
-            with torch.cuda.device_of(s):
+            with device_of(s):
                 context_kernels.gradient_to_s[triton.cdiv(pixels, PIXELS), triton.cdiv(labels, columns)](
                     padded, chosen, mirrored, ds, pixels, labels, height, width, *padded.shape[1:3], n, components,
                     dilation, PIXELS=PIXELS, COLUMNS=columns, STEP=STEP, **products(s), num_warps=8
@@ -83,7 +84,7 @@ def contexts_gradients(
         share = max(1, triton.cdiv(min(share, pixels), STEP * 8)) * STEP * 8
         sums = torch.empty(triton.cdiv(pixels, share), rows, columns, dtype=torch.float32, device=s.device)
         if sums.numel():
-            with torch.cuda.device_of(s):
+            with device_of(s):
                 context_kernels.gradient_to_mu[len(sums), blocks[0], blocks[1]](
                     g.contiguous(), component.contiguous(), padded, sums, pixels, labels, height, width,
                     *padded.shape[1:3], n, components, dilation, share, ROWS=high, COLUMNS=wide, STEP=STEP, **products(s),

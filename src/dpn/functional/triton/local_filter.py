@@ -14,6 +14,7 @@ import triton
 from torch import Tensor
 
 from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
+from dpn.functional.triton.devices import device_of
 from dpn.functional.triton.euclidean_kernel import euclidean
 from dpn.functional.triton.gaussian_kernel import HIGH, WIDE, gaussian
 from dpn.functional.triton.products import products
@@ -62,7 +63,7 @@ def _gaussian(
     block = min(MOST_CHANNELS, max(16, triton.next_power_of_2(channels)))
     grid = _tiles(p, window, HIGH.value, WIDE.value), triton.cdiv(channels, block), len(p)
     sums = torch.empty(math.prod(grid) if gradient else 0, 2, dtype=torch.float32, device=p.device)
-    with torch.cuda.device_of(p):
+    with device_of(p):
         gaussian[grid](
             p, maps, image, weights, sums, *p.shape[1:], window.before, window.after, window.stride, SMALLEST_SUM,
             NORMALIZE=normalize, CENTER=window.include_center, GRADIENT=gradient, CHANNELS=block, RUN=run, **products(p),
@@ -90,7 +91,7 @@ def _euclidean(
     def launch(p: Tensor, maps: Tensor, sums: Tensor, channels: int, block: int, **constants: bool) -> None:
         arguments = p, maps, image, mean, weights, sums, channels, *p.shape[-2:], window.before, window.after, window.stride
         warps = min(16, max(1, block * lanes // SUMS))
-        with torch.cuda.device_of(p):
+        with device_of(p):
             euclidean[tiles, triton.cdiv(channels, block), len(p)](
                 *arguments, SMALLEST_SUM, **constants, CHANNELS=block, LANES=lanes, ROWS=lanes // 2, num_warps=warps
             )
