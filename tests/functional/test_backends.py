@@ -454,3 +454,29 @@ def test_probabilities_and_the_largest_are_those_of_the_labels(backend, b15, dty
     found = b15("probabilities", log_q, None if present is None else which)
     torch.testing.assert_close(found.double(), log_q[:, which].double().exp(), rtol=1e-5 + ROUNDING.get(dtype, 0), atol=1e-7)
     torch.testing.assert_close(b15("largest", log_q), log_q.amax((0, 2, 3)), rtol=0, atol=0)
+
+
+@HALVES
+@pytest.mark.parametrize(("labels", "components", "n", "dilation"), [(1, 1, 1, 1), (5, 3, 2, 3), (21, 5, 1, 1), (3, 2, 5, 1)])
+def test_b13_to_b15_at_once_are_those_of_the_equations(backend, device, dtype, labels, components, n, dilation):
+    fused = BACKENDS[backend].parts().fused
+    if fused is None:
+        pytest.skip(f"{backend} computes them apart")
+    skip_unless_it_takes(dtype, backend)
+    log_p = torch.randn(2, labels, 5, 9).mul(3).log_softmax(1).to(dtype)
+    s, mu = torch.rand(2, 1 + labels, 5, 9).to(dtype)[:, 1:], torch.randn(labels, components, labels, n, n)
+    assert fused.fits(mu, cell=1)
+    there = [each.to(device) for each in (log_p, s, mu, torch.tensor(3.5))]
+    found = fused.update(*there[:3], penalty=there[3], dilation=dilation).cpu()
+    assert found.dtype == dtype
+    assert found.is_contiguous()
+    exact = (log_p + 3.5 * s.double() - maps_by_loop(s, mu.to(dtype), dilation).amin(2)).log_softmax(1)
+    rounding = 2e-5 * maps_by_loop(s.abs(), mu.abs(), dilation).amax()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5 + ROUNDING.get(dtype, 0), atol=3e-5 + 2 * rounding.item())
+
+
+def test_b13_to_b15_are_apart_where_a_program_has_not_all_of_a_pixel(backend):
+    fused = BACKENDS[backend].parts().fused
+    if fused is not None:
+        assert not fused.fits(torch.zeros(40, 5, 40, 1, 1), cell=1)
+        assert not fused.fits(torch.zeros(2, 1, 2, 1, 1), cell=2)

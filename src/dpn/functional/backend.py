@@ -43,7 +43,7 @@ class LabelContexts(Protocol):
 
 
 class MeanField(Protocol):
-    """What a step in inference needs, `mean_field.py` of a backend's folder; see dpn.mrf.absent_labels.
+    """What a step in inference needs, `mean_field.py` of a backend's folder; see dpn.mrf.by_parts.
 
     `present` (M,) int64 are the labels that take part, no label twice; None is all of them, in order.
     """
@@ -67,12 +67,23 @@ class MeanField(Protocol):
         """
 
 
+class Fused(Protocol):
+    """b13 to b15 at once over all labels, `fused.py` of a backend's folder, where it has one."""
+
+    def fits(self, mu: Tensor, *, cell: int) -> bool:
+        """Whether `update` serves such compatibilities (L,K,L,n,n), seen by cells of so many pixels square."""
+
+    def update(self, log_p: Tensor, s: Tensor, mu: Tensor, *, penalty: Tensor, dilation: int) -> Tensor:
+        """log softmax(log p - o14 + penalty s), (N,L,H,W), where o14 is LabelContexts.contexts' of s and mu."""
+
+
 class Parts(NamedTuple):
     """What a backend computes: the modules of its folder."""
 
     local_filter: LocalFilter
     label_contexts: LabelContexts
     mean_field: MeanField
+    fused: Fused | None = None
 
 
 class Backend(Protocol):
@@ -83,6 +94,7 @@ class Backend(Protocol):
         kernels: those of b12 that it computes, by their names in dpn.functional.kernels.
         takes_half: whether it multiplies half precision as it is; others are given float32.
         on_trial: whether it is compiled for devices that nobody has tried, and so has to pass dpn.functional.trial first.
+        infers_by_parts: whether inference goes through its `mean_field` and `fused`, not the layers; see dpn.mrf.by_parts.
         leaves_labels_out: whether inference by it may leave absent labels out; that must save time and not wait for the device.
     """
 
@@ -90,6 +102,7 @@ class Backend(Protocol):
     kernels: Container[str]
     takes_half: bool = False
     on_trial: bool = False
+    infers_by_parts: bool = False
     leaves_labels_out: bool = False
 
     def why_not(self) -> str | None:

@@ -20,6 +20,7 @@ class Triton(Backend):
     kernels = frozenset({"gaussian", "euclidean", "euclidean_table"})
     takes_half = True
     on_trial = True
+    infers_by_parts = True
 
     def why_not(self) -> str | None:
         if not INSTALLED:
@@ -30,9 +31,9 @@ class Triton(Backend):
         return device.type in TYPES and torch.promote_types(dtype, torch.float32) == torch.float32
 
     def parts(self) -> Parts:
-        from dpn.functional.triton import label_contexts, local_filter, mean_field
+        from dpn.functional.triton import fused, label_contexts, local_filter, mean_field
 
-        return Parts(local_filter, label_contexts, mean_field)
+        return Parts(local_filter, label_contexts, mean_field, fused)
 
 
 BACKENDS.register("triton")(Triton())

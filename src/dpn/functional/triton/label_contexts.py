@@ -22,7 +22,6 @@ computed twice is equal to the last bit.
 import torch
 import triton
 from torch import Tensor
-from torch.nn.functional import pad
 
 from dpn.functional.triton import context_kernels
 from dpn.functional.triton.devices import device_of
@@ -41,10 +40,9 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
         torch.empty(s.shape, dtype=s.dtype, device=s.device),
         torch.empty(s.shape, dtype=torch.uint8, device=s.device),
     )
-    columns = max(16, triton.next_power_of_2(min(labels * components, max(MOST_SUMS, components))))
+    columns = columns_of(labels, components)
     together = min(labels, columns // components)
-    padded = _labels_innermost(s, n // 2 * dilation, (n - 1 - n // 2) * dilation)
-    mu = mu.to(s.dtype).permute(0, 1, 3, 4, 2).contiguous()  # (u, k, off, v)
+    padded, mu = labels_innermost(s, n // 2 * dilation, (n - 1 - n // 2) * dilation), as_columns(mu, s.dtype)
     if s.numel():
         with device_of(s):
             context_kernels.contexts[triton.cdiv(batch * height * width, PIXELS), triton.cdiv(labels, together)](
@@ -64,8 +62,8 @@ def contexts_gradients(
     g, ds, dmu = g.to(s.dtype), None, None
     if need_s:
         ds = torch.empty(s.shape, dtype=s.dtype, device=s.device)
-        padded = _labels_innermost(g, after, before)
-        chosen = _labels_innermost(component, after, before)
+        padded = labels_innermost(g, after, before)
+        chosen = labels_innermost(component, after, before)
         mirrored = mu.to(s.dtype).flip(3, 4).permute(1, 3, 4, 0, 2).contiguous()  # (k, off, u, v)
         columns = min(MOST_SUMS, max(16, triton.next_power_of_2(labels)))
         if s.numel():
@@ -75,7 +73,7 @@ def contexts_gradients(
                     dilation, PIXELS=PIXELS, COLUMNS=columns, STEP=STEP, **products(s), num_warps=8
                 )  # fmt: skip
     if need_mu:
-        padded = _labels_innermost(s, before, after)
+        padded = labels_innermost(s, before, after)
         rows, columns = labels * components, n * n * labels
         high = min(MOST_SUMS, max(16, triton.next_power_of_2(rows)))
         wide = min(MOST_SUMS // 2, max(16, triton.next_power_of_2(columns)))
@@ -95,6 +93,20 @@ def contexts_gradients(
     return ds, dmu
 
 
-def _labels_innermost(maps: Tensor, before: int, after: int) -> Tensor:
+def columns_of(labels: int, components: int) -> int:
+    """How many sums a program has for each pixel: a power of two."""
+    return max(16, int(triton.next_power_of_2(min(labels * components, max(MOST_SUMS, components)))))
+
+
+def as_columns(mu: Tensor, dtype: torch.dtype) -> Tensor:
+    """(u, k, off, v), contiguous."""
+    return mu.to(dtype).permute(0, 1, 3, 4, 2).contiguous()
+
+
+def labels_innermost(maps: Tensor, before: int, after: int) -> Tensor:
     """(N,L,H,W) -> (N, before+H+after, before+W+after, L), contiguous, zero in the margin."""
-    return pad(maps, (before, after, before, after)).permute(0, 2, 3, 1).contiguous()
+    (batch, labels, height, width), margin = maps.shape, before + after
+    shape = batch, height + margin, width + margin, labels
+    padded = maps.new_zeros(shape) if margin else maps.new_empty(shape)
+    padded[:, before : before + height, before : before + width] = maps.permute(0, 2, 3, 1)
+    return padded
