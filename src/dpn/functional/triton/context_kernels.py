@@ -7,6 +7,24 @@ import triton.language as tl
 from dpn.functional.triton.mean_field_kernels import log_softmax
 
 
+@triton.jit(do_not_specialize=["before"])
+def labels_innermost(
+    maps, padded, L, H, W, batch_stride, before, padded_H, padded_W, LABELS: tl.constexpr, PIXELS: tl.constexpr
+):
+    """(N,L,H,W) -> (N,padded_H,padded_W,L), zero in the margin: part of a row, so that both are read and written in runs."""
+    batch, across = tl.program_id(1).to(tl.int64), tl.cdiv(padded_W, PIXELS)
+    row, column = tl.program_id(0) // across, tl.program_id(0) % across * PIXELS + tl.arange(0, PIXELS)
+    y, x = row - before, column - before
+    inside, stored = (y >= 0) & (y < H) & (x >= 0) & (x < W), column < padded_W
+    source = maps + batch * batch_stride + y * W + x
+    target = padded + ((batch * padded_H + row) * padded_W + column) * L
+    for first in range(0, L, LABELS):
+        label = first + tl.arange(0, LABELS)
+        plane = label.to(tl.int64) * (H * W)
+        values = tl.load(source[:, None] + plane[None, :], mask=inside[:, None] & (label < L)[None, :], other=0)
+        tl.store(target[:, None] + label[None, :], values, mask=stored[:, None] & (label < L)[None, :])
+
+
 @triton.jit
 def _first(pixel, L, H, W, padded_H, padded_W):
     """Where the first label of the first offset of each pixel lies in maps that have the labels innermost."""

@@ -24,3 +24,8 @@ def device_of(values: Tensor) -> AbstractContextManager[Any]:
         return nullcontext()
     module: Any = torch.get_device_module(values.device)
     return module.device(values.device)  # type: ignore[no-any-return]
+
+
+def by_image(maps: Tensor) -> Tensor:
+    """The same values (N,C,H,W), each image's contiguous: kernels take the step from one image to the next."""
+    return maps if maps[:1].is_contiguous() else maps.contiguous()

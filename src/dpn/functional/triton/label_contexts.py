@@ -24,12 +24,13 @@ import triton
 from torch import Tensor
 
 from dpn.functional.triton import context_kernels
-from dpn.functional.triton.devices import device_of
+from dpn.functional.triton.devices import by_image, device_of
 from dpn.functional.triton.products import products
 
 PIXELS = 128  # of a program
 MOST_SUMS = 128  # for each of them
 STEP = 32  # of the inner index of a product
+RUN = 64  # pixels of a row that are turned at once
 PROGRAMS = 1024  # that dmu is spread over, about
 
 
@@ -105,8 +106,13 @@ def as_columns(mu: Tensor, dtype: torch.dtype) -> Tensor:
 
 def labels_innermost(maps: Tensor, before: int, after: int) -> Tensor:
     """(N,L,H,W) -> (N, before+H+after, before+W+after, L), contiguous, zero in the margin."""
-    (batch, labels, height, width), margin = maps.shape, before + after
-    shape = batch, height + margin, width + margin, labels
-    padded = maps.new_zeros(shape) if margin else maps.new_empty(shape)
-    padded[:, before : before + height, before : before + width] = maps.permute(0, 2, 3, 1)
+    (batch, labels, height, width), margin, maps = maps.shape, before + after, by_image(maps)
+    padded = torch.empty(batch, height + margin, width + margin, labels, dtype=maps.dtype, device=maps.device)
+    if padded.numel():
+        high, wide = padded.shape[1:3]
+        with device_of(maps):
+            context_kernels.labels_innermost[high * triton.cdiv(wide, RUN), batch](
+                maps, padded, labels, height, width, maps.stride(0), before, high, wide,
+                LABELS=min(32, int(triton.next_power_of_2(labels))), PIXELS=RUN
+            )  # fmt: skip
     return padded

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpn.functional.reference.mean_field import largest
 from dpn.functional.triton import mean_field_kernels as kernels
-from dpn.functional.triton.devices import device_of
+from dpn.functional.triton.devices import by_image, device_of
 
 __all__ = ["cell_means", "largest", "probabilities", "update"]
 
@@ -35,7 +35,7 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
         return maps
     batch, channels, height, width = maps.shape
     h, w = triton.cdiv(height, side), triton.cdiv(width, side)
-    means, maps, cells = torch.empty(batch, channels, h, w, dtype=maps.dtype, device=maps.device), _by_image(maps), 128
+    means, maps, cells = torch.empty(batch, channels, h, w, dtype=maps.dtype, device=maps.device), by_image(maps), 128
     if means.numel():
         with device_of(maps):
             kernels.cell_means[triton.cdiv(h * w, cells), channels, batch](
@@ -46,7 +46,7 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
 
 def update(log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int) -> Tensor:
     batch, labels, height, width = log_p.shape
-    log_p, s, log_q = log_p.contiguous(), _by_image(s), torch.empty(log_p.shape, dtype=log_p.dtype, device=log_p.device)
+    log_p, s, log_q = log_p.contiguous(), by_image(s), torch.empty(log_p.shape, dtype=log_p.dtype, device=log_p.device)
     place = log_p.new_full((0 if present is None else labels,), -1, dtype=torch.int32)  # of each label among those present
     if present is not None:
         place.index_copy_(0, present, torch.arange(len(present), dtype=torch.int32, device=place.device))
@@ -61,8 +61,3 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor |
                 PIXELS=pixels
             )  # fmt: skip
     return log_q
-
-
-def _by_image(maps: Tensor) -> Tensor:
-    """The same values (N,C,H,W), each image's contiguous."""
-    return maps if maps[:1].is_contiguous() else maps.contiguous()
