@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
+from dpn.functional import local_filter
 from dpn.functional.backend import BACKENDS
 from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 
@@ -158,6 +159,22 @@ def test_half_precision_keeps_neighbours_that_are_all_unlike(backend, b12, dtype
     o = b12(p, image, torch.tensor([16 / 3, 0.0]), normalize=True, kernel="gaussian", include_center=False, **split(5))
     mean = (p.float().sum((2, 3)) - p[..., 2, 2].float()) / 24
     torch.testing.assert_close(o[:, 1:, 2, 2].float(), mean, rtol=ROUNDING[dtype], atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gradients_of_half_precision_divide_by_sums_that_are_not_rounded(backend, device, dtype):
+    """The same pixel: its sum is 2.7e-6, and what is divided by it more than float16 holds."""
+    skip_unless_it_takes(dtype, backend)
+    p, image = torch.rand(1, 2, 5, 5, device=device).to(dtype).requires_grad_(), torch.zeros(1, 3, 5, 5, device=device)
+    image[..., 2, 2] = 1.0
+    o = local_filter(
+        p, image, window=5, weights=(16 / 3, 0.0), kernel="gaussian", normalize=True, include_center=False, backend=backend
+    )
+    (grad,) = torch.autograd.grad(o[..., 2, 2].float().sum(), p)
+    expected = torch.full((1, 2, 5, 5), 1 / 24)
+    expected[..., 2, 2] = 0.0
+    assert o.dtype == grad.dtype == dtype
+    torch.testing.assert_close(grad.cpu().float(), expected, rtol=ROUNDING[dtype], atol=0)
 
 
 @KERNELS
