@@ -77,9 +77,9 @@ def open_data(name: str, *, root: str | Path | None = None, split: str | None, l
     Example:
         >>> open_data("scenes", split="val")[0].name
         'val_00000'
-        >>> open_data("cityscapes", split="val")
+        >>> open_data("cityscapes", split="val")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        dpn.errors.InputError: no data set is called 'cityscapes'; choose one of camvid, coco, folder, scenes, voc
+        dpn.errors.InputError: no data set is called 'cityscapes'; choose one of camvid, ...
     """
     return DATA_SETS[name].open(root, split, labels)
 
