@@ -25,6 +25,7 @@ def present(log_q: Tensor, absent_below: float, *, backend: str | None = None) -
     """The labels that take part, (M,) int64: those above the threshold somewhere in log q (N,L,H,W), or the likeliest.
 
     Example:
+        >>> import torch
         >>> present(torch.tensor([0.9, 0.1, 1e-5]).log().view(1, 3, 1, 1), 2e-4)
         tensor([0, 1])
     """
