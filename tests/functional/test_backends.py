@@ -11,15 +11,21 @@ import os
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
+from dpn.functional import local_filter
 from dpn.functional.backend import BACKENDS
-from dpn.functional.kernels import Window, kernel_named
+from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 
 TYPICAL = (5.0, 1 / 800)
 ROUNDING = {torch.bfloat16: 1 / 128, torch.float16: 1 / 1024}
 LARGE = os.environ.get("TRITON_INTERPRET") != "1"  # Triton's interpreter takes minutes for large images
 KERNELS = pytest.mark.parametrize("kernel", ["gaussian", "euclidean", "euclidean_table"])
+
+
+def skip_unless_it_takes(dtype: torch.dtype, backend: str) -> None:
+    if dtype != torch.float32 and not BACKENDS[backend].takes_half:
+        pytest.skip(f"{backend} is given float32")
 
 
 def split(window: int) -> dict[str, int]:
@@ -40,16 +46,16 @@ def pictures(kind: str, size: tuple[int, int], channels: int = 3) -> tuple[Tenso
 
 
 def by_loop(
-    p: Tensor, image: Tensor, w: Tensor, *, kernel: str, before: int, after: int, include_center: bool = True
+    p: Tensor, image: Tensor, w: Tensor, *, kernel: str, before: int, after: int, stride: int = 1, include_center: bool = True
 ) -> Tensor:
     """sum_z k(d(j,z)) p_z in float64, offset by offset."""
     of, (height, width) = kernel_named(kernel), p.shape[2:]
-    p, image, w = p.double(), of.seen(image.double()), w.double()
-    (p_all, image_all), o = (pad(maps, (before, after, before, after)) for maps in (p, image)), torch.zeros_like(p)
-    for dy in range(-before, after + 1):
-        for dx in range(-before, after + 1):
+    p, image, w, first, last = p.double(), of.seen(image.double()), w.double(), stride * before, stride * after
+    (p_all, image_all), o = (pad(maps, (first, last, first, last)) for maps in (p, image)), torch.zeros_like(p)
+    for dy in range(-first, last + 1, stride):
+        for dx in range(-first, last + 1, stride):
             if include_center or (dy, dx) != (0, 0):
-                p_z, image_z = (m[..., before + dy :, before + dx :][..., :height, :width] for m in (p_all, image_all))
+                p_z, image_z = (m[..., first + dy :, first + dx :][..., :height, :width] for m in (p_all, image_all))
                 d = w[0] * (image - image_z).square().sum(1, keepdim=True) + w[1] * (dy**2 + dx**2)
                 o = o + of.weight(d) * p_z
     return o
@@ -65,7 +71,8 @@ def scale_of(p: Tensor, image: Tensor, w: Tensor, *, kernel: str, **window) -> T
     if kernel == "gaussian":
         return by_loop(p.abs(), image, w, kernel=kernel, **window)
     counts = by_loop(p.abs(), image, 0 * w, kernel="gaussian", **window).amax((2, 3), keepdim=True)
-    return largest_distance(p, w, window["before"], window["after"]) * counts
+    reach = window.get("stride", 1) * max(window["before"], window["after"])
+    return largest_distance(p, w, reach, reach) * counts
 
 
 class Filter:
@@ -74,8 +81,9 @@ class Filter:
     def __init__(self, backend: str, device: torch.device) -> None:
         self.operator, self.device = BACKENDS[backend].parts().local_filter, device
 
-    def __call__(self, p: Tensor, image: Tensor, w: Tensor, **options) -> Tensor:
-        return self.operator.filter_window(*(each.to(self.device) for each in (p, image, w)), Window(**options)).cpu()
+    def __call__(self, p: Tensor, image: Tensor, w: Tensor, *, normalize: bool = False, **options) -> Tensor:
+        given = (each.to(self.device) for each in (p, image, w))
+        return self.operator.filter_window(*given, Window(**options), normalize=normalize).cpu()
 
     def check(self, p: Tensor, image: Tensor, w: tuple[float, float] | Tensor = TYPICAL, **options) -> Tensor:
         w = torch.as_tensor(w)
@@ -121,10 +129,71 @@ def test_filter_and_its_gradients_are_those_of_the_equation(b12, kernel, image, 
 
 
 @KERNELS
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_normalised_filter_is_divided_by_its_sums_which_stand_before_it(backend, b12, kernel, stride, dtype):
+    skip_unless_it_takes(dtype, backend)
+    p, image = pictures("noisy", (5, 9), channels=2)
+    w, options = torch.tensor(TYPICAL), {"kernel": kernel, "before": 2, "after": 1, "stride": stride}
+    o = b12(p.to(dtype), image, w, normalize=True, **options).double()
+    sums, weighted = by_loop(torch.ones(2, 1, 5, 9), image, w, **options), by_loop(p.to(dtype), image, w, **options)
+    part = (1e-4 if kernel == "gaussian" else 6e-6) + 2 * ROUNDING.get(dtype, 0)
+    assert ((o[:, :1] - sums).abs() <= part * scale_of(torch.ones(2, 1, 5, 9), image, w, **options)).all()
+    assert ((o[:, 1:] - weighted / sums).abs() <= part * scale_of(p, image, w, **options) / sums).all()
+
+
+@KERNELS
+def test_normalised_filter_fades_to_0_where_no_neighbour_counts(b12, kernel):
+    p, image = pictures("flat", (3, 4))
+    o = b12(p, image, torch.tensor([1.0, 0.0]), normalize=True, kernel=kernel, include_center=False, before=0, after=0)
+    assert (o[:, 1:].abs() < 1e-12).all()
+    torch.testing.assert_close(o[:, :1], torch.full((1, 1, 3, 4), SMALLEST_SUM))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_neighbours_that_are_all_unlike(backend, b12, dtype):
+    """24 neighbours of e^-16 each, less than float16's normal numbers, add up to more than the smallest sum."""
+    skip_unless_it_takes(dtype, backend)
+    p, image = torch.rand(1, 2, 5, 5).to(dtype), torch.zeros(1, 3, 5, 5)
+    image[..., 2, 2] = 1.0
+    o = b12(p, image, torch.tensor([16 / 3, 0.0]), normalize=True, kernel="gaussian", include_center=False, **split(5))
+    mean = (p.float().sum((2, 3)) - p[..., 2, 2].float()) / 24
+    torch.testing.assert_close(o[:, 1:, 2, 2].float(), mean, rtol=ROUNDING[dtype], atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gradients_of_half_precision_divide_by_sums_that_are_not_rounded(backend, device, dtype):
+    """The same pixel: its sum is 2.7e-6, and what is divided by it more than float16 holds."""
+    skip_unless_it_takes(dtype, backend)
+    p, image = torch.rand(1, 2, 5, 5, device=device).to(dtype).requires_grad_(), torch.zeros(1, 3, 5, 5, device=device)
+    image[..., 2, 2] = 1.0
+    o = local_filter(
+        p, image, window=5, weights=(16 / 3, 0.0), kernel="gaussian", normalize=True, include_center=False, backend=backend
+    )
+    (grad,) = torch.autograd.grad(o[..., 2, 2].float().sum(), p)
+    expected = torch.full((1, 2, 5, 5), 1 / 24)
+    expected[..., 2, 2] = 0.0
+    assert o.dtype == grad.dtype == dtype
+    torch.testing.assert_close(grad.cpu().float(), expected, rtol=ROUNDING[dtype], atol=0)
+
+
+@KERNELS
 @pytest.mark.parametrize(("size", "window"), [((18, 21), 4), ((17, 24), 9), ((35, 5), 6)])
 def test_filter_crosses_its_tiles(b12, kernel, size, window):
     p, image = pictures("noisy", size, channels=1)
     b12.check(p[:1], image[:1], kernel=kernel, **split(window))
+
+
+@KERNELS
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize(("size", "before", "after"), [((2, 9), 3, 2), ((5, 13), 0, 4)])
+def test_windows_with_a_stride_and_their_gradients_are_those_of_the_equation(b12, kernel, stride, size, before, after):
+    p, image = pictures("noisy", size, channels=2)
+    g, window = torch.randn_like(p), {"before": before, "after": after, "stride": stride}
+    b12.check(p, image, kernel=kernel, **window)
+    if kernel == "gaussian":
+        b12.check(p, image, kernel=kernel, include_center=False, **window)
+    b12.check_weight_gradients(p, image, g, kernel=kernel, **window)
 
 
 @pytest.mark.skipif(not LARGE, reason="takes minutes under Triton's interpreter")
@@ -192,8 +261,7 @@ def test_filter_takes_any_memory_layout_and_an_empty_batch(b12, kernel):
 @pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_as_exact_as_its_rounding(backend, b12, kernel, dtype):
-    if not BACKENDS[backend].takes_half:
-        pytest.skip(f"{backend} is given float32")
+    skip_unless_it_takes(dtype, backend)
     p, image = pictures("noisy", (9, 11))
     b12.check(p.to(dtype), image, kernel=kernel, **split(5))
 
@@ -311,8 +379,7 @@ def test_contexts_take_any_memory_layout_and_an_empty_batch(b13):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_contexts_in_half_precision_are_as_exact_as_its_rounding(backend, b13, dtype):
-    if not BACKENDS[backend].takes_half:
-        pytest.skip(f"{backend} is given float32")
+    skip_unless_it_takes(dtype, backend)
     b13.check(torch.rand(1, 3, 5, 7).to(dtype), torch.rand(3, 2, 3, 2, 2).to(dtype), 1)
 
 
@@ -325,3 +392,108 @@ def test_only_the_gradients_needed_are_computed(b13):
     ds, dmu = b13.gradients(s, component, s, mu, 1, need_s=False)
     assert ds is None
     assert dmu is not None
+
+
+class Step:
+    """What a backend gives a step in inference, on its device."""
+
+    def __init__(self, backend: str, device: torch.device) -> None:
+        self.operator, self.device = BACKENDS[backend].parts().mean_field, device
+
+    def __call__(self, name: str, *given: Tensor | int | None, **options) -> Tensor:
+        there = [each.to(self.device) if isinstance(each, Tensor) else each for each in given]
+        options = {key: each.to(self.device) if isinstance(each, Tensor) else each for key, each in options.items()}
+        return getattr(self.operator, name)(*there, **options).cpu()
+
+
+@pytest.fixture
+def b15(backend: str, device: torch.device) -> Step:
+    return Step(backend, device)
+
+
+HALVES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+
+
+def softmax_by_loop(
+    log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, penalty: float, cell: int
+) -> Tensor:
+    """b15 in float64, with torch's own interpolation."""
+    log_p, o = log_p.double(), -penalty * s.double()
+    if deviating is not None:
+        between = deviating.double()
+        if cell > 1:
+            between = interpolate(between, scale_factor=cell, mode="bilinear")
+        o = o + between[..., : s.shape[2], : s.shape[3]]
+    return (log_p - o if present is None else log_p.index_add(1, present, -o)).log_softmax(1)
+
+
+@HALVES
+@pytest.mark.parametrize(("size", "cell"), [((1, 1), 2), ((7, 19), 1), ((7, 19), 3), ((9, 40), 8)])
+@pytest.mark.parametrize(("labels", "present"), [(1, None), (5, None), (5, [4, 1]), (150, [3])])
+@pytest.mark.parametrize("deviates", [True, False])
+def test_b15_is_the_softmax_of_what_each_label_is_charged(backend, b15, dtype, size, cell, labels, present, deviates):
+    skip_unless_it_takes(dtype, backend)
+    which = None if present is None else torch.tensor(present)
+    taking_part = labels if present is None else len(present)
+    log_p = torch.randn(2, labels, *size).mul(4).log_softmax(1).to(dtype)
+    s = torch.rand(2, 1 + taking_part, *size).to(dtype)[:, 1:]  # as a normalised b12 leaves it
+    deviating = torch.randn(2, taking_part, *(-(-side // cell) for side in size)).to(dtype) if deviates else None
+    found = b15("update", log_p, s, deviating, which, penalty=torch.tensor(3.5), cell=cell)
+    assert found.dtype == dtype
+    assert found.is_contiguous()
+    exact = softmax_by_loop(log_p, s, deviating, which, 3.5, cell)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5 + ROUNDING.get(dtype, 0), atol=3e-5)
+
+
+def test_b15_is_normalised_whatever_the_labels_are_charged(b15):
+    log_p, nothing = torch.randn(1, 4, 6, 20).log_softmax(1), torch.zeros(1, 4, 6, 20)
+    for charge in (-1e30, -200.0, 12.0, 200.0, 1e30):
+        deviating = charge * torch.tensor([1.0, 0.0, -1.0, 0.5]).view(1, 4, 1, 1).expand(1, 4, 6, 20)
+        found = b15("update", log_p, nothing, deviating, None, penalty=torch.tensor(4.0), cell=1)
+        torch.testing.assert_close(found.exp().sum(1), torch.ones(1, 6, 20), rtol=5e-4, atol=5e-4)
+
+
+@HALVES
+@pytest.mark.parametrize(("size", "side"), [((1, 1), 1), ((1, 1), 4), ((7, 19), 3), ((9, 40), 8)])
+def test_cells_have_the_mean_of_the_pixels_that_they_have(backend, b15, dtype, size, side):
+    skip_unless_it_takes(dtype, backend)
+    maps = torch.rand(2, 4, *size).to(dtype)[:, 1:]
+    exact = avg_pool2d(maps.double(), side, ceil_mode=True, count_include_pad=False)
+    torch.testing.assert_close(b15("cell_means", maps, side).double(), exact, rtol=1e-5 + ROUNDING.get(dtype, 0), atol=1e-6)
+
+
+@HALVES
+@pytest.mark.parametrize("present", [None, [4, 1]])
+def test_probabilities_and_the_largest_are_those_of_the_labels(backend, b15, dtype, present):
+    skip_unless_it_takes(dtype, backend)
+    log_q = torch.randn(2, 5, 7, 40).mul(9).log_softmax(1).to(dtype)
+    which = torch.arange(5) if present is None else torch.tensor(present)
+    found = b15("probabilities", log_q, None if present is None else which)
+    torch.testing.assert_close(found.double(), log_q[:, which].double().exp(), rtol=1e-5 + ROUNDING.get(dtype, 0), atol=1e-7)
+    torch.testing.assert_close(b15("largest", log_q), log_q.amax((0, 2, 3)), rtol=0, atol=0)
+
+
+@HALVES
+@pytest.mark.parametrize(("labels", "components", "n", "dilation"), [(1, 1, 1, 1), (5, 3, 2, 3), (21, 5, 1, 1), (3, 2, 5, 1)])
+def test_b13_to_b15_at_once_are_those_of_the_equations(backend, device, dtype, labels, components, n, dilation):
+    fused = BACKENDS[backend].parts().fused
+    if fused is None:
+        pytest.skip(f"{backend} computes them apart")
+    skip_unless_it_takes(dtype, backend)
+    log_p = torch.randn(2, labels, 5, 9).mul(3).log_softmax(1).to(dtype)
+    s, mu = torch.rand(2, 1 + labels, 5, 9).to(dtype)[:, 1:], torch.randn(labels, components, labels, n, n)
+    assert fused.fits(mu, cell=1)
+    there = [each.to(device) for each in (log_p, s, mu, torch.tensor(3.5))]
+    found = fused.update(*there[:3], penalty=there[3], dilation=dilation).cpu()
+    assert found.dtype == dtype
+    assert found.is_contiguous()
+    exact = (log_p + 3.5 * s.double() - maps_by_loop(s, mu.to(dtype), dilation).amin(2)).log_softmax(1)
+    rounding = 2e-5 * maps_by_loop(s.abs(), mu.abs(), dilation).amax()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5 + ROUNDING.get(dtype, 0), atol=3e-5 + 2 * rounding.item())
+
+
+def test_b13_to_b15_are_apart_where_a_program_has_not_all_of_a_pixel(backend):
+    fused = BACKENDS[backend].parts().fused
+    if fused is not None:
+        assert not fused.fits(torch.zeros(40, 5, 40, 1, 1), cell=1)
+        assert not fused.fits(torch.zeros(2, 1, 2, 1, 1), cell=2)

@@ -33,7 +33,7 @@ def test_it_equals_the_softmax_of_what_each_label_is_charged(size, labels, takin
     present = torch.randperm(labels)[:taking_part]
     log_p, s = unary(labels, present, size, rare), torch.rand(2, taking_part, *size)
     deviating = torch.randn(2, taking_part, -(-height // cell), -(-width // cell))
-    found = update(log_p, s, deviating, present, penalty=3.5, cell=cell)
+    found = update(log_p, s, deviating, present, penalty=torch.tensor(3.5), cell=cell)
     assert found.is_contiguous()
     torch.testing.assert_close(found.double(), plainly(log_p, s, deviating, present, 3.5, cell), rtol=1e-5, atol=2e-5)
 
@@ -49,16 +49,16 @@ def test_probabilities_are_those_of_the_labels_that_take_part():
 def test_any_layout_in_memory_serves():
     log_p, s, deviating = torch.randn(1, 4, 9, 20).log_softmax(1), torch.rand(1, 4, 9, 20), torch.randn(1, 4, 9, 20)
     present = torch.arange(4)
-    plain = update(log_p, s, deviating, present, penalty=4.0, cell=1)
+    plain = update(log_p, s, deviating, present, penalty=torch.tensor(4.0), cell=1)
     turned = [each.transpose(2, 3).contiguous().transpose(2, 3) for each in (log_p, s, deviating)]
-    assert torch.equal(update(*turned, present, penalty=4.0, cell=1), plain)
+    assert torch.equal(update(*turned, present, penalty=torch.tensor(4.0), cell=1), plain)
 
 
 @pytest.mark.parametrize("level", [torch.finfo(torch.float32).min, -1e30, -300.0, 0.0])
 def test_a_unary_that_underflows_is_still_normalised(level):
     log_p = (level + torch.randn(1, 3, 4, 20)).clamp(min=torch.finfo(torch.float32).min)
     s, present = torch.rand(1, 1, 4, 20), torch.tensor([1])
-    found = update(log_p, s, torch.zeros(1, 1, 4, 20), present, penalty=4.0, cell=1)
+    found = update(log_p, s, torch.zeros(1, 1, 4, 20), present, penalty=torch.tensor(4.0), cell=1)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(1, 4, 20), rtol=1e-5, atol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_a_unary_that_underflows_is_still_normalised(level):
 def test_what_is_no_distribution_is_normalised_as_exactly(activation):
     log_p, present = activation(torch.randn(1, 30, 16, 40) * 4), torch.tensor([3, 7])
     s, deviating = torch.rand(1, 2, 16, 40), torch.randn(1, 2, 16, 40)
-    found = update(log_p, s, deviating, present, penalty=4.0, cell=1)
+    found = update(log_p, s, deviating, present, penalty=torch.tensor(4.0), cell=1)
     torch.testing.assert_close(found.double(), plainly(log_p, s, deviating, present, 4.0, 1), rtol=1e-5, atol=2e-5)
 
 
@@ -75,7 +75,7 @@ def test_whatever_the_labels_that_take_part_are_charged_all_sum_to_1(charged):
     present, nothing = torch.tensor([2, 4]), torch.zeros(2, 2, 6, 20)
     log_p = unary(5, present, (6, 20), rare=25.0)
     log_p[..., ::2, :] = unary(5, present, (3, 20), rare=300.0)
-    found = update(log_p, nothing, nothing + charged, present, penalty=4.0, cell=1)
+    found = update(log_p, nothing, nothing + charged, present, penalty=torch.tensor(4.0), cell=1)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(2, 6, 20), rtol=5e-4, atol=5e-4)
 
 

@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
-from dpn import MRF
+from dpn import DPN, MRF
+from dpn.functional import backends
+from dpn.functional.backend import BACKENDS
+from dpn.mrf import by_parts
+from dpn.unary import Wrap
 
 
 def scene(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,6 +42,22 @@ def test_it_is_one_graph_with_the_same_values_and_gradients(arguments, training)
         results.append([log_q, *torch.autograd.grad(log_q.exp().square().sum(), (p, *mrf.parameters()))])
     for eager, same in zip(*results, strict=True):
         torch.testing.assert_close(same, eager, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", [name for name, why_not in backends().items() if why_not is None])
+def test_every_backend_is_in_the_graph_and_none_by_its_parts(backend, monkeypatch):
+    cpu = torch.device("cpu")
+    device = cpu if BACKENDS[backend].serves(cpu, torch.float32) else torch.device("cuda")
+    mrf = learned(backend=backend).to(device).eval().requires_grad_(False)
+    given = [each[:1, :, :9, :14].to(device) for each in scene()]
+    log_q = mrf(*given)
+    monkeypatch.setattr(by_parts, "mean_field", None)
+    torch._dynamo.reset()
+    compiled = torch.compile(mrf, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*given), log_q, rtol=1e-4, atol=1e-4)
+    model = DPN(Wrap(nn.Conv2d(3, 4, 3, padding=1), labels=4), mrf).to(device).eval()
+    whole = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(whole(given[1]), model.train()(given[1]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(21, 18), (33, 40), (7, 64)])

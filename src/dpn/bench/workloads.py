@@ -153,7 +153,7 @@ def _layer_parts(mrf: MRF, log_p: Tensor, image: Tensor) -> dict[tuple[str, str]
 def _inference(
     mrf: MRF, log_p: Tensor, image: Tensor
 ) -> tuple[tuple[Tensor, float], Callable[[], Tensor], Callable[[], Tensor]]:
-    """What dpn.mrf.absent_labels does, apart: what b12 is given, b13 with b14, and b15."""
+    """What dpn.mrf.by_parts does, apart: what b12 is given, b13 with b14, and b15."""
     contexts, which = mrf.label_contexts, present(log_p, mrf.absent_below)
     parts = BACKENDS[choose(mrf.backend, log_p.device, log_p.dtype)].parts().mean_field
     q, near = log_p[:, which].exp(), NEAR * mrf.absent_below
@@ -163,7 +163,7 @@ def _inference(
 
     with torch.no_grad():
         s = mrf.triple_penalty(q, image, absent_below=near)
-        deviating, penalty = b13(s), contexts.penalty.item()
+        deviating, penalty = b13(s), contexts.penalty.detach()
     b15 = partial(parts.update, log_p, s, deviating, which, penalty=penalty, cell=contexts.cell)
     return (q, near), partial(b13, s), b15
 

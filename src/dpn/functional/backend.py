@@ -18,6 +18,8 @@ class LocalFilter(Protocol):
     ) -> Tensor:
         """sum_z k(j,z) p_z, (N,C,H,W), contiguous; where normalised (N,1+C,H,W), with the sums divided by in front.
 
+        In half precision the sums in front are rounded, not those divided by; gradients, which need them, are given float32.
+
         `absent_below`: see dpn.functional.local_filter; a backend need not make use of it.
         """
 
@@ -41,25 +43,38 @@ class LabelContexts(Protocol):
 
 
 class MeanField(Protocol):
-    """What a step over some of the labels needs, `mean_field.py` of a backend's folder; see dpn.mrf.absent_labels.
+    """What a step in inference needs, `mean_field.py` of a backend's folder; see dpn.mrf.by_parts.
 
-    `present` (M,) int64 are the labels that take part, no label twice.
+    `present` (M,) int64 are the labels that take part, no label twice; None is all of them, in order.
     """
 
     def largest(self, log_q: Tensor) -> Tensor:
         """(N,L,H,W) -> (L,): the largest value of each label anywhere in the batch; NaN where it has one."""
 
-    def probabilities(self, log_q: Tensor, present: Tensor) -> Tensor:
+    def probabilities(self, log_q: Tensor, present: Tensor | None) -> Tensor:
         """exp(log q) of the labels present, (N,M,H,W). The next call on the same thread may overwrite it."""
 
     def cell_means(self, maps: Tensor, side: int) -> Tensor:
         """(N,M,H,W) -> (N,M,h,w): the means over cells of side x side pixels, h = ceil(H / side)."""
 
-    def update(self, log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
+    def update(
+        self, log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int
+    ) -> Tensor:
         """b15: log softmax(log p - o), (N,L,H,W), where o_i^u = deviating_i^u - penalty s_i^u if u is present, and 0 if not.
 
-        log p is (N,L,H,W), s (N,M,H,W), deviating (N,M,h,w): a value a cell of cell x cell pixels, in between bilinear.
+        log p is (N,L,H,W), s (N,M,H,W), deviating (N,M,h,w): a value a cell of cell x cell pixels, in between bilinear; None
+        is 0. The penalty is a 0-dim tensor, so that nothing waits for a device.
         """
+
+
+class Fused(Protocol):
+    """b13 to b15 at once over all labels, `fused.py` of a backend's folder, where it has one."""
+
+    def fits(self, mu: Tensor, *, cell: int) -> bool:
+        """Whether `update` serves such compatibilities (L,K,L,n,n), seen by cells of so many pixels square."""
+
+    def update(self, log_p: Tensor, s: Tensor, mu: Tensor, *, penalty: Tensor, dilation: int) -> Tensor:
+        """log softmax(log p - o14 + penalty s), (N,L,H,W), where o14 is LabelContexts.contexts' of s and mu."""
 
 
 class Parts(NamedTuple):
@@ -68,6 +83,7 @@ class Parts(NamedTuple):
     local_filter: LocalFilter
     label_contexts: LabelContexts
     mean_field: MeanField
+    fused: Fused | None = None
 
 
 class Backend(Protocol):
@@ -78,6 +94,7 @@ class Backend(Protocol):
         kernels: those of b12 that it computes, by their names in dpn.functional.kernels.
         takes_half: whether it multiplies half precision as it is; others are given float32.
         on_trial: whether it is compiled for devices that nobody has tried, and so has to pass dpn.functional.trial first.
+        infers_by_parts: whether inference goes through its `mean_field` and `fused`, not the layers; see dpn.mrf.by_parts.
         leaves_labels_out: whether inference by it may leave absent labels out; that must save time and not wait for the device.
     """
 
@@ -85,6 +102,7 @@ class Backend(Protocol):
     kernels: Container[str]
     takes_half: bool = False
     on_trial: bool = False
+    infers_by_parts: bool = False
     leaves_labels_out: bool = False
 
     def why_not(self) -> str | None:

@@ -77,11 +77,13 @@ def local_filter(
     wide = torch.promote_types(p.dtype, torch.float32)
     backend = choose(backend, p.device, p.dtype, kernel=kernel)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
-    q = p if BACKENDS[backend].takes_half and not normalize else p.to(wide)
     image = image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
-    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and (q.requires_grad or w.requires_grad)):
+    learns = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (p.requires_grad or w.requires_grad))
+    if learns:
         absent_below = 0.0
+    halves = BACKENDS[backend].takes_half and not (normalize and learns)  # gradients divide by the sums, which halves round
+    q = p if halves else p.to(wide)
     o: Tensor = _local_filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
     o = o[:, 1:] if normalize else o
     return o.to(p.dtype)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.mrf import absent_labels
+from dpn.mrf import by_parts
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
 from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
@@ -56,17 +56,20 @@ class MRF(nn.Module):
         self.backend = backend
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
-        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype; computed in float32 at least."""
+        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype.
+
+        Half precision stays so in inference, by a backend that multiplies it; elsewhere it is computed as float32.
+        """
         if log_p.ndim != 4 or log_p.shape[1] != self.labels or 0 in log_p.shape[2:]:
             raise InputError(f"log_p must be (N,{self.labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
-        wide = torch.promote_types(log_p.dtype, torch.float32)
+        image = image.to(torch.promote_types(log_p.dtype, torch.float32))
         with torch.autocast(log_p.device.type, enabled=False):
-            return self._mean_field(log_p.to(wide), image.to(wide)).to(log_p.dtype)
+            if by_parts.serve(self, log_p, self.backend):
+                layers = self.triple_penalty, self.label_contexts
+                return by_parts.mean_field(*layers, self.config, log_p, image, backend=self.backend)
+            return self._mean_field(log_p.to(image.dtype), image).to(log_p.dtype)
 
     def _mean_field(self, log_p: Tensor, image: Tensor) -> Tensor:
-        if absent_labels.serve(self, log_p, self.backend):
-            layers = self.triple_penalty, self.label_contexts
-            return absent_labels.mean_field(*layers, self.config, log_p, image, backend=self.backend)
         log_q = log_p
         for _ in range(self.iterations):
             s = self.triple_penalty(log_q.exp(), image)  # b12        (N,L,H,W)

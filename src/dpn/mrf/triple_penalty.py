@@ -92,6 +92,7 @@ class Smoothness(nn.Module):
 
     def forward(self, q: Tensor) -> Tensor:
         """q (N,L,H,W) probabilities -> (N,L,H,W)."""
+        given, q = q.dtype, q.to(torch.promote_types(q.dtype, torch.float32))
         along_y, along_x = (self._band(extent, q) for extent in q.shape[-2:])
         s = along_y @ q @ along_x.T
         total = torch.outer(along_y.sum(1), along_x.sum(1))
@@ -99,7 +100,7 @@ class Smoothness(nn.Module):
             s, total = s - q, total - 1
         if self.config.normalize:
             s = s / total.clamp_min(SMALLEST_SUM)
-        return self.log_weight.exp() * s
+        return (self.log_weight.exp() * s).to(given)
 
     def _band(self, extent: int, like: Tensor) -> Tensor:
         """k of every pair of rows, or of columns, (extent, extent); 0 outside the window."""

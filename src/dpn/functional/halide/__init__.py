@@ -12,6 +12,7 @@ INSTALLED = find_spec("halide") is not None
 class Halide(Backend):
     order = 0
     kernels = frozenset({"gaussian", "euclidean", "euclidean_table"})
+    infers_by_parts = True
     leaves_labels_out = True
 
     def why_not(self) -> str | None:

@@ -48,22 +48,25 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
     return means.view(*maps.shape[:2], *means.shape[1:])
 
 
-def update(log_p: Tensor, s: Tensor, deviating: Tensor, present: Tensor, *, penalty: float, cell: int) -> Tensor:
+def update(log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int) -> Tensor:
     """The new log q, contiguous."""
     labels, width = log_p.shape[1], log_p.shape[3]
+    present = torch.arange(labels) if present is None else present
+    deviating = torch.zeros_like(cell_means(s, cell)) if deviating is None else deviating
     if width < LANES:
         log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
     place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
     place[present] = torch.arange(len(present), dtype=torch.int32)
-    log_q, which = empty(log_p.shape), present.int()
+    log_q, which, strength = empty(log_p.shape), present.int(), float(penalty)
     pipeline = _update()
     for i in range(len(log_p)):
-        pipeline(log_p[i], s[i], deviating[i], place, which, _is_distribution(log_p[i]), penalty, cell, log_q[i])
+        pipeline(log_p[i], s[i], deviating[i], place, which, _is_distribution(log_p[i]), strength, cell, log_q[i])
     return log_q[..., :width].contiguous()
 
 
-def probabilities(log_q: Tensor, present: Tensor) -> Tensor:
+def probabilities(log_q: Tensor, present: Tensor | None) -> Tensor:
     """exp(log q) of log q <= 0, contiguous, to 5e-6 of each; NaN stays NaN."""
+    present = torch.arange(log_q.shape[1]) if present is None else present
     q = scratch("q", (len(log_q), len(present), *log_q.shape[2:]))
     which, pipeline = present.int(), _probabilities()
     for i in range(len(log_q)):

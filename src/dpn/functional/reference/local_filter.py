@@ -7,6 +7,7 @@ p, I p, x p and (w1 |I|^2 + w2 |x|^2) p, each made of cumulative sums, so its co
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import EllipsisType
 
 import torch
@@ -65,7 +66,7 @@ def _offsets(image: Tensor, window: Window) -> Iterator[tuple[Slices, Slices, Te
 
 def _euclidean(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
     wide = widest(p.device)  # and values are centred, since squares cancel
-    window = window.within(image.shape[-2:])
+    window = replace(window, stride=1).within(image.shape[-2:])  # of the lattice that this is
     w1, w2 = weights.to(wide)
     colour = image.to(wide) - image.to(wide).mean((-2, -1), keepdim=True)
     height, width = image.shape[-2:]

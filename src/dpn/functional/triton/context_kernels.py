@@ -1,8 +1,28 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
-"""The kernels of b13 and b14 in Triton: products of matrices, see dpn.functional.triton.label_contexts."""
+"""The kernels of b13 and b14 in Triton, and of b15 behind them: products of matrices, see `label_contexts`."""
 
 import triton
 import triton.language as tl
+
+from dpn.functional.triton.mean_field_kernels import log_softmax
+
+
+@triton.jit(do_not_specialize=["before"])
+def labels_innermost(
+    maps, padded, L, H, W, batch_stride, before, padded_H, padded_W, LABELS: tl.constexpr, PIXELS: tl.constexpr
+):
+    """(N,L,H,W) -> (N,padded_H,padded_W,L), zero in the margin: part of a row, so that both are read and written in runs."""
+    batch, across = tl.program_id(1).to(tl.int64), tl.cdiv(padded_W, PIXELS)
+    row, column = tl.program_id(0) // across, tl.program_id(0) % across * PIXELS + tl.arange(0, PIXELS)
+    y, x = row - before, column - before
+    inside, stored = (y >= 0) & (y < H) & (x >= 0) & (x < W), column < padded_W
+    source = maps + batch * batch_stride + y * W + x
+    target = padded + ((batch * padded_H + row) * padded_W + column) * L
+    for first in range(0, L, LABELS):
+        label = first + tl.arange(0, LABELS)
+        plane = label.to(tl.int64) * (H * W)
+        values = tl.load(source[:, None] + plane[None, :], mask=inside[:, None] & (label < L)[None, :], other=0)
+        tl.store(target[:, None] + label[None, :], values, mask=stored[:, None] & (label < L)[None, :])
 
 
 @triton.jit
@@ -26,14 +46,12 @@ def _in_planes(pixel, label, L, H, W):
     return (image.to(tl.int64) * L + label) * (H * W) + within
 
 
-@triton.jit(do_not_specialize=["n", "K", "dilation", "together"])
-def contexts(
-    s, mu, o, component, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS: tl.constexpr,
-    COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+@triton.jit
+def _maps(
+    s, mu, pixel, first_label, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
 ):  # fmt: skip
-    """So many labels u `together`, from the first of the program on: column u K + k of the maps is component k of u."""
-    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    first_label = tl.program_id(1) * together
+    """b13 of so many labels u `together`, from the first on: column u K + k of the maps is component k of u."""
     column = tl.arange(0, COLUMNS)
     used = (column < together * K) & (first_label * K + column < L * K)
     s_first = s + _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W)
@@ -45,13 +63,31 @@ def contexts(
         s_z = tl.load(s_first[:, None] + _from_first(index, L, padded_W, n, dilation)[None, :], mask=there[None, :], other=0.0)
         mu_z = tl.load(mu_first[None, :] + index[:, None], mask=there[:, None] & used[None, :], other=0.0)
         maps = tl.dot(s_z.to(DOT), mu_z.to(DOT), maps, input_precision=PRECISION)
+    return maps
 
-    label = tl.arange(0, LABELS)
+
+@triton.jit
+def _of_component(maps, label, k, K, PIXELS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Component k of each label: (pixels, labels)."""
+    at = tl.minimum(label * K + k, COLUMNS - 1)[None, :] + tl.zeros((PIXELS, 1), tl.int32)
+    return tl.gather(maps, at, 1)
+
+
+@triton.jit(do_not_specialize=["n", "K", "dilation", "together"])
+def contexts(
+    s, mu, o, component, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
+    pixel, label = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS), tl.arange(0, LABELS)
+    first_label = tl.program_id(1) * together
+    maps = _maps(
+        s, mu, pixel, first_label, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS, COLUMNS, STEP, DOT,
+        PRECISION
+    )  # fmt: skip
     least = tl.full((PIXELS, LABELS), float("inf"), tl.float32)
     chosen = tl.zeros((PIXELS, LABELS), tl.int32)
     for k in range(0, K):
-        at = tl.minimum(label * K + k, COLUMNS - 1)[None, :] + tl.zeros((PIXELS, 1), tl.int32)
-        of_k = tl.gather(maps, at, 1)
+        of_k = _of_component(maps, label, k, K, PIXELS, COLUMNS)
         chosen = tl.where(of_k < least, k, chosen)
         least = tl.minimum(of_k, least)
     u = first_label + label
@@ -59,6 +95,27 @@ def contexts(
     stored = (pixel < pixels)[:, None] & ((label < together) & (u < L))[None, :]
     tl.store(o + here, least.to(o.dtype.element_ty), mask=stored)
     tl.store(component + here, chosen.to(tl.uint8), mask=stored)
+
+
+@triton.jit(do_not_specialize=["n", "K", "dilation"])
+def contexts_and_update(
+    s, mu, log_p, penalty, log_q, pixels, L, H, W, padded_H, padded_W, n, K, dilation, PIXELS: tl.constexpr,
+    COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
+    """b13 to b15 of all labels: the minimum, Potts and the softmax lie in registers, and only log q is written."""
+    pixel, label = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS), tl.arange(0, LABELS)
+    maps = _maps(s, mu, pixel, 0, pixels, L, H, W, padded_H, padded_W, n, K, dilation, L, PIXELS, COLUMNS, STEP, DOT, PRECISION)
+    least = tl.full((PIXELS, LABELS), float("inf"), tl.float32)
+    for k in range(0, K):
+        least = tl.minimum(_of_component(maps, label, k, K, PIXELS, COLUMNS), least)
+    known = (pixel < pixels)[:, None] & (label < L)[None, :]
+    here = _in_planes(pixel[:, None], label[None, :], L, H, W)
+    itself = _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W) + (n // 2 * dilation) * (padded_W + 1) * L
+    s_i = tl.load(s + itself[:, None] + label[None, :], mask=known, other=0.0).to(tl.float32)
+    score = tl.load(log_p + here, mask=known, other=0.0).to(tl.float32)
+    score += tl.load(penalty).to(tl.float32) * s_i - least
+    score = tl.where((label < L)[None, :], score, -float("inf"))
+    tl.store(log_q + here, log_softmax(score, 1).to(log_q.dtype.element_ty), mask=known)
 
 
 @triton.jit(do_not_specialize=["n", "K", "dilation"])

@@ -22,14 +22,15 @@ computed twice is equal to the last bit.
 import torch
 import triton
 from torch import Tensor
-from torch.nn.functional import pad
 
 from dpn.functional.triton import context_kernels
+from dpn.functional.triton.devices import by_image, device_of
 from dpn.functional.triton.products import products
 
 PIXELS = 128  # of a program
 MOST_SUMS = 128  # for each of them
 STEP = 32  # of the inner index of a product
+RUN = 64  # pixels of a row that are turned at once
 PROGRAMS = 1024  # that dmu is spread over, about
 
 
@@ -40,12 +41,11 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
         torch.empty(s.shape, dtype=s.dtype, device=s.device),
         torch.empty(s.shape, dtype=torch.uint8, device=s.device),
     )
-    columns = max(16, triton.next_power_of_2(min(labels * components, max(MOST_SUMS, components))))
+    columns = columns_of(labels, components)
     together = min(labels, columns // components)
-    padded = _labels_innermost(s, n // 2 * dilation, (n - 1 - n // 2) * dilation)
-    mu = mu.to(s.dtype).permute(0, 1, 3, 4, 2).contiguous()  # (u, k, off, v)
+    padded, mu = labels_innermost(s, n // 2 * dilation, (n - 1 - n // 2) * dilation), as_columns(mu, s.dtype)
     if s.numel():
-        with torch.cuda.device_of(s):
+        with device_of(s):
             context_kernels.contexts[triton.cdiv(batch * height * width, PIXELS), triton.cdiv(labels, together)](
                 padded, mu, o, component, batch * height * width, labels, height, width, *padded.shape[1:3], n, components,
                 dilation, together, PIXELS=PIXELS, COLUMNS=columns, LABELS=triton.next_power_of_2(together), STEP=STEP,
@@ -63,18 +63,18 @@ def contexts_gradients(
     g, ds, dmu = g.to(s.dtype), None, None
     if need_s:
         ds = torch.empty(s.shape, dtype=s.dtype, device=s.device)
-        padded = _labels_innermost(g, after, before)
-        chosen = _labels_innermost(component, after, before)
+        padded = labels_innermost(g, after, before)
+        chosen = labels_innermost(component, after, before)
         mirrored = mu.to(s.dtype).flip(3, 4).permute(1, 3, 4, 0, 2).contiguous()  # (k, off, u, v)
         columns = min(MOST_SUMS, max(16, triton.next_power_of_2(labels)))
         if s.numel():
-            with torch.cuda.device_of(s):
+            with device_of(s):
                 context_kernels.gradient_to_s[triton.cdiv(pixels, PIXELS), triton.cdiv(labels, columns)](
                     padded, chosen, mirrored, ds, pixels, labels, height, width, *padded.shape[1:3], n, components,
                     dilation, PIXELS=PIXELS, COLUMNS=columns, STEP=STEP, **products(s), num_warps=8
                 )  # fmt: skip
     if need_mu:
-        padded = _labels_innermost(s, before, after)
+        padded = labels_innermost(s, before, after)
         rows, columns = labels * components, n * n * labels
         high = min(MOST_SUMS, max(16, triton.next_power_of_2(rows)))
         wide = min(MOST_SUMS // 2, max(16, triton.next_power_of_2(columns)))
@@ -83,7 +83,7 @@ def contexts_gradients(
         share = max(1, triton.cdiv(min(share, pixels), STEP * 8)) * STEP * 8
         sums = torch.empty(triton.cdiv(pixels, share), rows, columns, dtype=torch.float32, device=s.device)
         if sums.numel():
-            with torch.cuda.device_of(s):
+            with device_of(s):
                 context_kernels.gradient_to_mu[len(sums), blocks[0], blocks[1]](
                     g.contiguous(), component.contiguous(), padded, sums, pixels, labels, height, width,
                     *padded.shape[1:3], n, components, dilation, share, ROWS=high, COLUMNS=wide, STEP=STEP, **products(s),
@@ -94,6 +94,25 @@ def contexts_gradients(
     return ds, dmu
 
 
-def _labels_innermost(maps: Tensor, before: int, after: int) -> Tensor:
+def columns_of(labels: int, components: int) -> int:
+    """How many sums a program has for each pixel: a power of two."""
+    return max(16, int(triton.next_power_of_2(min(labels * components, max(MOST_SUMS, components)))))
+
+
+def as_columns(mu: Tensor, dtype: torch.dtype) -> Tensor:
+    """(u, k, off, v), contiguous."""
+    return mu.to(dtype).permute(0, 1, 3, 4, 2).contiguous()
+
+
+def labels_innermost(maps: Tensor, before: int, after: int) -> Tensor:
     """(N,L,H,W) -> (N, before+H+after, before+W+after, L), contiguous, zero in the margin."""
-    return pad(maps, (before, after, before, after)).permute(0, 2, 3, 1).contiguous()
+    (batch, labels, height, width), margin, maps = maps.shape, before + after, by_image(maps)
+    padded = torch.empty(batch, height + margin, width + margin, labels, dtype=maps.dtype, device=maps.device)
+    if padded.numel():
+        high, wide = padded.shape[1:3]
+        with device_of(maps):
+            context_kernels.labels_innermost[high * triton.cdiv(wide, RUN), batch](
+                maps, padded, labels, height, width, maps.stride(0), before, high, wide,
+                LABELS=min(32, int(triton.next_power_of_2(labels))), PIXELS=RUN
+            )  # fmt: skip
+    return padded

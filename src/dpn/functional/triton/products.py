@@ -1,7 +1,8 @@
 """How the Triton kernels multiply: as exactly as torch is asked to.
 
 Products of float32 are as exact as `torch.get_float32_matmul_precision()` asks: "highest", torch's default, splits each
-operand in two tf32 numbers ("tf32x3"), the others take one. Half precision is multiplied as it is. All sums are float32.
+operand in two tf32 numbers ("tf32x3"), the others take one; AMD's GPUs multiply float32 as it is ("ieee"). Half precision is
+multiplied as it is. All sums are float32.
 """
 
 from typing import Any
@@ -15,6 +16,8 @@ from torch import Tensor
 def products(values: Tensor) -> dict[str, Any]:
     """How the kernels multiply such values: the constants ``DOT``, the operands' type, and ``PRECISION``, tl.dot's."""
     if values.dtype == torch.float32:
+        if torch.version.hip:
+            return {"DOT": tl.float32, "PRECISION": "ieee"}
         exact = torch.get_float32_matmul_precision() == "highest"
         return {"DOT": tl.float32, "PRECISION": "tf32x3" if exact else "tf32"}
     if values.dtype == torch.float16:
