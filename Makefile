@@ -25,6 +25,7 @@ test: $(STAMP)  ## all tests; DPN_DATA=<folder of VOCdevkit/, CamVid/, weights/>
 test-triton: $(STAMP)  ## the Triton kernels under their interpreter and their compiler, on the CPU; installs triton (700 MB)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gpu]'
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_backends.py -k triton
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_triton.py tests/mrf/test_by_parts.py tests/test_gpu_kit.py
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_triton.py tests/mrf/test_by_parts.py
 
 package: $(STAMP)  ## a wheel and an sdist, each installed into an empty environment and used there
