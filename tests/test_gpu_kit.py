@@ -35,22 +35,10 @@ def check() -> ModuleType:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Three training images, one a little larger than the others, and a validation image, as the devkit lays them out."""
-    root, random = tmp_path / "data", np.random.default_rng(0)
-    folder = root / "VOCdevkit/VOC2012"
-    for name in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
-        (folder / name).mkdir(parents=True)
-    for split, names in {"train_aug": ["a", "b", "c"], "val": ["d"]}.items():
-        (folder / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(names))
-        for name in names:
-            size = (60, 90) if name == "b" else (40, 50)
-            Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(folder / f"JPEGImages/{name}.jpg", quality=95)
-            mask = Image.fromarray(random.choice([0, 7, 20, 255], size).astype(np.uint8))
-            mask.putpalette(voc_palette().tobytes())
-            mask.save(folder / f"SegmentationClassAug/{name}.png")
-    (root / "weights").mkdir()
-    (root / "weights/mobilenet_v2_imagenet.safetensors").write_bytes(random.bytes(1000))
+def data(made_up_voc) -> Path:
+    """Three training images, one a little larger than the others, and a validation image; and what stands for the weights."""
+    root = made_up_voc({"train_aug": {"a": (40, 50), "b": (60, 90), "c": (40, 50)}, "val": {"d": (40, 50)}})
+    (root / "weights/mobilenet_v2_imagenet.safetensors").write_bytes(np.random.default_rng(0).bytes(1000))
     return root
 
 

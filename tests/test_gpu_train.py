@@ -6,10 +6,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 from safetensors.torch import save_file
 
 from dpn import load
@@ -21,18 +19,9 @@ GPU_SH = "bash", str(HOME / "scripts/gpu.sh"), "train"
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(made_up_voc) -> Path:
     """Three training images, three quarters of the size of two validation images, and an ImageNet classifier without a clue."""
-    root, random = tmp_path / "data", np.random.default_rng(0)
-    voc = root / "VOCdevkit/VOC2012"
-    for name in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
-        (voc / name).mkdir(parents=True)
-    for split, names, size in (("train_aug", "abc", (30, 45)), ("val", "de", (40, 60))):
-        (voc / f"ImageSets/Segmentation/{split}.txt").write_text("\n".join(names))
-        for name in names:
-            Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(voc / f"JPEGImages/{name}.jpg")
-            Image.fromarray(random.choice([0, 7, 255], size).astype(np.uint8)).save(voc / f"SegmentationClassAug/{name}.png")
-    (root / "weights").mkdir()
+    root = made_up_voc({"train_aug": dict.fromkeys("abc", (30, 45)), "val": dict.fromkeys("de", (40, 60))})
     features = {f"features.{name}": value for name, value in MobileNetV2().features.state_dict().items()}
     save_file(features, root / "weights/mobilenet_v2_imagenet.safetensors")
     return root

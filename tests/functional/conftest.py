@@ -18,8 +18,10 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def device(backend: str) -> torch.device:
     """The device that the backend computes float32 on."""
-    on_cpu = BACKENDS[backend].serves(torch.device("cpu"), torch.float32)
-    return torch.device("cpu" if on_cpu else "cuda")
+    here = [torch.device("cpu")]
+    if torch.accelerator.is_available():
+        here.append(torch.accelerator.current_accelerator())
+    return next(each for each in here if BACKENDS[backend].serves(each, torch.float32))
 
 
 @pytest.fixture
