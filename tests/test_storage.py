@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 
 from dpn import DPN, MRF, InputError, load, save, storage
 from dpn.model import STAGES
-from dpn.storage import load_stages, shipped_models
-from dpn.unary import VGG16, MobileNetV2, UnaryNetwork, Wrap
+from dpn.storage import load_mrf, load_stages, shipped_models, states
+from dpn.unary import VGG16, MobileNetV2, UnaryNetwork, Wrap, made_by
 
 IMAGE = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1))
 
@@ -135,11 +136,127 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path, model: DPN) -> None
         save(model, tmp_path / "nowhere" / "model.safetensors")
 
 
-def test_a_network_that_cannot_be_rebuilt_is_not_saved(tmp_path: Path) -> None:
-    model = DPN(Wrap(nn.Identity(), labels=3), MRF(3))
-    with pytest.raises(InputError, match="a DPN over Wrap cannot be rebuilt"):
+class Net(nn.Sequential):
+    """Someone's network."""
+
+    def __init__(self, labels: int = 3) -> None:
+        super().__init__(nn.Conv2d(3, labels, 3, padding=1), nn.BatchNorm2d(labels))
+
+
+def test_a_network_around_another_s_comes_back_where_that_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = DPN(Wrap(Net(), 3, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), multiple=8), MRF(3, window=5, context=3)).eval()
+    save(model, path)
+    with pytest.raises(InputError, match=r"model\.safetensors: its unary, .*Net, is no part of dpn: give unary=that network;"):
+        load(path)
+    fresh = Net()
+    before = fresh[0].weight.clone()
+    assert torch.equal(output(load(path, unary=fresh)), output(model))
+    assert torch.equal(output(load_stages(path, unary=fresh)["joint"]), output(model))
+    assert torch.equal(fresh[0].weight, before)  # what was given is copied
+    with pytest.raises(InputError, match=r"unary\.module\.0\.weight has shape"):
+        load(path, unary=nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)))
+
+
+def test_code_that_a_file_names_runs_only_where_the_caller_names_it_too(tmp_path: Path) -> None:
+    path, ran = tmp_path / "model.safetensors", tmp_path / "ran"
+    lines = ["import pathlib", "from torch import nn", f"pathlib.Path({str(ran)!r}).touch()", "def net(labels):"]
+    (tmp_path / "mine.py").write_text("\n".join([*lines, "    return nn.Conv2d(3, labels, 1)"]))
+    name = f"{tmp_path}/mine.py:net"
+    save(DPN(made_by(name, labels=3), MRF(3, window=5)).eval(), path)
+    ran.unlink()
+    with pytest.raises(InputError, match=rf"give unary='{name}'; code that it names is imported and run"):
+        load(path)
+    assert not ran.exists()
+    assert load(path, unary=name).unary.made_by == name and ran.exists()
+
+
+def test_a_unary_of_dpn_s_own_needs_none(tmp_path: Path, model: DPN) -> None:
+    save(model, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="its unary is mobilenet_v2, a part of dpn: leave unary out"):
+        load(tmp_path, unary=nn.Identity())
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda model: torch.compile(model),
+        nn.DataParallel,
+        torch.optim.swa_utils.AveragedModel,
+        lambda model: nn.DataParallel(torch.compile(model)),
+    ],
+    ids=["compiled", "parallel", "averaged", "parallel compiled"],
+)
+def test_what_is_around_a_network_is_left_out(tmp_path: Path, model: DPN, around: Callable[[nn.Module], nn.Module]) -> None:
+    save(around(model), tmp_path / "model.safetensors")
+    assert torch.equal(output(load(tmp_path)), output(model))
+
+
+def test_parts_that_are_compiled_are_stored_by_their_own_names(tmp_path: Path, model: DPN) -> None:
+    expected = output(model)
+    model.unary.features = torch.compile(model.unary.features)
+    save(model, tmp_path / "model.safetensors", earlier={"unary": model.state_dict()})
+    assert torch.equal(output(load(tmp_path)), expected)
+
+
+def test_weights_that_were_stored_around_a_network_load_into_it(model: DPN) -> None:
+    expected, around = output(model), nn.DataParallel(torch.compile(model.unary))
+    fresh = MobileNetV2(labels=3)
+    fresh.load_dpn(around.state_dict())
+    assert torch.equal(output(DPN(fresh, model.mrf).eval()), expected)
+
+
+def test_only_networks_of_dpn_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="only a DPN or an MRF can be saved, got a Conv2d"):
+        save(nn.Conv2d(3, 3, 1), tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_live_values_are_stored(tmp_path: Path, model: DPN) -> None:
+    model.mrf.iterations, model.mrf.absent_below = 3, 0.0
+    model.mrf.config = model.mrf.config.changed(window=9, kernel="euclidean", context_dilation=2)
+    save(model, tmp_path / "model.safetensors")
+    found = load(tmp_path)
+    assert found.mrf.config == model.mrf.config and found.mrf.triple_penalty.config.window == 9
+    assert torch.equal(output(found), output(model))
+
+
+def test_what_could_not_be_read_again_is_not_stored(tmp_path: Path, model: DPN) -> None:
+    model.unary.score = nn.Conv2d(256, 3, 1, bias=False)
+    with pytest.raises(InputError, match=r"unary\.score\.bias is not as the network was made with"):
         save(model, tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_head_by_itself_comes_back(tmp_path: Path, model: DPN) -> None:
+    save(model.mrf, tmp_path / "head.safetensors")
+    log_p = torch.randn(1, 3, 40, 60).log_softmax(1)
+    assert torch.equal(load_mrf(tmp_path / "head.safetensors")(log_p, IMAGE), model.mrf(log_p, IMAGE))
+    with pytest.raises(InputError, match=r"holds a head alone; dpn\.load_mrf opens it"):
+        load(tmp_path / "head.safetensors")
+
+
+def test_the_head_of_a_stage_is_that_stage_s(tmp_path: Path, model: DPN) -> None:
+    earlier = trained(model)
+    earlier.pop("joint")
+    save(model, tmp_path / "model.safetensors", earlier=earlier)
+    log_p = torch.randn(1, 3, 40, 60).log_softmax(1)
+    for stage in STAGES[1:]:
+        expected = load(tmp_path, stage=stage)
+        assert torch.equal(load_mrf(tmp_path, stage=stage)(log_p, IMAGE), expected.mrf(log_p, IMAGE)), stage
+        assert all(torch.equal(states(tmp_path)[stage][key], value) for key, value in expected.state_dict().items())
+    save(load_mrf(tmp_path, stage="triple_penalty"), tmp_path / "head.safetensors")
+    assert load_mrf(tmp_path / "head.safetensors").label_contexts.potts_only
+    with pytest.raises(InputError, match="no head at stage 'unary'"):
+        load_mrf(tmp_path, stage="unary")
+
+
+def test_statistics_of_a_loaded_network_stay_in_training(tmp_path: Path, model: DPN) -> None:
+    save(model, tmp_path / "model.safetensors")
+    loaded = load(tmp_path).train()
+    before = {key: value.clone() for key, value in loaded.state_dict().items()}
+    loaded(IMAGE)
+    assert all(torch.equal(value, before[key]) for key, value in loaded.state_dict().items())
 
 
 def test_stages_out_of_order_are_not_saved(tmp_path: Path, model: DPN) -> None:
@@ -234,6 +351,21 @@ def test_a_shipped_model_by_its_name(tmp_path: Path, model: DPN, monkeypatch: py
     assert torch.equal(output(load()), output(model))
     with pytest.raises(InputError, match=r"vox: no such file or folder, nor a shipped model \(voc\)"):
         load("vox")
+
+
+def test_files_of_the_name_of_a_shipped_model_do_not_hide_it(
+    tmp_path: Path, model: DPN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped, here = tmp_path / "shipped", tmp_path / "here"
+    for folder in (shipped, here, here / "voc"):
+        folder.mkdir()
+    save(model, shipped / "voc.safetensors")
+    model.mrf.iterations = 2
+    save(model, here / "voc" / "model.safetensors")
+    monkeypatch.setattr(storage, "SHIPPED", shipped)
+    monkeypatch.chdir(here)
+    assert load().mrf.iterations == load("voc").mrf.iterations == 1
+    assert load("./voc").mrf.iterations == load(Path("voc")).mrf.iterations == 2
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

@@ -1,49 +1,60 @@
-"""A DPN in one safetensors file: the network as its last stage left it, and what differed in the stages before."""
+"""A DPN in one safetensors file: the network as its last stage left it, and what differed in the stages before.
+
+A file may also hold a head, b12 to b15, by itself.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpn.errors import InputError, first_line
 from dpn.files import written_whole
 from dpn.model import DPN, STAGES
-from dpn.mrf import MRF
-from dpn.unary import UNARY_NETWORKS
-from dpn.unary.base import load_exactly
+from dpn.mrf import MRF, TriplePenalty
+from dpn.unary.base import load_exactly, without_wrappers
+from dpn.unary.description import described, rebuilt
 
 FORMAT = 1
 DEFAULT_MODEL = "voc"
 SHIPPED = Path(__file__).parent / "models"
+Module = TypeVar("Module", bound=nn.Module)
+
+WRAPPERS = ("_orig_mod", "module")
+"""Where torch.compile, and DataParallel and AveragedModel, keep the network that they are around."""
 
 
 def save(
-    model: DPN,
+    model: nn.Module,
     path: Path | str,
     *,
     earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Writes a DPN to one safetensors file, from which `load` rebuilds it.
+    """Writes a DPN to one safetensors file, from which `load` rebuilds it; or an MRF, for `load_mrf`.
+
+    All weights are stored, those of another's network too. Of that network itself there is only what makes it, by name, which
+    `load` does not call unless it is told to.
 
     Args:
-        model: the network; its unary must be one of dpn.unary's own (a wrapped one cannot be rebuilt).
+        model: a DPN or an MRF; torch.compile, DataParallel or AveragedModel may be around it.
         path: the file.
         earlier: the state dicts that earlier stages left, {stage: state dict}, in order. Of each only the tensors that the
             stage uses and that the next one changed are stored.
         dtype: floating-point tensors are stored so (torch.float16 halves the file); None keeps them.
 
     Raises:
-        InputError: if the unary cannot be rebuilt, the stages are out of order, a value is beyond `dtype`, or the file cannot
-            be written.
+        InputError: if it is neither of the two, the stages are out of order, a value is beyond `dtype`, what is stored would
+            not be the network, or the file cannot be written.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -53,44 +64,54 @@ def save(
         ...     load(f"{folder}/small.safetensors").labels
         ('no', 'yes')
     """
-    network = UNARY_NETWORKS.name_of(type(model.unary))
-    if network is None:
-        unary = type(model.unary).__name__
-        raise InputError(f"{path}: a DPN over {unary} cannot be rebuilt from a file; save model.mrf.state_dict() instead")
+    model = _unwrapped(model, path)
+    mrf = model if isinstance(model, MRF) else model.mrf
+    stage = model.stage if isinstance(model, DPN) else "triple_penalty" if mrf.label_contexts.potts_only else "joint"
     earlier = earlier or {}
-    stages = [*earlier, model.stage]
+    stages = [*earlier, stage]
     if stages != [stage for stage in STAGES if stage in stages]:
         raise InputError(f"{path}: stages must be in the order {', '.join(STAGES)}, got {', '.join(stages)}")
-    state = {key: _stored(key, value, dtype) for key, value in model.state_dict().items()}
+    if isinstance(mrf.triple_penalty, TriplePenalty) and mrf.triple_penalty.config != mrf.config:
+        raise InputError(f"{path}: b12 has another configuration than the MRF; set mrf.config, which hands it on")
+    about: dict[str, Any] = {"format": FORMAT, "mrf": {"labels": mrf.labels} | asdict(mrf.config), "stages": stages}
+    if isinstance(model, DPN):
+        about |= {"unary": described(model.unary), "labels": model.labels}
+    prefix = "" if isinstance(model, DPN) else "mrf."
+    whole = {f"{prefix}{key}": value for key, value in without_wrappers(model.state_dict()).items()}
+    _compare(about, whole, path)
+    state = {key: _stored(key, value, dtype) for key, value in whole.items()}
     tensors = dict(state)
-    for stage in reversed(list(earlier)):
-        unused = {key for later in STAGES[STAGES.index(stage) + 1 :] for key in model.added_by(later)}
-        before = {key: _stored(key, value, dtype) for key, value in earlier[stage].items() if key not in unused}
-        changed = {key: value for key, value in before.items() if not torch.equal(value, state[key])}
-        tensors |= {f"{stage}/{key}": value for key, value in changed.items()}
+    for before in reversed(list(earlier)):
+        assert isinstance(model, DPN)
+        unused = {key for later in STAGES[STAGES.index(before) + 1 :] for key in model.added_by(later)}
+        used = {key: value for key, value in without_wrappers(earlier[before]).items() if key not in unused}
+        changed = {key: value for key, kept in used.items() if not torch.equal(value := _stored(key, kept, dtype), state[key])}
+        tensors |= {f"{before}/{key}": value for key, value in changed.items()}
         state |= changed
-    about = {
-        "format": FORMAT,
-        "unary": {"network": network} | model.unary.arguments,
-        "mrf": {"labels": model.mrf.labels} | asdict(model.mrf.config),
-        "labels": model.labels,
-        "stages": stages,
-    }
     with written_whole(path) as temporary:
         temporary.write_bytes(to_bytes(tensors, {"dpn": json.dumps(about)}))
 
 
-def load(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, device: str | torch.device = "cpu") -> DPN:
-    """Opens a trained DPN, in evaluation mode.
+def load(
+    source: str | Path = DEFAULT_MODEL,
+    *,
+    stage: str | None = None,
+    device: str | torch.device = "cpu",
+    unary: nn.Module | str | None = None,
+) -> DPN:
+    """Opens a trained DPN, in evaluation mode; its BatchNorm layers are frozen, also where it is trained further.
 
     Args:
         source: a shipped name ("voc"), a safetensors file that `save` wrote, a folder that holds model.safetensors (a training
-            run is one), or a Hugging Face hub id ("owner/name").
+            run is one), or a Hugging Face hub id ("owner/name"). A file or folder with a shipped name is "./voc".
         stage: the network as this stage of its training left it, one of dpn.model.STAGES; None is the last one.
         device: where to put it.
+        unary: for a DPN over another's network: that network, or what makes it, as `dpn.unary.made_by` takes it, which imports
+            and runs that code. Its weights are then the file's.
 
     Raises:
-        InputError: if there is no such model, or the file is damaged, of another kind or lacks the stage.
+        InputError: if there is no such model, the file is damaged, of another kind or lacks the stage, or its unary is no part
+            of dpn and was not given.
 
     Example:
         >>> load("no-such-model")  # doctest: +ELLIPSIS
@@ -99,21 +120,58 @@ def load(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, device
     """
     path = _find(source)
     about, tensors = _read(path)
-    return _network(path, about, tensors, stage or about["stages"][-1]).to(device)
+    return _network(path, about, tensors, stage or about["stages"][-1], unary).to(device)
 
 
-def load_stages(source: str | Path = DEFAULT_MODEL, *, device: str | torch.device = "cpu") -> dict[str, DPN]:
+def load_stages(
+    source: str | Path = DEFAULT_MODEL, *, device: str | torch.device = "cpu", unary: nn.Module | str | None = None
+) -> dict[str, DPN]:
     """Opens a trained DPN, as `load` does, at every stage that it was saved with: {stage: network}, in order.
 
     Stages between which the unary did not change share one.
     """
     path = _find(source)
     about, tensors = _read(path)
-    networks = {stage: _network(path, about, tensors, stage).to(device) for stage in about["stages"]}
+    networks = {stage: _network(path, about, tensors, stage, unary).to(device) for stage in about["stages"]}
     for before, after in pairwise(networks.values()):
         if all(map(torch.equal, before.unary.state_dict().values(), after.unary.state_dict().values())):
             after.unary = before.unary
     return networks
+
+
+def load_mrf(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, device: str | torch.device = "cpu") -> MRF:
+    """Opens a head, b12 to b15, in evaluation mode: one that was saved by itself, or that of a DPN.
+
+    A trained head serves any network of the same labels in the same order.
+
+    Args:
+        source, stage, device: as `load`'s.
+
+    Raises:
+        InputError: as from `load`; or the stage is "unary", which has no head.
+
+    Example:
+        >>> load_mrf("voc").labels
+        21
+    """
+    path = _find(source)
+    about, tensors = _read(path)
+    stage = stage or about["stages"][-1]
+    if stage == STAGES[0]:
+        raise InputError(f"{path}: no head at stage {stage!r}; it has the stages {', '.join(about['stages'])}")
+    state = _state(path, about, tensors, stage)
+    mrf = _made(path, lambda: MRF(**about["mrf"]))
+    mrf.label_contexts.potts_only = stage == "triple_penalty"
+    with _naming(path):
+        load_exactly(mrf, {key.removeprefix("mrf."): value for key, value in state.items() if key.startswith("mrf.")})
+    return mrf.eval().to(device)
+
+
+def states(source: str | Path) -> dict[str, dict[str, Tensor]]:
+    """The state dict of each stage that a DPN was saved with, {stage: state dict}, in order; no network is made."""
+    path = _find(source)
+    about, tensors = _read(path)
+    return {stage: _state(path, about, tensors, stage) for stage in about["stages"]}
 
 
 def shipped_models() -> list[str]:
@@ -123,14 +181,14 @@ def shipped_models() -> list[str]:
 
 def _find(source: str | Path) -> Path:
     path = Path(source)
+    if source in shipped_models():
+        return SHIPPED / f"{source}.safetensors"
     if path.is_dir():
         if not (path / "model.safetensors").is_file():
             raise InputError(f"{path}: the folder holds no model.safetensors; has the training run finished a stage?")
         return path / "model.safetensors"
     if path.is_file():
         return path
-    if str(source) in shipped_models():
-        return SHIPPED / f"{source}.safetensors"
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix != ".safetensors":
         return _from_hub(str(source))
     shipped = ", ".join(shipped_models())
@@ -165,24 +223,73 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return about, tensors
 
 
-def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage: str) -> DPN:
+def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage: str, unary: nn.Module | str | None) -> DPN:
+    """One stage of a file, with its own unary or a copy of one that is given."""
+    state = _state(path, about, tensors, stage)
+    if "unary" not in about:
+        raise InputError(f"{path}: holds a head alone; dpn.load_mrf opens it, and DPN(unary, mrf) puts a network before it")
+    if unary is None and "foreign" not in about["unary"]:
+        network = _made(path, lambda: rebuilt(about["unary"]))
+    else:
+        with _naming(path):
+            network = rebuilt(about["unary"], unary)
+    model = _made(path, lambda: DPN(network, MRF(**about["mrf"]), labels=about["labels"], stage=stage))
+    with _naming(path):
+        load_exactly(model, state)
+    model.unary.frozen()
+    return model.eval()
+
+
+def _state(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage: str) -> dict[str, Tensor]:
+    """The state dict of a stage, out of all tensors of a file."""
     stages = about["stages"]
     if stage not in stages:
         raise InputError(f"{path}: was not saved with stage {stage!r}; it has {', '.join(stages)}")
-    try:
-        arguments = dict(about["unary"])
-        unary = UNARY_NETWORKS[arguments.pop("network")](**arguments)
-        model = DPN(unary, MRF(**about["mrf"]), labels=about["labels"], stage=stage)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: describes no network of this version of dpn ({error}); train it again") from error
     state = {key: value for key, value in tensors.items() if "/" not in key}
     for later in reversed(stages[stages.index(stage) :]):
         state |= {key.removeprefix(f"{later}/"): value for key, value in tensors.items() if key.startswith(f"{later}/")}
+    return state
+
+
+def _made(path: Path, make: Callable[[], Module]) -> Module:
+    """A part of dpn, as a file describes it."""
     try:
-        load_exactly(model, state)
+        return make()
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: describes no network of this version of dpn ({error}); train it again") from error
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors say which file they are about."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return model.eval()
+
+
+def _unwrapped(model: nn.Module, path: Path | str) -> DPN | MRF:
+    """The DPN or the MRF inside."""
+    inner = model
+    while not isinstance(inner, DPN | MRF):
+        name = next((name for name in WRAPPERS if isinstance(getattr(inner, name, None), nn.Module)), None)
+        if name is None:
+            raise InputError(f"{path}: only a DPN or an MRF can be saved, got a {type(model).__name__}")
+        inner = getattr(inner, name)
+    return inner
+
+
+def _compare(about: dict[str, Any], state: dict[str, Tensor], path: Path | str) -> None:
+    """Refuses a state dict that is not that of the network that `about` describes."""
+    with torch.device("meta"):
+        parts: dict[str, nn.Module] = {"mrf": MRF(**about["mrf"])}
+        if "foreign" not in about.get("unary", {"foreign": ""}):
+            parts["unary"] = rebuilt(about["unary"])
+    for name, part in parts.items():
+        needed = {f"{name}.{key}": value.shape for key, value in part.state_dict().items()}
+        found = {key: value.shape for key, value in state.items() if key.startswith(f"{name}.")}
+        if differ := sorted(key for key in needed.keys() | found.keys() if needed.get(key) != found.get(key)):
+            raise InputError(f"{path}: {differ[0]} is not as the network was made with; what is stored could not be read again")
 
 
 def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -1,5 +1,6 @@
 """The mean-field step: (log p, image) -> log q, in three layers."""
 
+from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any
 
@@ -12,6 +13,13 @@ from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
 from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
+
+PARAMETERS = frozenset(field.name for field in fields(MRFConfig))
+SETTLED = (
+    *("components", "context", "context_rank", "aligned"),
+    *("sigma_color", "sigma_space", "smoothness", "sigma_smooth", "penalty"),
+)
+"""What tensors are made with: see `MRF.config`."""
 
 
 class MRF(nn.Module):
@@ -26,8 +34,11 @@ class MRF(nn.Module):
         labels: L.
         config: all other parameters; None is the defaults.
         backend: what computes it, one of dpn.functional.backends(); None is the fastest that serves. It can be set later.
-        options: parameters of :class:`MRFConfig` instead of the configuration's, as in ``MRF(21, window=30, components=1)``;
-            iterations and absent_below can be set later.
+        options: parameters of :class:`MRFConfig` instead of the configuration's, as in ``MRF(21, window=30, components=1)``.
+
+    Attributes:
+        config: the configuration. Another may be set, ``mrf.config = mrf.config.changed(window=30)``, which differs in no
+            parameter that tensors are made with (SETTLED); `iterations` and `absent_below` may be set by themselves.
 
     Raises:
         InputError: if a parameter is out of range or unknown, or if log_p and image do not fit.
@@ -46,7 +57,7 @@ class MRF(nn.Module):
         self, labels: int = 21, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any
     ) -> None:
         super().__init__()
-        self.labels, self.config = labels, (config or MRFConfig()).changed(**options)
+        self.labels, self._config = labels, (config or MRFConfig()).changed(**options)
         if self.config.aligned is None:
             self.triple_penalty = TriplePenalty(self.config)
         else:
@@ -76,6 +87,26 @@ class MRF(nn.Module):
             o14 = self.label_contexts(s)  # b13, b14                  (N,L,H,W)
             log_q = (log_p - o14).log_softmax(1)  # b15               (N,L,H,W)
         return log_q
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in PARAMETERS and not hasattr(type(self), name):
+            raise InputError(f"{name} is a parameter of the configuration: mrf.config = mrf.config.changed({name}=...)")
+        super().__setattr__(name, value)
+
+    @property
+    def config(self) -> MRFConfig:
+        """What it is made with; see MRF."""
+        return self._config
+
+    @config.setter
+    def config(self, config: MRFConfig) -> None:
+        for name in SETTLED:
+            if getattr(config, name) != getattr(self._config, name):
+                raise InputError(f"{name} is settled once an MRF is made; dpn.mrf.changed(mrf, {name}=...) makes another")
+        self._config = config
+        if isinstance(self.triple_penalty, TriplePenalty):
+            self.triple_penalty.config = config
+        self.label_contexts.dilation, self.label_contexts.cell = config.context_dilation, config.context_stride
 
     @property
     def backend(self) -> str | None:

@@ -32,10 +32,21 @@ class TriplePenalty(nn.Module):
 
     def __init__(self, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any) -> None:
         super().__init__()
-        self.config, self.backend = (config or MRFConfig()).changed(**options), backend
+        self._config, self.backend = (config or MRFConfig()).changed(**options), backend
         self.log_sigma_color = nn.Parameter(torch.tensor(math.log(self.config.sigma_color)))
         self.log_sigma_space = nn.Parameter(torch.tensor(math.log(self.config.sigma_space)))
         self.smoothness = Smoothness(self.config) if self.config.smoothness else None
+
+    @property
+    def config(self) -> MRFConfig:
+        """What it is made with; MRF sets another."""
+        return self._config
+
+    @config.setter
+    def config(self, config: MRFConfig) -> None:
+        self._config = config
+        if self.smoothness is not None:
+            self.smoothness.config = config
 
     @property
     def weights(self) -> tuple[Tensor, Tensor]:

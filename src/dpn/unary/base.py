@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dpn.errors import InputError
 from dpn.registry import Registry
@@ -29,6 +30,10 @@ class UnaryNetwork(nn.Module, ABC):
 
     Attributes:
         arguments: all keyword arguments that make a network of the same shape, so that a file can say them.
+        freeze_batchnorm: whether training leaves the BatchNorm layers in evaluation mode. Loaded weights set it, since
+            statistics of many images are better than those of a small batch; a network trained from scratch needs it
+            off, and two images a batch or more.
+        made_by: what makes it, where that is no part of dpn: see dpn.unary.foreign.
 
     Raises:
         InputError: if there are no labels, the activation is neither of the two, or a subclass's own argument is out of range.
@@ -42,6 +47,8 @@ class UnaryNetwork(nn.Module, ABC):
             raise InputError(f"activation must be softmax or sigmoid, got {activation!r}")
         self.labels, self.stride, self.activation = labels, stride, activation
         self.arguments = {"labels": labels, "activation": activation} | arguments
+        self.freeze_batchnorm = False
+        self.made_by: str | None = None
 
     @abstractmethod
     def scores(self, image: Tensor) -> Tensor:
@@ -57,7 +64,9 @@ class UnaryNetwork(nn.Module, ABC):
         return self.finish(self.scores(image), (height, width))
 
     def load_dpn(self, tensors: Mapping[str, Tensor]) -> None:
-        """Loads what a network of this shape has learned before: its state dict.
+        """Loads what a network of this shape has learned before: its state dict; freezes its BatchNorm.
+
+        Layers that give a score for each label stay as they are where it had another number of labels.
 
         Raises:
             InputError: if a tensor is missing, unknown or of another shape; then nothing is loaded.
@@ -70,7 +79,21 @@ class UnaryNetwork(nn.Module, ABC):
             >>> torch.equal(known.eval()(image), new.eval()(image))
             True
         """
-        load_exactly(self, tensors)
+        load_exactly(self, _without_other_labels(self, tensors))
+        self.frozen()
+
+    def frozen(self) -> Self:
+        """Freezes the BatchNorm layers, see `freeze_batchnorm`; returns the network."""
+        self.freeze_batchnorm = True
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.freeze_batchnorm:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def finish(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """The scores (N,L,h,w) of an image of `size` (H,W) -> log p (N,L,H,W): what b11 does after its convolution."""
@@ -142,12 +165,16 @@ def upsample_from_centres(scores: Tensor, stride: int, size: tuple[int, int]) ->
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copies `tensors` into the parameters and buffers of the same names, in the network's dtype: all of them, or none.
 
+    What torch.compile, DataParallel and AveragedModel put before or beside the names of the network inside is left out.
+
     Example:
         >>> load_exactly(nn.Linear(2, 1), {"weight": torch.zeros(1, 2), "bias": torch.zeros(3)})
         Traceback (most recent call last):
         dpn.errors.InputError: weights: bias has shape (3,), the network needs (1,)
     """
     needed = module.state_dict()
+    if tensors.keys() != needed.keys():
+        tensors = without_wrappers(tensors)
     if missing := [name for name in needed if name not in tensors]:
         raise InputError(f"weights: {_named(missing)} not found: are they of another architecture?")
     if unknown := [name for name in tensors if name not in needed]:
@@ -157,6 +184,27 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             shapes = f"{tuple(tensors[name].shape)}, the network needs {tuple(tensor.shape)}"
             raise InputError(f"weights: {name} has shape {shapes}")
     module.load_state_dict(tensors)
+
+
+def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict by the names of the network inside torch.compile, DataParallel or AveragedModel.
+
+    Example:
+        >>> list(without_wrappers({"n_averaged": torch.tensor(3), "module._orig_mod.score.weight": torch.zeros(1)}))
+        ['score.weight']
+    """
+    names = {name: name.replace("_orig_mod.", "") for name in tensors if name != "n_averaged"}
+    within = len("module.") if all(name.startswith("module.") for name in names.values()) else 0
+    return {short[within:]: tensors[name] for name, short in names.items()}
+
+
+def _without_other_labels(network: UnaryNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, but the network's own where they have a row for each of another number of labels."""
+    own, tensors = network.state_dict(), without_wrappers(tensors)
+    differ = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
+    rows = {(tensors[name].shape[:1], tensors[name].shape[1:] == own[name].shape[1:], own[name].shape[:1]) for name in differ}
+    of_labels = len(rows) == 1 and all(alike and shape == (network.labels,) for _, alike, shape in rows)
+    return tensors | ({name: own[name] for name in differ} if of_labels else {})
 
 
 def _named(names: list[str]) -> str:

@@ -1,14 +1,22 @@
 """A light unary network: MobileNetV2 under DeepLabv3's head, with scores every 16 or every 8 pixels."""
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly, upsample_from_corners
+from dpn.unary.base import (
+    UNARY_NETWORKS,
+    Activation,
+    Normalize,
+    UnaryNetwork,
+    initialize,
+    load_exactly,
+    upsample_from_corners,
+    without_wrappers,
+)
 
 # (expansion, channels, stride) of each inverted residual of the classifier: features.1 to features.17.
 BLOCKS = [
@@ -35,11 +43,6 @@ class MobileNetV2(UnaryNetwork):
         stride: 16, or 8: the last stride of 2 then gives way to dilation. The same weights serve both; the scores are
             four times as many, and the network takes more than twice as long.
 
-    Attributes:
-        freeze_batchnorm: whether training leaves the BatchNorm layers in evaluation mode. Loaded weights set it, since
-            statistics of many images are better than those of a small batch; a network trained from scratch needs it
-            off, and two images a batch or more.
-
     Example:
         >>> network = MobileNetV2(labels=4).eval()
         >>> image = torch.rand(1, 3, 40, 50)
@@ -52,7 +55,6 @@ class MobileNetV2(UnaryNetwork):
             raise InputError(f"stride must be 8 or 16, got {stride}")
         super().__init__(labels, stride=stride, activation=activation)
         self.arguments["stride"] = stride
-        self.freeze_batchnorm = False
         self.normalize = Normalize()
         self.features = features(stride)
         self.image_pooling = conv(320, 256, 1, nn.ReLU())
@@ -80,16 +82,7 @@ class MobileNetV2(UnaryNetwork):
 
         If it scores another number of labels than this network, the score layer stays as it is. Errors are `load_dpn`'s.
         """
-        if "score.weight" in tensors and len(tensors["score.weight"]) != self.labels:
-            own = {f"score.{name}": tensor for name, tensor in self.score.state_dict().items()}
-            tensors = {**tensors, **own}
-        load_exactly(self, tensors)
-        self._freeze_batchnorm()
-
-    def load_dpn(self, tensors: Mapping[str, Tensor]) -> None:
-        """As of every unary network; the BatchNorm statistics then stay as they are, as with other weights."""
-        super().load_dpn(tensors)
-        self._freeze_batchnorm()
+        self.load_dpn(tensors)
 
     def load_imagenet(self, tensors: Mapping[str, Tensor]) -> None:
         """Loads the features of an ImageNet classifier, torchvision's `mobilenet_v2`; the head stays as it is.
@@ -97,19 +90,7 @@ class MobileNetV2(UnaryNetwork):
         The classifier and its last convolution to 1280 channels (features.18) are left out. Errors are `load_dpn`'s.
         """
         load_features(self.features, tensors)
-        self._freeze_batchnorm()
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        if self.freeze_batchnorm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
-
-    def _freeze_batchnorm(self) -> None:
-        self.freeze_batchnorm = True
-        self.train(self.training)
+        self.frozen()
 
 
 def features(stride: int) -> nn.Sequential:
@@ -131,7 +112,7 @@ def features(stride: int) -> nn.Sequential:
 def load_features(layers: nn.Sequential, tensors: Mapping[str, Tensor]) -> None:
     """Loads those of an ImageNet classifier, torchvision's `mobilenet_v2`, without its last convolution and its classifier."""
     left_out = ("features.18.", "classifier.")
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
+    kept = {name: tensor for name, tensor in without_wrappers(tensors).items() if not name.startswith(left_out)}
     load_exactly(nn.ModuleDict({"features": layers}), kept)
 
 

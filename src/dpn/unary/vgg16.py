@@ -6,7 +6,16 @@ from math import prod
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, load_exactly, upsample_from_centres
+from dpn.unary.base import (
+    UNARY_NETWORKS,
+    Activation,
+    Normalize,
+    UnaryNetwork,
+    initialize,
+    load_exactly,
+    upsample_from_centres,
+    without_wrappers,
+)
 
 # Where the published classifiers keep each layer: torchvision's `vgg16`, and timm's where it differs.
 PUBLISHED = {
@@ -79,7 +88,7 @@ class ExtendedVGG16(UnaryNetwork):
     def _by_own_names(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What `load_imagenet` takes, by this network's names, fc6 and fc7 as convolutions of its width; b11 is its own."""
         loaded = {name: tensor for name, tensor in self.state_dict().items() if name.startswith("b11")}
-        for name, tensor in tensors.items():
+        for name, tensor in without_wrappers(tensors).items():
             layer, _, kind = name.rpartition(".")
             if layer not in LEFT_OUT:
                 loaded[f"{PUBLISHED.get(layer, layer)}.{kind}"] = tensor
