@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from dpn.inference import Segmentation, segment
     from dpn.model import DPN
     from dpn.mrf import MRF, MRFConfig, compress
-    from dpn.storage import load, save
+    from dpn.storage import load, load_mrf, save
+    from dpn.training import train
 
 HOMES = {
     "DPN": "dpn.model",
@@ -21,8 +22,10 @@ HOMES = {
     "Segmentation": "dpn.inference",
     "compress": "dpn.mrf",
     "load": "dpn.storage",
+    "load_mrf": "dpn.storage",
     "save": "dpn.storage",
     "segment": "dpn.inference",
+    "train": "dpn.training",
 }
 """Where each name is defined. It is imported when it is first used, so that `import dpn` costs next to nothing."""
 
@@ -36,9 +39,11 @@ __all__ = [
     "data",
     "functional",
     "load",
+    "load_mrf",
     "metrics",
     "save",
     "segment",
+    "train",
     "unary",
 ]
 

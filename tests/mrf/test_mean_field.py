@@ -169,6 +169,20 @@ def test_any_finite_input_gives_a_distribution(labels, height, width, scale, lev
     torch.testing.assert_close(log_q.float().exp().sum(1), torch.ones(1, height, width), rtol=0.03, atol=0.03)
 
 
+def test_another_configuration_may_be_set_where_no_tensor_depends_on_it():
+    given = {"smoothness": 0.5, "context": 3, "components": 2}
+    mrf, other = MRF(3, window=5, **given), MRF(3, window=9, kernel="euclidean", context_dilation=2, iterations=2, **given)
+    other.load_state_dict(mrf.state_dict())
+    mrf.config = mrf.config.changed(window=9, kernel="euclidean", context_dilation=2, iterations=2)
+    log_p, image = torch.randn(1, 3, 12, 14).log_softmax(1), torch.rand(1, 3, 12, 14)
+    for training in (True, False):
+        assert torch.equal(mrf.train(training)(log_p, image), other.train(training)(log_p, image))
+    with pytest.raises(InputError, match=r"components is settled once an MRF is made; dpn\.mrf\.changed\(mrf, components=...\)"):
+        mrf.config = mrf.config.changed(components=3)
+    with pytest.raises(InputError, match=r"mrf\.config = mrf\.config\.changed\(window=...\)"):
+        mrf.window = 7
+
+
 def test_errors_say_what_was_received():
     with pytest.raises(InputError, match="iterations must be at least 1, got 0"):
         MRF(3, iterations=0)

@@ -46,8 +46,16 @@ def test_training_goes_on_from_another_run_s_unary(tmp_path):
     recipe = UnaryRecipe(network="vgg16", width=8, weights=str(tmp_path), layout="dpn")
     second = build(Recipe(unary=recipe, seed=1), ["sky", "sea"])
     assert all(map(torch.equal, first.unary.state_dict().values(), second.unary.state_dict().values()))
-    with pytest.raises(InputError, match=r"b11\.weight has shape \(2, 8, 1, 1\), the network needs \(3, 8, 1, 1\)"):
-        build(Recipe(unary=recipe), ["sky", "sea", "sand"])
+
+
+def test_the_score_layers_of_another_number_of_labels_stay_as_they_are(tmp_path):
+    first = build(Recipe(unary=UnaryRecipe(network="fcn", width=8)), ["sky", "sea"])
+    first.save_pretrained(tmp_path)
+    recipe = UnaryRecipe(network="fcn", width=8, weights=str(tmp_path), layout="dpn")
+    new = build(Recipe(unary=recipe, seed=1), ["sky", "sea", "sand"]).unary.state_dict()
+    fresh = build(Recipe(unary=UnaryRecipe(network="fcn", width=8), seed=1), ["sky", "sea", "sand"]).unary.state_dict()
+    for name, value in first.unary.state_dict().items():
+        assert torch.equal(new[name], fresh[name] if name.startswith("b11") else value), name
 
 
 def test_a_network_begins_with_the_unary_of_any_stage_of_another(tmp_path):

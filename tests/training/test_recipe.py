@@ -6,7 +6,7 @@ import pytest
 
 from dpn.data import DATA_SETS
 from dpn.errors import InputError
-from dpn.training import Recipe, train
+from dpn.training import Recipe, train_recipe
 from dpn.training.recipe import DataRecipe, UnaryRecipe, check
 from dpn.unary import UNARY_NETWORKS
 
@@ -20,7 +20,7 @@ from dpn.unary import UNARY_NETWORKS
 )
 def test_an_unknown_name_is_told_before_anything_is_written(tmp_path: Path, recipe: Recipe, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        train(recipe, tmp_path / "out")
+        train_recipe(recipe, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

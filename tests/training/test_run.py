@@ -11,7 +11,7 @@ from dpn import load
 from dpn.cli import main
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
-from dpn.training import Recipe, train
+from dpn.training import Recipe, train_recipe
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
 from dpn.training.run import run_recipe
 from dpn.training.run_folder import RunFolder, unfinished
@@ -43,7 +43,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path, small_data, mon
         label_contexts=StageRecipe(steps=5, **TINY),
         joint=StageRecipe(steps=2, **TINY),
     )
-    whole = train(recipe, tmp_path / "whole")
+    whole = train_recipe(recipe, tmp_path / "whole")
     log = RunFolder.log
     for stage, step in (("unary", 3), ("label_contexts", 3), ("joint", 1)):
 
@@ -54,9 +54,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path, small_data, mon
 
         monkeypatch.setattr(RunFolder, "log", killed)
         with pytest.raises(KeyboardInterrupt):
-            train(recipe, tmp_path / "killed")
+            train_recipe(recipe, tmp_path / "killed")
     monkeypatch.setattr(RunFolder, "log", log)
-    resumed = train(recipe, tmp_path / "killed")
+    resumed = train_recipe(recipe, tmp_path / "killed")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert (tmp_path / "killed" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
@@ -66,7 +66,7 @@ def test_a_run_that_stops_by_itself_goes_on_to_the_same_end(tmp_path, small_data
     recipe = tiny(
         unary=StageRecipe(steps=3, **TINY), triple_penalty=StageRecipe(steps=2, **TINY), joint=StageRecipe(steps=2, **TINY)
     )
-    whole = train(recipe, tmp_path / "whole")
+    whole = train_recipe(recipe, tmp_path / "whole")
     run_recipe(recipe, out=tmp_path / "parts", seconds=0)
     told = "the time is over; left are unary from step 1 of 3, triple_penalty, joint; start it again"
     assert told in capsys.readouterr().out
@@ -83,18 +83,18 @@ def test_a_run_that_stops_by_itself_goes_on_to_the_same_end(tmp_path, small_data
 
 def test_a_run_whose_images_are_on_the_device_is_the_same_run(tmp_path, small_data):
     recipe = tiny(unary=StageRecipe(steps=3, balance=0.5, **TINY), joint=StageRecipe(steps=1, **TINY))
-    read = train(recipe, tmp_path / "read").state_dict()
-    held = train(replace(recipe, data=replace(recipe.data, on_device=True)), tmp_path / "held").state_dict()
+    read = train_recipe(recipe, tmp_path / "read").state_dict()
+    held = train_recipe(replace(recipe, data=replace(recipe.data, on_device=True)), tmp_path / "held").state_dict()
     assert all(torch.equal(value, held[name]) for name, value in read.items())
     assert (tmp_path / "held" / "log.csv").read_text() == (tmp_path / "read" / "log.csv").read_text()
     with pytest.raises(InputError, match=r"data.workers must be 0 where data.on_device is true, got 2"):
-        train(replace(recipe, data=DataRecipe(on_device=True)), tmp_path / "refused")
+        train_recipe(replace(recipe, data=DataRecipe(on_device=True)), tmp_path / "refused")
 
 
 def test_a_lost_run_is_told_and_keeps_no_lost_network(tmp_path, small_data):
     lost = StageRecipe(steps=40, batch=2, optimizer="sgd", lr=1e9, clip=1e30, validate_every=40)
     with pytest.raises(InputError, match=r"stage unary, step \d+: .* finite: lower stages.unary.lr"):
-        train(replace(tiny(unary=lost), checkpoint_every=1), tmp_path / "run")
+        train_recipe(replace(tiny(unary=lost), checkpoint_every=1), tmp_path / "run")
     kept = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert kept["step"] < 40 and all(value.isfinite().all() for value in kept["model"].values())
 
@@ -105,7 +105,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(tmp_path, small_data):
         triple_penalty=StageRecipe(steps=2, **TINY),
         label_contexts=StageRecipe(steps=2, **TINY),
     )
-    train(recipe, tmp_path / "run")
+    train_recipe(recipe, tmp_path / "run")
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert config["mrf"]["window"] == 5
     about = json.loads((tmp_path / "run" / "about.json").read_text())
@@ -120,33 +120,33 @@ def test_a_run_leaves_a_folder_that_explains_itself(tmp_path, small_data):
 
 def test_the_best_model_is_kept_and_is_never_worse_than_the_beginning(tmp_path, small_data):
     ruinous = StageRecipe(steps=4, batch=2, optimizer="sgd", lr=50.0, clip=1e6, validate_every=1)
-    train(tiny(unary=StageRecipe(steps=2, **TINY), triple_penalty=ruinous), tmp_path / "run")
+    train_recipe(tiny(unary=StageRecipe(steps=2, **TINY), triple_penalty=ruinous), tmp_path / "run")
     rows = json.loads((tmp_path / "run" / "stages.json").read_text())
     assert rows[1]["miou"] >= rows[1]["before"] == pytest.approx(rows[0]["miou"])
 
 
 def test_a_folder_with_another_run_is_left_alone(tmp_path, small_data):
-    train(tiny(unary=StageRecipe(steps=1, **TINY)), tmp_path / "run")
+    train_recipe(tiny(unary=StageRecipe(steps=1, **TINY)), tmp_path / "run")
     with pytest.raises(InputError, match=r"another recipe \(stages.unary.steps differ\)"):
-        train(tiny(unary=StageRecipe(steps=2, **TINY)), tmp_path / "run")
+        train_recipe(tiny(unary=StageRecipe(steps=2, **TINY)), tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not lose")
     with pytest.raises(InputError, match="holds other files"):
-        train(tiny(unary=StageRecipe(steps=1, **TINY)), tmp_path / "mine")
+        train_recipe(tiny(unary=StageRecipe(steps=1, **TINY)), tmp_path / "mine")
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path, small_data):
     """Its config.yaml lacks what the MRF has come to have; that was at its default."""
     recipe = tiny(unary=StageRecipe(steps=1, **TINY))
-    train(recipe, tmp_path / "run")
+    train_recipe(recipe, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     said = yaml.safe_load(config.read_text())
     for name in ("context_rank", "aligned", "absent_below"):
         del said["mrf"][name]
     config.write_text(yaml.safe_dump(said))
-    assert train(recipe, tmp_path / "run").stage == "unary"
+    assert train_recipe(recipe, tmp_path / "run").stage == "unary"
     with pytest.raises(InputError, match=r"another recipe \(mrf.absent_below differ\)"):
-        train(replace(recipe, mrf=recipe.mrf.changed(absent_below=0.1)), tmp_path / "run")
+        train_recipe(replace(recipe, mrf=recipe.mrf.changed(absent_below=0.1)), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ In batches, where it would spare a GPU launches (here some thirty an image), it 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -69,19 +70,43 @@ class Augment:
         """
         rng = np.random.default_rng(seed)
         image, labels = _scale(sample.image, sample.labels, float(np.exp(rng.uniform(*np.log(self.scale)))))
-        (y, y_out), (x, x_out) = (_window(*sides, rng) for sides in zip(labels.shape, self._size, strict=True))
+        crop = Crop.drawn(labels.shape, self._size, rng)
         factors = rng.uniform(1 - self.colour, 1 + self.colour, 3).tolist()
-        out_image = _channels(PADDING, image.device).repeat(1, *self._size)
-        out_image[:, y_out, x_out] = _recolour(image[:, y, x], *factors)
-        out_labels = labels.new_full(self._size, VOID)
-        out_labels[y_out, x_out] = labels[y, x]
-        if self.flip and rng.random() < 0.5:
-            out_image, out_labels = out_image.flip(-1), out_labels.flip(-1)
-        return Sample(out_image, out_labels, sample.name)
+        crop = crop._replace(mirrored=self.flip and rng.random() < 0.5)
+        image = crop.of(_recolour(image[crop.seen], *factors), _channels(PADDING, image.device))
+        return Sample(image, crop.of(labels[crop.seen], labels.new_full((1, 1), VOID)), sample.name)
 
     @property
     def _size(self) -> tuple[int, int]:
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+
+class Crop(NamedTuple):
+    """Where a crop of `size` reads from, where that lies in the crop, and whether the crop is then mirrored left to right.
+
+    Attributes:
+        seen: index of the part (..., y, x) of the maps that it reads.
+        place: index of that part in the crop.
+        size: height and width in pixels.
+        mirrored: as said.
+    """
+
+    seen: tuple[Any, ...]
+    place: tuple[Any, ...]
+    size: tuple[int, int]
+    mirrored: bool = False
+
+    @classmethod
+    def drawn(cls, have: Sequence[int], size: tuple[int, int], rng: np.random.Generator) -> "Crop":
+        """One anywhere in maps of `have` (H,W) pixels; where those are smaller, they lie anywhere in it."""
+        (y, y_out), (x, x_out) = (_window(*sides, rng) for sides in zip(have, size, strict=True))
+        return cls((..., y, x), (..., y_out, x_out), size)
+
+    def of(self, part: Tensor, fill: Tensor) -> Tensor:
+        """The crop (...,h,w), given the part that it reads (...,y,x), and what there is outside (...,1,1)."""
+        out = fill.expand(*part.shape[:-2], *self.size).clone()
+        out[self.place] = part
+        return out.flip(-1) if self.mirrored else out
 
 
 def _scale(image: Tensor, labels: Tensor, factor: float) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from dpn.experiments.result import Result, experiment
 from dpn.experiments.study import Study
 from dpn.plots.charts import lines
 from dpn.plots.curves import read_log
-from dpn.training import train
+from dpn.training import train_recipe
 
 
 @experiment("fig6a", help="incremental and joint learning")
@@ -23,7 +23,7 @@ def run(study: Study) -> Result:
         stages = study.recipe.stages
         steps = sum(stage.steps for stage in vars(stages).values())
         all_at_once = study.recipe_of(unary=replace(stages.unary, steps=1), joint=replace(stages.unary, steps=steps - 1))
-        train(all_at_once, joint, console=study.console)
+        train_recipe(all_at_once, joint, console=study.console)
     for folder in (incremental, joint):
         if not (folder / "log.csv").is_file():
             raise InputError(

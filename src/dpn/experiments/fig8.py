@@ -11,7 +11,7 @@ from dpn.experiments.study import Refine, Study, of_image
 from dpn.model import TITLES
 from dpn.mrf import deeplab
 from dpn.storage import load
-from dpn.training import train
+from dpn.training import train_recipe
 from dpn.training.recipe import StageRecipe, UnaryRecipe
 
 IMAGES = 4
@@ -56,7 +56,7 @@ def _neighbour(study: Study, network: Literal["fcn", "deeplab_large_fov"]) -> nn
         steps = study.recipe.stages.unary.steps // (2 if study.scale.quick else 1)
         stage = StageRecipe(steps, batch=4, optimizer="adam", lr=1e-4, validate_every=steps, crop=96)
         recipe = replace(study.recipe_of(unary=stage), unary=UnaryRecipe(network=network, width=WIDTH))
-        train(recipe, folder, console=study.console)
+        train_recipe(recipe, folder, console=study.console)
     if not (folder / "model.safetensors").is_file():
         return None
     return load(folder, stage="unary").eval()

@@ -23,7 +23,7 @@ from dpn.model import DPN, STAGES, TITLES
 from dpn.mrf import MRF, MRFConfig
 from dpn.storage import load_stages
 from dpn.terminal import progress_bar
-from dpn.training import Recipe, train
+from dpn.training import Recipe, train_recipe
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
 from dpn.unary import UnaryNetwork
 
@@ -124,7 +124,7 @@ class Study:
         folder = self.out / "network"
         ended = folder / "stages.json"
         if not ended.is_file() or len(json.loads(ended.read_text())) < len(STAGES):
-            train(self.recipe, folder, console=self.console)
+            train_recipe(self.recipe, folder, console=self.console)
         return str(folder)
 
     @cached_property

@@ -1,15 +1,17 @@
 """What a training run is made of: one YAML file, checked against these dataclasses."""
 
 import json
+from argparse import ArgumentError
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dpn.data import DATA_SETS
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.model import STAGES
 from dpn.mrf import MRFConfig
 from dpn.unary import UNARY_NETWORKS
+from dpn.unary.foreign import is_foreign
 
 Section = TypeVar("Section", bound=type)
 
@@ -27,8 +29,9 @@ class UnaryRecipe:
     """b1 to b11.
 
     Attributes:
-        network: one of {networks}.
-        weights: file or URL to begin from; None begins at random.
+        network: one of {networks}; or what makes another one: package.module:function, file.py:function or file.onnx, see
+            dpn.unary.made_by.
+        weights: file or URL to begin from; None begins at random, or as another's network is made. For such, its state dict.
         layout: what the weights are: a classifier trained on ImageNet; (mobilenet_v2) a whole DeepLabv3; or dpn, the run folder
             or file of a network trained here, whose unary is gone on with.
         stride: pixels between the scores, of mobilenet_v2 (8 or 16) and fcn (8, 16 or 32); None is 16 and 8.
@@ -65,6 +68,8 @@ class DataRecipe:
         workers: processes that read and augment.
         on_device: decode images once, hold and vary them on the device that trains (4 bytes a pixel, VOC's 2,600: 2 GB);
             workers must be 0.
+        cache: keep the unary's scores of each image in the run's folder, so that stages 2 and 3 compute them once; these then
+            see crops of the images, mirrored, but not scaled and not recoloured.
     """
 
     name: str = "scenes"
@@ -79,6 +84,7 @@ class DataRecipe:
     colour: float = 0.1
     workers: int = 2
     on_device: bool = False
+    cache: bool = False
 
 
 @dataclass
@@ -164,7 +170,8 @@ def check(recipe: Recipe) -> None:
         Traceback (most recent call last):
         dpn.errors.InputError: checkpoint_every must be at least 1, got 0
     """
-    _ = UNARY_NETWORKS[recipe.unary.network], DATA_SETS[recipe.data.name]  # or the line that lists them
+    _ = is_foreign(recipe.unary.network) or UNARY_NETWORKS[recipe.unary.network]  # or the line that lists them
+    _ = DATA_SETS[recipe.data.name]
     least = {
         "checkpoint_every": (recipe.checkpoint_every, 1),
         "data.crop": (recipe.data.crop, 1),
@@ -182,8 +189,41 @@ def check(recipe: Recipe) -> None:
         raise InputError(f"data.workers must be 0 where data.on_device is true, got {recipe.data.workers}")
     if recipe.unary.stage is not None and recipe.unary.layout != "dpn":
         raise InputError(f"unary.stage: weights of layout {recipe.unary.layout} have no stages; leave it out")
-    if recipe.unary.weights is None and (recipe.unary.layout != "imagenet" or recipe.stages.unary.steps == 0):
-        raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
+
+
+def head_recipe() -> Recipe:
+    """How the head alone is trained on a network that has learned already: stages 2 and 3, on cached scores.
+
+    Example:
+        >>> [name for name, stage in head_recipe().stages.planned() if stage.steps]
+        ['triple_penalty', 'label_contexts']
+    """
+    return Recipe(
+        data=DataRecipe(crop=321, workers=0, cache=True),
+        stages=StagesRecipe(
+            unary=StageRecipe(),
+            triple_penalty=StageRecipe(20, batch=4, optimizer="adam", lr=0.02, validate_every=20),
+            label_contexts=StageRecipe(100, batch=8, optimizer="adam", lr=7e-4, validate_every=50),
+            joint=StageRecipe(),
+        ),
+        checkpoint_every=20,
+    )
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """A recipe from its YAML file; what it does not say is at its default.
+
+    Raises:
+        InputError: if the file cannot be read, or says what no recipe has.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe)
+    try:
+        return Recipe(**parser.instantiate(parser.parse_path(str(path))))
+    except (ArgumentError, TypeError) as error:
+        raise InputError(f"{path}: {first_line(error)}") from error
 
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:

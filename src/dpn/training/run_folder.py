@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from dpn.data import Sample
+from dpn.data import Sample, voc_palette
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.functional import backends
@@ -25,6 +25,9 @@ from dpn.plots import compatibility, panels, training_curves
 from dpn.training.recipe import Recipe, as_plain
 
 COLUMNS = ("stage", "step", "loss", "lr", "miou")
+MAY_DIFFER = ("data.root", "data.workers")
+"""What may be another when a run is taken up again: the data may have moved, the machine be another."""
+
 PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "numpy")
 
 
@@ -49,7 +52,7 @@ class Outcome:
 class RunFolder:
     """Opens the folder of a new run, which is made, or of one that was stopped, if its recipe, as plain values, is the same.
 
-    What the recipe of an earlier version does not say is at its default.
+    What the recipe of an earlier version does not say is at its default. The data may have moved since (MAY_DIFFER).
 
     Attributes:
         model: where model.safetensors is.
@@ -61,7 +64,8 @@ class RunFolder:
         config = path / "config.yaml"
         if config.is_file():
             before, now = _flat(as_plain(Recipe())) | _flat(yaml.safe_load(config.read_text())), _flat(recipe)
-            changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+            names = (before.keys() | now.keys()).difference(MAY_DIFFER)
+            changed = sorted(name for name in names if before.get(name) != now.get(name))
             if changed:
                 raise InputError(f"{path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out")
         elif path.is_dir() and any(path.iterdir()):
@@ -143,17 +147,19 @@ class RunFolder:
         training_curves(self.path / "log.csv", self.path / "pictures" / "curves.png")
         _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
 
-    def draw(self, samples: list[Sample], models: dict[str, DPN], palette: np.ndarray) -> None:
-        """Pictures of what each {stage: network} makes of a few images, beside the truth, and of learned compatibilities."""
-        for sample in samples:
-            labels = {name.replace("_", " "): _labelled(model, sample.image) for name, model in models.items()}
-            picture = panels(sample.image, labels, palette, truth=sample.labels)
+    def draw(
+        self, samples: list[Sample], labels: dict[str, list[Tensor]], model: DPN, palette: np.ndarray | None = None
+    ) -> None:
+        """Pictures of a few images, of their labels after {stage: [(H,W)]} and the truth, and of learned compatibilities."""
+        palette = voc_palette() if palette is None else palette
+        for i, sample in enumerate(samples):
+            found = {stage.replace("_", " "): maps[i] for stage, maps in labels.items()}
+            picture = panels(sample.image, found, palette, truth=sample.labels)
             with written_whole(self.path / "pictures" / f"{sample.name}.png") as temporary:
                 Image.fromarray(picture).save(temporary)
-        if "label_contexts" in models or "joint" in models:
-            last = list(models.values())[-1]
+        if "label_contexts" in labels or "joint" in labels:
             with written_whole(self.path / "pictures" / "compatibility.png") as temporary:
-                compatibility(last.mrf.label_contexts.mu.detach().cpu(), last.labels).savefig(temporary)
+                compatibility(model.mrf.label_contexts.mu.detach().cpu(), model.labels).savefig(temporary)
 
     def _cut_log(self, stage: str, step: int) -> None:
         path = self.path / "log.csv"
@@ -178,12 +184,6 @@ def _rows(path: Path) -> list[list[str]]:
         return []
     with path.open(newline="") as file:
         return [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
-
-
-@torch.inference_mode()
-def _labelled(model: DPN, image: Tensor) -> Tensor:
-    log_q: Tensor = model(image[None].to(next(model.parameters()).device))
-    return log_q[0].argmax(0).cpu()
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,65 @@
+"""The scores of a unary network that stays as it is, computed once an image and kept in files, for stages 2 and 3."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.utils.data import Subset
+
+from dpn.data import Sample
+from dpn.data.images import VOID
+from dpn.data.transforms import Crop
+from dpn.files import written_whole
+from dpn.unary import UnaryNetwork
+
+
+class Cached:
+    """Images with the log p of a unary network, from its scores in half precision, a file an image.
+
+    Files that are there are read, so that a run that was stopped computes none twice; they are as the network was then.
+
+    Args:
+        images: the images.
+        unary: the network, in evaluation mode, on the device that computes.
+        folder: where the files are; it is made.
+        progress: shows what is being computed.
+    """
+
+    def __init__(self, images: Subset[Sample], unary: UnaryNetwork, folder: Path, progress: Progress) -> None:
+        self.images, self.unary, self.folder = images, unary, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        missing = [i for i in range(len(images)) if not self._path(i).is_file()]
+        task = progress.add_task("the unary's scores", total=len(missing))
+        device = next(unary.parameters(), torch.empty(0)).device
+        with torch.inference_mode():
+            for i in missing:
+                scores = unary.scores(images[i].image[None].to(device))[0]
+                with written_whole(self._path(i)) as temporary:
+                    temporary.write_bytes(save({"scores": scores.half().cpu().contiguous()}))
+                progress.advance(task)
+        progress.remove_task(task)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Sample, Tensor]:
+        """An image, and log p (L,H,W) float32 on the CPU."""
+        sample, scores = self.images[index], load(self._path(index).read_bytes())["scores"].float()
+        with torch.no_grad():
+            return sample, self.unary.finish(scores[None], tuple(sample.labels.shape))[0]
+
+    def cut(self, index: int, seed: int, *, crop: int, flip: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """A crop of an image (3,h,w), its labels (h,w), void outside, and log p (L,h,w); mirrored every second time."""
+        (image, labels, _), log_p = self[index]
+        rng = np.random.default_rng(seed)
+        where = Crop.drawn(labels.shape, (crop, crop), rng)._replace(mirrored=flip and rng.random() < 0.5)
+        outside = image.mean((1, 2), keepdim=True), labels.new_full((1, 1), VOID), -torch.tensor(len(log_p)).log().view(1, 1, 1)
+        maps = (image, labels, log_p)
+        image, labels, log_p = (where.of(each[where.seen], fill) for each, fill in zip(maps, outside, strict=True))
+        return image, labels, log_p
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index}.safetensors"

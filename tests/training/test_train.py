@@ -1,0 +1,138 @@
+"""Any DPN is trained by a call: another's network too, and its head alone on scores that are computed once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from torch import nn
+
+from dpn import DPN, MRF, load, storage, train
+from dpn.cli import main
+from dpn.data import scenes
+from dpn.errors import InputError
+from dpn.training import Recipe, head_recipe, read_recipe
+from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
+from dpn.unary import Wrap
+
+DATA = scenes(4, size=48), scenes(2, size=48, split="val")
+LABELS = DATA[0].labels
+STEPS = StageRecipe(2, batch=2, optimizer="adam", lr=0.01, validate_every=1)
+QUIET = Console(quiet=True)
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+class Net(nn.Module):
+    """Someone's network; counts the images that it saw."""
+
+    def __init__(self, labels: int = len(LABELS)) -> None:
+        super().__init__()
+        self.scores, self.seen = nn.Conv2d(3, labels, 3, stride=2, padding=1), 0
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.seen += len(image)
+        return {"logits": self.scores(image)}
+
+
+def network() -> DPN:
+    torch.manual_seed(0)
+    head = MRF(len(LABELS), components=2, window=5, context=3, penalty=2.0)
+    return DPN(Wrap(Net(), len(LABELS)), head, labels=LABELS)
+
+
+def recipe(*, cache: bool = False, **stages: StageRecipe) -> Recipe:
+    none = {name: StageRecipe() for name in vars(StagesRecipe())}
+    data = DataRecipe(crop=33, workers=0, cache=cache, flip=False)
+    return Recipe(data=data, stages=StagesRecipe(**none | stages), checkpoint_every=1)
+
+
+def test_all_stages_of_another_s_network_are_trained_and_come_back(tmp_path: Path) -> None:
+    model = network()
+    begun = {key: value.clone() for key, value in model.state_dict().items()}
+    found = train(model, DATA, recipe(**dict.fromkeys(vars(StagesRecipe()), STEPS)), out=tmp_path, console=QUIET)
+    assert found is model and model.stage == "joint" and not model.training
+    assert not torch.equal(begun["unary.module.scores.weight"], model.unary.module.scores.weight)
+    image = DATA[1][0].image[None]
+    assert torch.equal(load(tmp_path, unary=Net())(image), model(image))
+    assert list(storage.states(tmp_path)) == list(vars(StagesRecipe()))
+    assert (tmp_path / "pictures" / f"{DATA[1][0].name}.png").is_file() and not (tmp_path / "scores").exists()
+
+
+def test_the_potts_strength_is_phased_in_to_the_model_s_own(tmp_path: Path) -> None:
+    model = train(network(), DATA, recipe(triple_penalty=STEPS), out=tmp_path, console=QUIET)
+    learned = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert learned["model"]["mrf.label_contexts.penalty"] == 2.0
+    assert model.mrf.label_contexts.penalty.item() in (0.0, 1.0, 2.0)  # of the best validation
+
+
+def test_a_head_on_cached_scores_is_the_head_on_images_that_are_only_cut(tmp_path: Path) -> None:
+    stages = {"triple_penalty": replace(STEPS, crop=48), "label_contexts": replace(STEPS, crop=48)}
+    plain = recipe(**stages)
+    plain = replace(plain, data=replace(plain.data, scale=(1.0, 1.0), colour=0.0))
+    on_images = train(network(), DATA, plain, out=tmp_path / "images", console=QUIET)
+    model = network()
+    on_scores = train(model, DATA, recipe(cache=True, **stages), out=tmp_path / "scores", console=QUIET)
+    assert torch.equal(on_images.unary.module.scores.weight, on_scores.unary.module.scores.weight)
+    for one, other in zip(on_images.mrf.parameters(), on_scores.mrf.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=1e-4)  # scores are kept in half precision
+    # six images once; the unary's stage measures two again, and three pictures are drawn of three stages
+    assert model.unary.module.seen == 6 + 2 + 2 * 3
+
+
+def test_a_crop_of_cached_scores_lies_where_the_image_does(tmp_path: Path) -> None:
+    from dpn.data.dataset import spread
+    from dpn.terminal import progress_bar
+    from dpn.training.cached import Cached
+
+    unary = Wrap(nn.Conv2d(3, 3, 1, bias=False), labels=3, activation="sigmoid")
+    nn.init.dirac_(unary.module.weight)
+    with progress_bar(QUIET) as progress:
+        cached = Cached(spread(DATA[0], None), unary, tmp_path, progress)
+    for seed in range(8):
+        image, labels, log_p = cached.cut(0, seed, crop=60, flip=True)
+        there = labels != 255
+        assert there.sum() == 48 * 48 and image.shape == log_p.shape == (3, 60, 60)
+        torch.testing.assert_close(log_p[:, there], nn.functional.logsigmoid(image[:, there]), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(log_p[:, ~there].exp(), torch.full_like(log_p[:, ~there], 1 / 3))
+
+
+def test_a_run_goes_on_where_the_data_has_moved_and_the_machine_is_another(tmp_path: Path) -> None:
+    first = recipe(triple_penalty=STEPS)
+    train(network(), DATA, first, out=tmp_path, seconds=0, console=QUIET)
+    moved = replace(first, data=replace(first.data, root=Path("elsewhere"), workers=1))
+    assert train(network(), DATA, moved, out=tmp_path, console=QUIET).stage == "triple_penalty"
+    with pytest.raises(InputError, match=r"another recipe \(seed differ\)"):
+        train(network(), DATA, replace(first, seed=1), out=tmp_path, console=QUIET)
+
+
+def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
+    other = DPN(Wrap(Net(2), 2), MRF(2), labels=["no", "yes"])
+    with pytest.raises(InputError, match="the model's labels are no, yes; those of the data are sky, water"):
+        train(other, DATA, recipe(joint=STEPS), out=tmp_path / "run", console=QUIET)
+    (tmp_path / "bad.yaml").write_text("data: {crops: 3}")
+    with pytest.raises(InputError, match=r"bad\.yaml: .*crops"):
+        train(network(), DATA, tmp_path / "bad.yaml", out=tmp_path / "run", console=QUIET)
+    with pytest.raises(InputError, match=r"nowhere\.yaml"):
+        train(network(), DATA, "nowhere.yaml", out=tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_recipe_of_the_head_is_the_file_s() -> None:
+    ours, file = head_recipe(), read_recipe(CONFIGS / "head.yaml")
+    assert ours.data == file.data and ours.checkpoint_every == file.checkpoint_every
+    assert [(name, stage) for name, stage in ours.stages.planned() if stage.steps] == file.stages.planned()[1:]
+    assert file.stages.unary.steps == 0
+
+
+def test_the_command_trains_the_head_of_a_network_that_it_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef net(labels):\n    return nn.Conv2d(3, labels, 3, padding=1)\n")
+    name, out = f"{tmp_path}/mine.py:net", tmp_path / "run"
+    words = ["train", str(CONFIGS / "head.yaml"), "--unary.network", name, "--data.train_images", "3", "--data.val_images", "2"]
+    few = ["--stages.triple_penalty.steps", "1", "--stages.label_contexts.steps", "0", "--mrf.window", "5"]
+    assert main([*words, *few, "--data.crop", "32", "--out", str(out)]) == 0
+    assert yaml.safe_load((out / "config.yaml").read_text())["unary"]["network"] == name
+    with pytest.raises(InputError, match=rf"give unary='{name}'"):
+        load(out)
+    assert load(out, unary=name).stage == "triple_penalty"
