@@ -177,7 +177,9 @@ def test_another_configuration_may_be_set_where_no_tensor_depends_on_it():
     log_p, image = torch.randn(1, 3, 12, 14).log_softmax(1), torch.rand(1, 3, 12, 14)
     for training in (True, False):
         assert torch.equal(mrf.train(training)(log_p, image), other.train(training)(log_p, image))
-    with pytest.raises(InputError, match=r"components is settled once an MRF is made; dpn\.mrf\.changed\(mrf, components=...\)"):
+    with pytest.raises(
+        InputError, match=r"components is settled once an MRF is made; dpn\.mrf\.changed\(mrf, components=...\)"
+    ):
         mrf.config = mrf.config.changed(components=3)
     with pytest.raises(InputError, match=r"mrf\.config = mrf\.config\.changed\(window=...\)"):
         mrf.window = 7

@@ -91,8 +91,17 @@ def test_sides_are_filled_up_to_a_multiple_and_the_rest_is_cut_off():
     assert network(image).shape == (1, 4, 33, 64) and seen == [(32, 32)]
     filled = torch.cat([image, image[:, :, -1:].expand(1, 3, 31, 64)], dim=2)
     torch.testing.assert_close(network(image), network(filled)[:, :, :33])
-    with pytest.raises(InputError, match="multiple must be at least 1 pixel, got 0"):
+    with pytest.raises(InputError, match=r"multiple must be at least 1 pixel, .* got 0"):
         Wrap(Net(), labels=4, multiple=0)
+
+
+def test_every_image_is_resized_to_the_size_that_a_network_needs():
+    image, net = torch.rand(1, 3, 9, 12), Net()
+    network = Wrap(net, labels=4, size=(32, 16))
+    expected = net(F.interpolate(image, (32, 16), mode="bilinear", antialias=True))
+    assert torch.equal(network.scores(image), expected) and network(image).shape == (1, 4, 9, 12)
+    with pytest.raises(InputError, match="and 1 where there is a size, got 8"):
+        Wrap(net, labels=4, size=(32, 16), multiple=8)
 
 
 def test_one_channel_gives_two_labels_whose_probabilities_are_the_sigmoid_s():

@@ -35,11 +35,12 @@ class Wrap(UnaryNetwork):
         mean, std: of each channel of the images in [0,1] that `module` was trained on: it is given (image - mean) / std. None
             leaves the image as it is.
         multiple: `module` needs images whose sides are multiples of this; the image's last pixels are repeated up to there.
+        size: (height, width) of the images that `module` needs; every image is resized to it, bilinearly. None leaves its size.
         activation: b11's nonlinearity, see UnaryNetwork.
 
     Raises:
-        InputError: if only one of mean and std is given, or multiple is below 1; when called, if the output holds no (N,L,h,w)
-            scores for these labels.
+        InputError: if only one of mean and std is given, or multiple does not serve; when called, if the output holds no
+            (N,L,h,w) scores for these labels.
 
     Example:
         >>> network = Wrap(nn.Conv2d(3, 4, 3, stride=8, padding=1), labels=4, stride=8)
@@ -58,22 +59,25 @@ class Wrap(UnaryNetwork):
         mean: Channels | None = None,
         std: Channels | None = None,
         multiple: int = 1,
+        size: tuple[int, int] | None = None,
         activation: Activation = "softmax",
     ) -> None:
-        options = {"output_key": output_key, "mean": mean, "std": std, "multiple": multiple}
+        options = {"output_key": output_key, "mean": mean, "std": std, "multiple": multiple, "size": size}
         super().__init__(labels, stride=stride, activation=activation, **options)
         self.arguments["stride"] = stride
         if (mean is None) != (std is None):
             raise InputError(f"mean and std must be given together, got mean={mean}, std={std}")
-        if multiple < 1:
-            raise InputError(f"multiple must be at least 1 pixel, got {multiple}")
+        if multiple < 1 or (size and multiple > 1):
+            raise InputError(f"multiple must be at least 1 pixel, and 1 where there is a size, got {multiple}")
         self.normalize = nn.Identity() if mean is None or std is None else Normalize(mean, std)
         self.module = module
-        self.output_key, self.multiple = output_key, multiple
+        self.output_key, self.multiple, self.size = output_key, multiple, size
         self.frozen()
 
     def scores(self, image: Tensor) -> Tensor:
         """Image (N,3,H,W), RGB in [0,1] -> the module's scores (N,L,h,w)."""
+        if self.size:
+            image = F.interpolate(image, self.size, mode="bilinear", antialias=True)
         below, right = (-side % self.multiple for side in image.shape[-2:])
         if below or right:
             image = F.pad(image, (0, right, 0, below), mode="replicate")
@@ -88,7 +92,7 @@ class Wrap(UnaryNetwork):
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         height, width = size
-        filled = [side + -side % self.multiple for side in size]
+        filled = [side + -side % self.multiple for side in size] if self.size is None else size
         return F.interpolate(scores, filled, mode="bilinear", align_corners=False)[..., :height, :width]
 
     def _pick(self, output: Any) -> Tensor:
