@@ -56,7 +56,7 @@ def main(model: str, data_root: Path | None = None, data: str = "voc", split: st
             log_p = network.unary(image[None])
             exact = mrfs[0](log_p, image[None]).exp()
             pixels += labels.numel()
-            taking_part += len(present(log_p, config.absent_below))
+            taking_part += len(present(log_p, config.absent_below).labels)
             for row, (mrf, of_row) in enumerate(zip(mrfs, metrics, strict=True)):
                 q = mrf(log_p, image[None]).exp()
                 for metric in of_row:

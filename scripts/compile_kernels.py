@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import torch
 from jsonargparse import auto_cli
 
-from dpn.functional.backend import BACKENDS
+from dpn.functional.backend import BACKENDS, Present
 from dpn.functional.kernels import Window
 
 
@@ -28,13 +28,19 @@ def call_all(dtype: torch.dtype, labels: int = 21, components: int = 5, n: int =
         for stride in (1, 2):
             window = Window(kernel, 25, 24, stride)
             s = b12.filter_window(log_p, image, weights, window, normalize=True)[:, 1:]
-            b12.filter_window(log_p, image, weights, window)
+            b12.filter_window(log_p, image, weights, window, absent_below=1e-3)
+            b12.filter_window(log_p.repeat(1, 4, 1, 1), image, weights, window, absent_below=1e-3)
             b12.weight_gradients(log_p, log_p, image, weights, window)
     o, component = contexts.contexts(s, mu, dilation=1)
     contexts.contexts_gradients(o, component, s, mu, dilation=1, need_s=True, need_mu=True)
-    fused.update(log_p, s, mu, penalty=penalty, dilation=1)
-    which = torch.arange(3)
+    which, counted = Present(torch.arange(3)), Present(torch.arange(labels), torch.tensor(3, dtype=torch.int32))
+    many = mu.repeat(1, 2, 1, 1, 1)  # more than a program has sums
+    for present in (None, counted):
+        fused.update(log_p, s, mu, penalty=penalty, dilation=1, present=present)
+        fused.update(log_p, s, many, penalty=penalty, dilation=1, present=present)
+        fused.update(log_p, s, mu, penalty=penalty, dilation=2, cell=2, present=present)
     step.probabilities(log_p, which)
+    step.probabilities(log_p, counted)
     for cell in (1, 4):
         step.update(log_p, s, step.cell_means(s, cell), None, penalty=penalty, cell=cell)
         step.update(log_p, s[:, :3], None, which, penalty=penalty, cell=cell)

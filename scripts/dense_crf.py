@@ -58,7 +58,7 @@ def main(
             sample = images[i]
             log_p = network(sample.image[None])
             pixels = (sample.image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-            which = present(log_p, ABSENT_BELOW).numpy()
+            which = present(log_p, ABSENT_BELOW).labels.numpy()
             for name, parameters in SETS.items():
                 q = DenseCRF(peers.dense_crf, log_p[0].numpy()[which], pixels, parameters).whole(iterations)()
                 labels = which[q.argmax(0).reshape(pixels.shape[:2])]

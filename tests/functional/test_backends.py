@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from dpn.functional import local_filter
-from dpn.functional.backend import BACKENDS
+from dpn.functional.backend import BACKENDS, Present
 from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 
 TYPICAL = (5.0, 1 / 800)
@@ -400,10 +400,25 @@ class Step:
     def __init__(self, backend: str, device: torch.device) -> None:
         self.operator, self.device = BACKENDS[backend].parts().mean_field, device
 
-    def __call__(self, name: str, *given: Tensor | int | None, **options) -> Tensor:
-        there = [each.to(self.device) if isinstance(each, Tensor) else each for each in given]
-        options = {key: each.to(self.device) if isinstance(each, Tensor) else each for key, each in options.items()}
+    def __call__(self, name: str, *given: Tensor | Present | int | None, **options) -> Tensor:
+        there = [self._sent(each) for each in given]
+        options = {key: self._sent(each) for key, each in options.items()}
         return getattr(self.operator, name)(*there, **options).cpu()
+
+    def _sent(self, given: object) -> object:
+        if isinstance(given, Present):
+            return Present(*(each if each is None else each.to(self.device) for each in given))
+        return given.to(self.device) if isinstance(given, Tensor) else given
+
+
+def taking(which: Tensor | None) -> Present | None:
+    return None if which is None else Present(which)
+
+
+def counted(present: list[int], labels: int) -> Present:
+    """Some of the labels, as a backend has them that counts on its device: the others behind."""
+    others = [label for label in range(labels) if label not in present]
+    return Present(torch.tensor(present + others), torch.tensor(len(present), dtype=torch.int32))
 
 
 @pytest.fixture
@@ -438,7 +453,7 @@ def test_b15_is_the_softmax_of_what_each_label_is_charged(backend, b15, dtype, s
     log_p = torch.randn(2, labels, *size).mul(4).log_softmax(1).to(dtype)
     s = torch.rand(2, 1 + taking_part, *size).to(dtype)[:, 1:]  # as a normalised b12 leaves it
     deviating = torch.randn(2, taking_part, *(-(-side // cell) for side in size)).to(dtype) if deviates else None
-    found = b15("update", log_p, s, deviating, which, penalty=torch.tensor(3.5), cell=cell)
+    found = b15("update", log_p, s, deviating, taking(which), penalty=torch.tensor(3.5), cell=cell)
     assert found.dtype == dtype
     assert found.is_contiguous()
     exact = softmax_by_loop(log_p, s, deviating, which, 3.5, cell)
@@ -468,7 +483,7 @@ def test_probabilities_and_the_largest_are_those_of_the_labels(backend, b15, dty
     skip_unless_it_takes(dtype, backend)
     log_q = torch.randn(2, 5, 7, 40).mul(9).log_softmax(1).to(dtype)
     which = torch.arange(5) if present is None else torch.tensor(present)
-    found = b15("probabilities", log_q, None if present is None else which)
+    found = b15("probabilities", log_q, None if present is None else Present(which))
     torch.testing.assert_close(found.double(), log_q[:, which].double().exp(), rtol=1e-5 + ROUNDING.get(dtype, 0), atol=1e-7)
     torch.testing.assert_close(b15("largest", log_q), log_q.amax((0, 2, 3)), rtol=0, atol=0)
 
@@ -482,7 +497,6 @@ def test_b13_to_b15_at_once_are_those_of_the_equations(backend, device, dtype, l
     skip_unless_it_takes(dtype, backend)
     log_p = torch.randn(2, labels, 5, 9).mul(3).log_softmax(1).to(dtype)
     s, mu = torch.rand(2, 1 + labels, 5, 9).to(dtype)[:, 1:], torch.randn(labels, components, labels, n, n)
-    assert fused.fits(mu, cell=1)
     there = [each.to(device) for each in (log_p, s, mu, torch.tensor(3.5))]
     found = fused.update(*there[:3], penalty=there[3], dilation=dilation).cpu()
     assert found.dtype == dtype
@@ -492,8 +506,48 @@ def test_b13_to_b15_at_once_are_those_of_the_equations(backend, device, dtype, l
     torch.testing.assert_close(found.double(), exact, rtol=1e-5 + ROUNDING.get(dtype, 0), atol=3e-5 + 2 * rounding.item())
 
 
-def test_b13_to_b15_are_apart_where_a_program_has_not_all_of_a_pixel(backend):
+@HALVES
+@pytest.mark.parametrize(
+    ("labels", "components", "present"), [(6, 5, [4, 1]), (30, 5, [7]), (30, 5, [3, 29, 0, 11, 12, 5, 2, 8])]
+)
+@pytest.mark.parametrize("cell", [1, 2])
+def test_labels_that_are_counted_on_the_device_alone_take_part(backend, device, b15, dtype, labels, components, present, cell):
+    """What lies in the maps of the others, and in the compatibilities with them, is nowhere seen."""
     fused = BACKENDS[backend].parts().fused
-    if fused is not None:
-        assert not fused.fits(torch.zeros(40, 5, 40, 1, 1), cell=1)
-        assert not fused.fits(torch.zeros(2, 1, 2, 1, 1), cell=2)
+    if fused is None or not BACKENDS[backend].counts_on_device:
+        pytest.skip(f"{backend} counts no labels on its device")
+    skip_unless_it_takes(dtype, backend)
+    which, size = counted(present, labels), (6, 10)
+    log_p = torch.randn(2, labels, *size).mul(3).log_softmax(1).to(dtype)
+    q = b15("probabilities", log_p, which)
+    torch.testing.assert_close(q[:, : len(present)].double(), log_p[:, present].double().exp(), rtol=0.01, atol=1e-7)
+    assert not q[:, len(present) :].any()
+    s, mu = torch.rand(2, labels, *size).to(dtype), torch.randn(labels, 5, labels, 3, 3)
+    seen, among = s[:, : len(present)].clone(), mu[present][:, :, present]
+    s[:, len(present) :] = torch.nan
+    others = [label for label in range(labels) if label not in present]
+    mu[others] = mu[:, :, others] = torch.nan
+    options = {"dilation": 2, "cell": cell, "penalty": torch.tensor(3.5, device=device)}
+    there = Present(*(each.to(device) for each in which))
+    found = fused.update(*(each.to(device) for each in (log_p, s, mu)), present=there, **options).cpu()
+    means = avg_pool2d(seen.double(), cell) if cell > 1 else seen
+    o = maps_by_loop(means.to(dtype), among.to(dtype), 2 // cell).amin(2)
+    exact = softmax_by_loop(log_p, seen, o, torch.tensor(present), 3.5, cell)
+    rounding = 2e-5 * maps_by_loop(means.abs().to(dtype), among.abs(), 2 // cell).amax()
+    rounded = ROUNDING.get(dtype, 0)
+    atol = 3e-5 + 2 * rounding.item() + rounded * o.abs().amax().item()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5 + rounded, atol=atol)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+def test_maps_that_are_nowhere_above_the_threshold_may_count_as_0(backend, device, kernel):
+    p = torch.rand(1, 130, 5, 9) * 1e-4
+    p[:, [0, 70]] = torch.rand(1, 2, 5, 9)
+    image = torch.rand(1, 3, 5, 9)
+    options = {"window": 3, "weights": (5.0, 0.01), "kernel": kernel, "normalize": True, "backend": backend}
+    found = local_filter(p.to(device), image.to(device), absent_below=1e-3, **options).cpu()
+    exact = local_filter(p.double(), image, **options | {"backend": "reference"})
+    assert (found - exact).abs().max() <= 1e-3
+    torch.testing.assert_close(found[:, [0, 70]].double(), exact[:, [0, 70]], rtol=1e-3, atol=1e-3)
+    p[0, 128, 2, 3] = torch.nan
+    assert local_filter(p.to(device), image.to(device), absent_below=1e-3, **options).cpu()[0, 128].isnan().any()

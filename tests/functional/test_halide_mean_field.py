@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpn.functional.backend import Present
 from dpn.functional.halide.mean_field import probabilities, update
 
 
@@ -33,32 +34,32 @@ def test_it_equals_the_softmax_of_what_each_label_is_charged(size, labels, takin
     present = torch.randperm(labels)[:taking_part]
     log_p, s = unary(labels, present, size, rare), torch.rand(2, taking_part, *size)
     deviating = torch.randn(2, taking_part, -(-height // cell), -(-width // cell))
-    found = update(log_p, s, deviating, present, penalty=torch.tensor(3.5), cell=cell)
+    found = update(log_p, s, deviating, Present(present), penalty=torch.tensor(3.5), cell=cell)
     assert found.is_contiguous()
     torch.testing.assert_close(found.double(), plainly(log_p, s, deviating, present, 3.5, cell), rtol=1e-5, atol=2e-5)
 
 
 def test_probabilities_are_those_of_the_labels_that_take_part():
     log_q, present = torch.randn(2, 5, 7, 37).mul(9).log_softmax(1), torch.tensor([4, 1])
-    torch.testing.assert_close(probabilities(log_q, present), log_q[:, present].exp(), rtol=5e-6, atol=1e-37)
+    torch.testing.assert_close(probabilities(log_q, Present(present)), log_q[:, present].exp(), rtol=5e-6, atol=1e-37)
     impossible = torch.tensor([-torch.inf, 0.0, torch.nan]).view(1, 3, 1, 1)
-    found = probabilities(impossible, torch.arange(3)).flatten()
+    found = probabilities(impossible, Present(torch.arange(3))).flatten()
     assert found[0] == 0 and found[1] == 1 and found[2].isnan()
 
 
 def test_any_layout_in_memory_serves():
     log_p, s, deviating = torch.randn(1, 4, 9, 20).log_softmax(1), torch.rand(1, 4, 9, 20), torch.randn(1, 4, 9, 20)
     present = torch.arange(4)
-    plain = update(log_p, s, deviating, present, penalty=torch.tensor(4.0), cell=1)
+    plain = update(log_p, s, deviating, Present(present), penalty=torch.tensor(4.0), cell=1)
     turned = [each.transpose(2, 3).contiguous().transpose(2, 3) for each in (log_p, s, deviating)]
-    assert torch.equal(update(*turned, present, penalty=torch.tensor(4.0), cell=1), plain)
+    assert torch.equal(update(*turned, Present(present), penalty=torch.tensor(4.0), cell=1), plain)
 
 
 @pytest.mark.parametrize("level", [torch.finfo(torch.float32).min, -1e30, -300.0, 0.0])
 def test_a_unary_that_underflows_is_still_normalised(level):
     log_p = (level + torch.randn(1, 3, 4, 20)).clamp(min=torch.finfo(torch.float32).min)
     s, present = torch.rand(1, 1, 4, 20), torch.tensor([1])
-    found = update(log_p, s, torch.zeros(1, 1, 4, 20), present, penalty=torch.tensor(4.0), cell=1)
+    found = update(log_p, s, torch.zeros(1, 1, 4, 20), Present(present), penalty=torch.tensor(4.0), cell=1)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(1, 4, 20), rtol=1e-5, atol=1e-5)
 
 
@@ -66,7 +67,7 @@ def test_a_unary_that_underflows_is_still_normalised(level):
 def test_what_is_no_distribution_is_normalised_as_exactly(activation):
     log_p, present = activation(torch.randn(1, 30, 16, 40) * 4), torch.tensor([3, 7])
     s, deviating = torch.rand(1, 2, 16, 40), torch.randn(1, 2, 16, 40)
-    found = update(log_p, s, deviating, present, penalty=torch.tensor(4.0), cell=1)
+    found = update(log_p, s, deviating, Present(present), penalty=torch.tensor(4.0), cell=1)
     torch.testing.assert_close(found.double(), plainly(log_p, s, deviating, present, 4.0, 1), rtol=1e-5, atol=2e-5)
 
 
@@ -75,14 +76,14 @@ def test_whatever_the_labels_that_take_part_are_charged_all_sum_to_1(charged):
     present, nothing = torch.tensor([2, 4]), torch.zeros(2, 2, 6, 20)
     log_p = unary(5, present, (6, 20), rare=25.0)
     log_p[..., ::2, :] = unary(5, present, (3, 20), rare=300.0)
-    found = update(log_p, nothing, nothing + charged, present, penalty=torch.tensor(4.0), cell=1)
+    found = update(log_p, nothing, nothing + charged, Present(present), penalty=torch.tensor(4.0), cell=1)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(2, 6, 20), rtol=5e-4, atol=5e-4)
 
 
 def test_a_thread_s_probabilities_are_left_alone_by_other_threads():
     log_q, present = torch.randn(1, 3, 9, 20).log_softmax(1), torch.tensor([0, 2])
-    q = probabilities(log_q, present)
+    q = probabilities(log_q, Present(present))
     kept = q.clone()
     with ThreadPoolExecutor(1) as other:
-        other.submit(probabilities, log_q.flip(1), present).result()
+        other.submit(probabilities, log_q.flip(1), Present(present)).result()
     assert torch.equal(q, kept)

@@ -44,7 +44,7 @@ def pairs(model: DPN, name: str, size: int, peers: Peers) -> list[Pair]:
     narrow, wide = (_b12(model, q, image, kernel="euclidean", window=window) for window in (NARROW, WIDE))
     unary = inferred(model.unary, image)
     many = inferred(changed(model.mrf, labels=MANY), with_labels(log_p, MANY), image)
-    which = present(log_p, model.mrf.absent_below).tolist()
+    which = present(log_p, model.mrf.absent_below).labels.tolist()
     absent = [u for u in range(labels) if u not in which]
     fewer = with_labels(log_p[:, which + absent], min(labels, len(which) + 1))  # the absent as one
     found = []

@@ -111,7 +111,7 @@ def case(model: DPN, workload: Workload) -> Case:
     if known and workload.batch == 1:
         pixels = at_size(photograph(PHOTOGRAPHS[0]), workload.size)
         parts["dpn.segment", INFERENCE] = Part(lambda: segment(pixels, model, size=workload.size).seen)
-    return Case(len(present(log_p, mrf.absent_below)), parts, built(image[:1, :, :CORNER, :CORNER], corner(log_p)))
+    return Case(len(present(log_p, mrf.absent_below).labels), parts, built(image[:1, :, :CORNER, :CORNER], corner(log_p)))
 
 
 def corner(log_p: Tensor) -> Tensor:
@@ -156,10 +156,10 @@ def _inference(
     """What dpn.mrf.by_parts does, apart: what b12 is given, b13 with b14, and b15."""
     contexts, which = mrf.label_contexts, present(log_p, mrf.absent_below)
     parts = BACKENDS[choose(mrf.backend, log_p.device, log_p.dtype)].parts().mean_field
-    q, near = log_p[:, which].exp(), NEAR * mrf.absent_below
+    q, near = log_p[:, which.labels].exp(), NEAR * mrf.absent_below
 
     def b13(s: Tensor) -> Tensor:
-        return contexts.deviating(parts.cell_means(s, contexts.cell), *contexts.patterns_among(which))
+        return contexts.deviating(parts.cell_means(s, contexts.cell), *contexts.patterns_among(which.labels))
 
     with torch.no_grad():
         s = mrf.triple_penalty(q, image, absent_below=near)

@@ -42,23 +42,36 @@ class LabelContexts(Protocol):
         """The gradients of sum <g, o14> to s and mu, through the components chosen; None for what is not needed."""
 
 
+class Present(NamedTuple):
+    """The labels that take part in a step, of L.
+
+    Attributes:
+        labels: (M,) int64, no label twice. Where there is a number, M is L.
+        number: 0-dim int32: only so many of the first take part, at least one. It lies on the device, which nothing waits for.
+            None is all M.
+    """
+
+    labels: Tensor
+    number: Tensor | None = None
+
+
 class MeanField(Protocol):
     """What a step in inference needs, `mean_field.py` of a backend's folder; see dpn.mrf.by_parts.
 
-    `present` (M,) int64 are the labels that take part, no label twice; None is all of them, in order.
+    `present` are the labels that take part; None is all of them, in order.
     """
 
     def largest(self, log_q: Tensor) -> Tensor:
         """(N,L,H,W) -> (L,): the largest value of each label anywhere in the batch; NaN where it has one."""
 
-    def probabilities(self, log_q: Tensor, present: Tensor | None) -> Tensor:
-        """exp(log q) of the labels present, (N,M,H,W). The next call on the same thread may overwrite it."""
+    def probabilities(self, log_q: Tensor, present: Present | None) -> Tensor:
+        """exp(log q) of the labels present, (N,M,H,W); 0 past the number. The next call on the same thread may overwrite it."""
 
     def cell_means(self, maps: Tensor, side: int) -> Tensor:
         """(N,M,H,W) -> (N,M,h,w): the means over cells of side x side pixels, h = ceil(H / side)."""
 
     def update(
-        self, log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int
+        self, log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
     ) -> Tensor:
         """b15: log softmax(log p - o), (N,L,H,W), where o_i^u = deviating_i^u - penalty s_i^u if u is present, and 0 if not.
 
@@ -68,13 +81,23 @@ class MeanField(Protocol):
 
 
 class Fused(Protocol):
-    """b13 to b15 at once over all labels, `fused.py` of a backend's folder, where it has one."""
+    """b13 to b15 in as few steps as can be, `fused.py` of a backend's folder, where it has one."""
 
-    def fits(self, mu: Tensor, *, cell: int) -> bool:
-        """Whether `update` serves such compatibilities (L,K,L,n,n), seen by cells of so many pixels square."""
+    def update(
+        self,
+        log_p: Tensor,
+        s: Tensor,
+        mu: Tensor,
+        *,
+        penalty: Tensor,
+        dilation: int,
+        cell: int = 1,
+        present: Present | None = None,
+    ) -> Tensor:
+        """log softmax(log p - o14 + penalty s), (N,L,H,W), where o14 is LabelContexts.contexts' of s and mu (L,K,L,n,n).
 
-    def update(self, log_p: Tensor, s: Tensor, mu: Tensor, *, penalty: Tensor, dilation: int) -> Tensor:
-        """log softmax(log p - o14 + penalty s), (N,L,H,W), where o14 is LabelContexts.contexts' of s and mu."""
+        b13 sees s by cells of so many pixels square, see MeanField.update. Of labels that take part s has the maps, and mu all.
+        """
 
 
 class Parts(NamedTuple):
@@ -95,7 +118,8 @@ class Backend(Protocol):
         takes_half: whether it multiplies half precision as it is; others are given float32.
         on_trial: whether it is compiled for devices that nobody has tried, and so has to pass dpn.functional.trial first.
         infers_by_parts: whether inference goes through its `mean_field` and `fused`, not the layers; see dpn.mrf.by_parts.
-        leaves_labels_out: whether inference by it may leave absent labels out; that must save time and not wait for the device.
+        leaves_labels_out: whether inference by it leaves absent labels out.
+        counts_on_device: whether it need not know how many take part, see `Present`, so that nothing waits.
     """
 
     order: int
@@ -104,6 +128,7 @@ class Backend(Protocol):
     on_trial: bool = False
     infers_by_parts: bool = False
     leaves_labels_out: bool = False
+    counts_on_device: bool = False
 
     def why_not(self) -> str | None:
         """Why it cannot compute on this machine, and what to do; None where it can."""

@@ -2,7 +2,8 @@
 
 Its kernels are compiled for whatever device there is, by whatever compiler is installed there. A kernel that does not compile
 would stop its user; one that is compiled wrongly would give wrong pictures. So each operator is first asked for the values and
-both gradients of a small input, whose true answer is the reference backend's in float64, on the CPU.
+both gradients of a small input, whose true answer is the reference backend's in float64, on the CPU. The image is small; the
+labels are so many that a program is as wide as it ever gets, and needs as much memory.
 """
 
 import warnings
@@ -11,14 +12,22 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from dpn.functional.backend import BACKENDS
+from dpn.functional.backend import BACKENDS, Present
 from dpn.functional.kernels import Window
 from dpn.packages import versions
 
 LARGEST_ERROR = 5e-3
 """Of the largest value, in float32: ten times what products in tf32 cost."""
 
-ANSWERS = ("its values", "its gradients to its input", "its gradients to its parameters", "its b15", "its b13 to b15 at once")
+ANSWERS = (
+    "its values",
+    "its gradients to its input",
+    "its gradients to its parameters",
+    "its b15",
+    "its b13 to b15 at once",
+    "its b13 to b15 of some labels",
+)
+LABELS, COMPONENTS = 40, 3
 CPU = torch.device("cpu")
 
 
@@ -64,7 +73,7 @@ def _wrong(name: str, device: torch.device, kernel: str | None) -> str:
 
 def _of_filter(name: str, device: torch.device, kernel: str) -> tuple[list[Tensor], list[Tensor]]:
     """The backend's answers about b12, and the true ones."""
-    p, g, image, weights = _random((1, 3, 18, 13), (1, 3, 18, 13), (1, 3, 18, 13), (2,))
+    p, g, image, weights = _random((1, LABELS, 11, 9), (1, LABELS, 11, 9), (1, 3, 11, 9), (2,))
 
     def answers(name: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
         of, window = BACKENDS[name].parts().local_filter, Window(kernel, 3, 2)
@@ -78,7 +87,8 @@ def _of_filter(name: str, device: torch.device, kernel: str) -> tuple[list[Tenso
 
 def _of_contexts(name: str, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
     """Those about b13 to b15. Gradients flow through the components that the backend chose: near ties go either way."""
-    s, g, mu = _random((2, 3, 11, 17), (2, 3, 11, 17), (3, 2, 3, 3, 3))
+    s, g, mu = _random((1, LABELS, 11, 17), (1, LABELS, 11, 17), (LABELS, COMPONENTS, LABELS, 3, 3))
+    taking_part = torch.randperm(LABELS, generator=torch.Generator().manual_seed(0))
     chosen = BACKENDS[name].parts().label_contexts.contexts(s.to(device).float(), mu.to(device).float(), dilation=2)[1]
 
     def answers(name: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
@@ -88,10 +98,17 @@ def _of_contexts(name: str, device: torch.device) -> tuple[list[Tensor], list[Te
         gradients = of.contexts_gradients(g_there, component, s_there, mu_there, dilation=2, need_s=True, need_mu=True)
         penalty = torch.tensor(4.0, device=device)
         by_cells = step.update(g_there, s_there, step.cell_means(s_there, 2), None, penalty=penalty, cell=2)
+        which = Present(taking_part[:9].to(device))
+        among = mu_there[which.labels][:, :, which.labels]
+        few, _ = of.contexts(s_there[:, :9], among, dilation=2)
         log_q = step.update(g_there, s_there, values, None, penalty=penalty, cell=1)
+        log_few = step.update(g_there, s_there[:, :9], few, which, penalty=penalty, cell=1)
         if fused is not None:
-            log_q = fused.update(g_there, s_there, mu_there, penalty=penalty, dilation=2)
-        return [values, *(each for each in gradients if each is not None), by_cells, log_q]
+            maps, counted = (g_there, s_there, mu_there), torch.full((), 9, dtype=torch.int32, device=device)
+            which = Present(taking_part.to(device), counted)
+            log_q = fused.update(*maps, penalty=penalty, dilation=2)
+            log_few = fused.update(*maps, penalty=penalty, dilation=2, present=which)
+        return [values, *(each for each in gradients if each is not None), by_cells, log_q, log_few]
 
     return answers(name, device, torch.float32), answers("reference", CPU, torch.float64)
 

@@ -13,22 +13,25 @@ where a and a' are the probabilities that the full and the short step give to al
 no second kernel. docs/equations.md has the proof; tests/mrf/test_absent_labels.py holds random networks to it.
 """
 
+import torch
 from torch import Tensor
 
-from dpn.functional.backend import BACKENDS
+from dpn.functional.backend import BACKENDS, Present
 from dpn.functional.choice import choose
 
 NEAR = 20.0
 
 
-def present(log_q: Tensor, absent_below: float, *, backend: str | None = None) -> Tensor:
-    """The labels that take part, (M,) int64: those above the threshold somewhere in log q (N,L,H,W), or the likeliest.
+def present(log_q: Tensor, absent_below: float, *, backend: str | None = None) -> Present:
+    """The labels that take part: those above the threshold somewhere in log q (N,L,H,W), or the likeliest.
 
     Example:
-        >>> import torch
-        >>> present(torch.tensor([0.9, 0.1, 1e-5]).log().view(1, 3, 1, 1), 2e-4)
+        >>> present(torch.tensor([0.9, 0.1, 1e-5]).log().view(1, 3, 1, 1), 2e-4).labels
         tensor([0, 1])
     """
-    largest = BACKENDS[choose(backend, log_q.device, log_q.dtype)].parts().mean_field.largest(log_q).exp()
-    bound = largest.max().clamp(max=absent_below)
-    return (~(largest < bound)).nonzero().flatten()  # NaN takes part
+    chosen = BACKENDS[choose(backend, log_q.device, log_q.dtype)]
+    largest = chosen.parts().mean_field.largest(log_q).exp()
+    absent = largest < largest.max().clamp(max=absent_below)  # NaN takes part
+    if chosen.counts_on_device:
+        return Present(absent.byte().argsort(stable=True), (~absent).sum(dtype=torch.int32))
+    return Present((~absent).nonzero().flatten())

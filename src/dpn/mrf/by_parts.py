@@ -1,13 +1,13 @@
 """Inference through the parts of one backend instead of through the layers: fewer passes over the maps, and no gradients.
 
-The functions are the same. A backend that leaves labels out is given those that are present (see absent_labels); another is
-given all, and nothing waits for its device. Where it multiplies half precision as it is, the maps stay in it; sums are float32.
+The functions are the same. A backend that leaves labels out is given those that are present, see absent_labels; one that counts
+them on its device waits for nothing. Where it multiplies half precision as it is, the maps stay in it; sums are float32.
 """
 
 import torch
 from torch import Tensor, nn
 
-from dpn.functional.backend import BACKENDS, Fused, Parts
+from dpn.functional.backend import BACKENDS, Parts, Present
 from dpn.functional.choice import choose
 from dpn.mrf.absent_labels import NEAR, present
 from dpn.mrf.aligned_penalty import AlignedPenalty
@@ -39,12 +39,14 @@ def mean_field(
 ) -> Tensor:
     """The updates: log p (N,L,H,W), image (N,3,H,W) float32 -> log q (N,L,H,W), of log p's dtype. No gradients flow.
 
-    `leave_out`: whether absent labels are left out; None asks the backend.
+    `leave_out`: whether absent labels are left out; None asks the backend. Contexts of low rank mix the maps of all labels, so
+    that the labels must be known there.
     """
     name, given = choose(backend, log_p.device, log_p.dtype), log_p.dtype
     chosen, parts = BACKENDS[name], BACKENDS[name].parts()
     log_p = log_p if chosen.takes_half else log_p.to(torch.promote_types(given, torch.float32))
     leave_out = chosen.leaves_labels_out if leave_out is None else leave_out
+    leave_out = leave_out and config.absent_below > 0 and not (chosen.counts_on_device and isinstance(b13, LowRankContexts))
     log_q, near = log_p, NEAR * config.absent_below
     for _ in range(config.iterations):
         which = present(log_q, config.absent_below, backend=backend) if leave_out else None
@@ -54,17 +56,14 @@ def mean_field(
     return log_q.to(given)
 
 
-def _from_b13_on(b13: LabelContexts, parts: Parts, log_p: Tensor, s: Tensor, which: Tensor | None) -> Tensor:
+def _from_b13_on(b13: LabelContexts, parts: Parts, log_p: Tensor, s: Tensor, which: Present | None) -> Tensor:
     """b13 to b15: log p (N,L,H,W), s of these labels (N,M,H,W) -> log q (N,L,H,W)."""
-    penalty, patterns = b13.penalty.detach(), b13.patterns if which is None else b13.patterns_among(which)
-    if fused := _at_once(b13, parts, which):
-        return fused.update(log_p, s, *patterns, penalty=penalty, dilation=b13.dilation)
-    deviating = None if b13.potts_only else b13.deviating(parts.mean_field.cell_means(s, b13.cell), *patterns)
-    return parts.mean_field.update(log_p, s, deviating, which, penalty=penalty, cell=b13.cell)
-
-
-def _at_once(b13: LabelContexts, parts: Parts, which: Tensor | None) -> Fused | None:
-    """What computes b13 to b15 at once: where all labels take part, b13 is one convolution, and the backend has room for it."""
-    if parts.fused is None or which is not None or b13.potts_only or isinstance(b13, LowRankContexts):
-        return None
-    return parts.fused if parts.fused.fits(b13.deviations(), cell=b13.cell) else None
+    penalty, cell = b13.penalty.detach(), b13.cell
+    if parts.fused and not (b13.potts_only or isinstance(b13, LowRankContexts)):
+        mu = b13.deviations().detach()
+        return parts.fused.update(log_p, s, mu, penalty=penalty, dilation=b13.dilation, cell=cell, present=which)
+    deviating = None
+    if not b13.potts_only:
+        patterns = b13.patterns if which is None else b13.patterns_among(which.labels)
+        deviating = b13.deviating(parts.mean_field.cell_means(s, cell), *patterns)
+    return parts.mean_field.update(log_p, s, deviating, which, penalty=penalty, cell=cell)

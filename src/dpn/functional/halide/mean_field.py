@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpn.functional.backend import Present
 from dpn.functional.halide.cells import extremes_in_cells, means_in_cells
 from dpn.functional.halide.compiling import LANES, Formula, Pipeline, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, arrays, exp2, flags, floats, functions, integers, is_nan, variables
@@ -48,27 +49,29 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
     return means.view(*maps.shape[:2], *means.shape[1:])
 
 
-def update(log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int) -> Tensor:
+def update(
+    log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
+) -> Tensor:
     """The new log q, contiguous."""
     labels, width = log_p.shape[1], log_p.shape[3]
-    present = torch.arange(labels) if present is None else present
+    taking_part = torch.arange(labels) if present is None else present.labels
     deviating = torch.zeros_like(cell_means(s, cell)) if deviating is None else deviating
     if width < LANES:
         log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
     place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
-    place[present] = torch.arange(len(present), dtype=torch.int32)
-    log_q, which, strength = empty(log_p.shape), present.int(), float(penalty)
+    place[taking_part] = torch.arange(len(taking_part), dtype=torch.int32)
+    log_q, which, strength = empty(log_p.shape), taking_part.int(), float(penalty)
     pipeline = _update()
     for i in range(len(log_p)):
         pipeline(log_p[i], s[i], deviating[i], place, which, _is_distribution(log_p[i]), strength, cell, log_q[i])
     return log_q[..., :width].contiguous()
 
 
-def probabilities(log_q: Tensor, present: Tensor | None) -> Tensor:
+def probabilities(log_q: Tensor, present: Present | None) -> Tensor:
     """exp(log q) of log q <= 0, contiguous, to 5e-6 of each; NaN stays NaN."""
-    present = torch.arange(log_q.shape[1]) if present is None else present
-    q = scratch("q", (len(log_q), len(present), *log_q.shape[2:]))
-    which, pipeline = present.int(), _probabilities()
+    taking_part = torch.arange(log_q.shape[1]) if present is None else present.labels
+    q = scratch("q", (len(log_q), len(taking_part), *log_q.shape[2:]))
+    which, pipeline = taking_part.int(), _probabilities()
     for i in range(len(log_q)):
         pipeline(log_q[i], which, q[i])
     return q

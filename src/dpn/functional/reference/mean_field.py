@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from dpn.functional.backend import Present
 from dpn.functional.cells import interpolated
 from dpn.functional.cells import means as cell_means
 
@@ -12,11 +13,13 @@ def largest(log_q: Tensor) -> Tensor:
     return log_q.amax((0, 2, 3))
 
 
-def probabilities(log_q: Tensor, present: Tensor | None) -> Tensor:
-    return (log_q if present is None else log_q[:, present]).exp()
+def probabilities(log_q: Tensor, present: Present | None) -> Tensor:
+    return (log_q if present is None else log_q[:, present.labels]).exp()
 
 
-def update(log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int) -> Tensor:
+def update(
+    log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
+) -> Tensor:
     """The new log q.
 
     Potts charges u for all labels but itself. What it charges for all, sum_v s^v, is the same for every u and cancels.
@@ -25,4 +28,4 @@ def update(log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor |
     o = -penalty * s
     if deviating is not None:
         o = o + interpolated(deviating, cell, (height, width))
-    return (log_p - o if present is None else log_p.index_add(1, present, o, alpha=-1)).log_softmax(1)
+    return (log_p - o if present is None else log_p.index_add(1, present.labels, o, alpha=-1)).log_softmax(1)

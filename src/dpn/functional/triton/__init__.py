@@ -21,6 +21,8 @@ class Triton(Backend):
     takes_half = True
     on_trial = True
     infers_by_parts = True
+    leaves_labels_out = True
+    counts_on_device = True
 
     def why_not(self) -> str | None:
         if not INSTALLED:

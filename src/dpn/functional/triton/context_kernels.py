@@ -7,11 +7,22 @@ import triton.language as tl
 from dpn.functional.triton.mean_field_kernels import log_softmax
 
 
+@triton.jit
+def _those_there(count, L, COUNTED: tl.constexpr):
+    """How many labels there are: all, or the first of a count that lies on the device."""
+    if COUNTED:
+        return tl.load(count)
+    else:
+        return L
+
+
 @triton.jit(do_not_specialize=["before"])
 def labels_innermost(
-    maps, padded, L, H, W, batch_stride, before, padded_H, padded_W, LABELS: tl.constexpr, PIXELS: tl.constexpr
-):
+    maps, padded, count, L, H, W, batch_stride, before, padded_H, padded_W, COUNTED: tl.constexpr, LABELS: tl.constexpr,
+    PIXELS: tl.constexpr
+):  # fmt: skip
     """(N,L,H,W) -> (N,padded_H,padded_W,L), zero in the margin: part of a row, so that both are read and written in runs."""
+    L = _those_there(count, L, COUNTED)
     batch, across = tl.program_id(1).to(tl.int64), tl.cdiv(padded_W, PIXELS)
     row, column = tl.program_id(0) // across, tl.program_id(0) % across * PIXELS + tl.arange(0, PIXELS)
     y, x = row - before, column - before
@@ -48,20 +59,24 @@ def _in_planes(pixel, label, L, H, W):
 
 @triton.jit
 def _maps(
-    s, mu, pixel, first_label, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS: tl.constexpr,
+    s, mu, pixel, first_label, pixels, L, M, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS: tl.constexpr,
     COLUMNS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
 ):  # fmt: skip
-    """b13 of so many labels u `together`, from the first on: column u K + k of the maps is component k of u."""
+    """b13 of so many labels u `together`, from the first on: column u K + k of the maps is component k of u.
+
+    Of L labels the first M are there.
+    """
     column = tl.arange(0, COLUMNS)
-    used = (column < together * K) & (first_label * K + column < L * K)
-    s_first = s + _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W)
+    used = (column < together * K) & (first_label * K + column < M * K)
+    s_first = s + _first(tl.minimum(pixel, pixels - 1), M, H, W, padded_H, padded_W)
     mu_first = mu + (first_label * K + column).to(tl.int64) * (n * n * L)
     maps = tl.zeros((PIXELS, COLUMNS), tl.float32)
-    for start in range(0, n * n * L, STEP):
+    for start in range(0, n * n * M, STEP):
         index = start + tl.arange(0, STEP)
-        there = index < n * n * L
-        s_z = tl.load(s_first[:, None] + _from_first(index, L, padded_W, n, dilation)[None, :], mask=there[None, :], other=0.0)
-        mu_z = tl.load(mu_first[None, :] + index[:, None], mask=there[:, None] & used[None, :], other=0.0)
+        there = index < n * n * M
+        s_z = tl.load(s_first[:, None] + _from_first(index, M, padded_W, n, dilation)[None, :], mask=there[None, :], other=0.0)
+        of_index = index // M * L + index % M
+        mu_z = tl.load(mu_first[None, :] + of_index[:, None], mask=there[:, None] & used[None, :], other=0.0)
         maps = tl.dot(s_z.to(DOT), mu_z.to(DOT), maps, input_precision=PRECISION)
     return maps
 
@@ -75,14 +90,18 @@ def _of_component(maps, label, k, K, PIXELS: tl.constexpr, COLUMNS: tl.constexpr
 
 @triton.jit(do_not_specialize=["n", "K", "dilation", "together"])
 def contexts(
-    s, mu, o, component, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS: tl.constexpr,
-    COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+    s, mu, o, component, count, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, COUNTED: tl.constexpr,
+    PIXELS: tl.constexpr, COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr
 ):  # fmt: skip
+    M = _those_there(count, L, COUNTED)
+    if tl.program_id(1) * together >= M:
+        return
     pixel, label = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS), tl.arange(0, LABELS)
     first_label = tl.program_id(1) * together
     maps = _maps(
-        s, mu, pixel, first_label, pixels, L, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS, COLUMNS, STEP, DOT,
-        PRECISION
+        s, mu, pixel, first_label, pixels, L, M, H, W, padded_H, padded_W, n, K, dilation, together, PIXELS, COLUMNS, STEP,
+        DOT, PRECISION
     )  # fmt: skip
     least = tl.full((PIXELS, LABELS), float("inf"), tl.float32)
     chosen = tl.zeros((PIXELS, LABELS), tl.int32)
@@ -92,30 +111,64 @@ def contexts(
         least = tl.minimum(of_k, least)
     u = first_label + label
     here = _in_planes(pixel[:, None], u[None, :], L, H, W)
-    stored = (pixel < pixels)[:, None] & ((label < together) & (u < L))[None, :]
+    stored = (pixel < pixels)[:, None] & ((label < together) & (u < M))[None, :]
     tl.store(o + here, least.to(o.dtype.element_ty), mask=stored)
     tl.store(component + here, chosen.to(tl.uint8), mask=stored)
 
 
-@triton.jit(do_not_specialize=["n", "K", "dilation"])
-def contexts_and_update(
-    s, mu, log_p, penalty, log_q, pixels, L, H, W, padded_H, padded_W, n, K, dilation, PIXELS: tl.constexpr,
-    COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+@triton.jit
+def _updated(
+    s, mu, log_p, penalty, present, log_q, pixels, L, M, H, W, padded_H, padded_W, n, K, dilation, COUNTED: tl.constexpr,
+    PIXELS: tl.constexpr, COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr
 ):  # fmt: skip
-    """b13 to b15 of all labels: the minimum, Potts and the softmax lie in registers, and only log q is written."""
-    pixel, label = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS), tl.arange(0, LABELS)
-    maps = _maps(s, mu, pixel, 0, pixels, L, H, W, padded_H, padded_W, n, K, dilation, L, PIXELS, COLUMNS, STEP, DOT, PRECISION)
+    """One program of `contexts_and_update`, where the M labels that take part have COLUMNS components at most."""
+    pixel, m = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS), tl.arange(0, LABELS)
+    maps = _maps(
+        s, mu, pixel, 0, pixels, L, M, H, W, padded_H, padded_W, n, K, dilation, M, PIXELS, COLUMNS, STEP, DOT, PRECISION
+    )  # fmt: skip
     least = tl.full((PIXELS, LABELS), float("inf"), tl.float32)
     for k in range(0, K):
-        least = tl.minimum(_of_component(maps, label, k, K, PIXELS, COLUMNS), least)
-    known = (pixel < pixels)[:, None] & (label < L)[None, :]
+        least = tl.minimum(_of_component(maps, m, k, K, PIXELS, COLUMNS), least)
+    label = tl.load(present + m, mask=m < L, other=0).to(tl.int32) if COUNTED else m
+    known = (pixel < pixels)[:, None] & (m < L)[None, :]
+    charged = known & (m < M)[None, :]
     here = _in_planes(pixel[:, None], label[None, :], L, H, W)
-    itself = _first(tl.minimum(pixel, pixels - 1), L, H, W, padded_H, padded_W) + (n // 2 * dilation) * (padded_W + 1) * L
-    s_i = tl.load(s + itself[:, None] + label[None, :], mask=known, other=0.0).to(tl.float32)
+    itself = _first(tl.minimum(pixel, pixels - 1), M, H, W, padded_H, padded_W) + (n // 2 * dilation) * (padded_W + 1) * M
+    s_i = tl.load(s + itself[:, None] + m[None, :], mask=charged, other=0.0).to(tl.float32)
     score = tl.load(log_p + here, mask=known, other=0.0).to(tl.float32)
-    score += tl.load(penalty).to(tl.float32) * s_i - least
-    score = tl.where((label < L)[None, :], score, -float("inf"))
+    score += tl.load(penalty).to(tl.float32) * s_i - tl.where(charged, least, 0.0)
+    score = tl.where((m < L)[None, :], score, -float("inf"))
     tl.store(log_q + here, log_softmax(score, 1).to(log_q.dtype.element_ty), mask=known)
+
+
+@triton.jit(do_not_specialize=["n", "K", "dilation"])
+def contexts_and_update(
+    s, mu, log_p, penalty, present, count, log_q, pixels, L, H, W, padded_H, padded_W, n, K, dilation, COUNTED: tl.constexpr,
+    PIXELS: tl.constexpr, COLUMNS: tl.constexpr, LABELS: tl.constexpr, STEP: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr
+):  # fmt: skip
+    """b13 to b15: the minimum, Potts and the softmax lie in registers, and only log q is written.
+
+    Where few labels take part, a program has few sums, so that what is left out is not multiplied either.
+    """
+    M = _those_there(count, L, COUNTED)
+    if COUNTED and COLUMNS > 32:
+        if M * K <= 32:
+            _updated(
+                s, mu, log_p, penalty, present, log_q, pixels, L, M, H, W, padded_H, padded_W, n, K, dilation, COUNTED, PIXELS,
+                32, LABELS, STEP, DOT, PRECISION
+            )  # fmt: skip
+        else:
+            _updated(
+                s, mu, log_p, penalty, present, log_q, pixels, L, M, H, W, padded_H, padded_W, n, K, dilation, COUNTED, PIXELS,
+                COLUMNS, LABELS, STEP, DOT, PRECISION
+            )  # fmt: skip
+    else:
+        _updated(
+            s, mu, log_p, penalty, present, log_q, pixels, L, M, H, W, padded_H, padded_W, n, K, dilation, COUNTED, PIXELS,
+            COLUMNS, LABELS, STEP, DOT, PRECISION
+        )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["n", "K", "dilation"])

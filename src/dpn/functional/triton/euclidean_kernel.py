@@ -57,14 +57,17 @@ def _between(p, planes, image, mean, zy, x, before, after, left, middle, used, h
 
 @triton.jit(do_not_specialize=["before", "after"])
 def euclidean(
-    p, maps, image, mean, weights, sums, C, H, W, before, after, stride, smallest, ONES: tl.constexpr,
-    NORMALIZE: tl.constexpr, GRADIENT: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr, ROWS: tl.constexpr
+    p, maps, image, mean, weights, sums, absent, C, H, W, before, after, stride, smallest, ONES: tl.constexpr,
+    NORMALIZE: tl.constexpr, GRADIENT: tl.constexpr, SKIPS: tl.constexpr, CHANNELS: tl.constexpr, LANES: tl.constexpr,
+    ROWS: tl.constexpr
 ):  # fmt: skip
     """One tile, one block of channels, one image: o, or with GRADIENT the tile's part of the gradient to the weights.
 
     With ONES, p is 1 and is not read, and o is the smallest at least. With NORMALIZE, o is divided by such sums (N,H,W), which
-    also stand before it.
+    also stand before it. With SKIPS, o is 0 already, and absent blocks of channels are left so.
     """
+    if SKIPS and tl.load(absent + tl.program_id(1)) != 0:
+        return
     batch, OUT = tl.program_id(2).to(tl.int64), LANES - before - after
     tile, lattice = tl.program_id(0) // (stride * stride), tl.program_id(0) % (stride * stride)
     a, b = lattice // stride, lattice % stride

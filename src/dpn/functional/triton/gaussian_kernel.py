@@ -34,13 +34,17 @@ def _colours(plane, at, inside, H, W):
 
 @triton.jit(do_not_specialize=["before", "after"])
 def gaussian(
-    p, maps, image, weights, sums, C, H, W, before, after, stride, smallest, NORMALIZE: tl.constexpr, CENTER: tl.constexpr,
-    GRADIENT: tl.constexpr, CHANNELS: tl.constexpr, RUN: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
+    p, maps, image, weights, sums, absent, C, H, W, before, after, stride, smallest, NORMALIZE: tl.constexpr,
+    CENTER: tl.constexpr, GRADIENT: tl.constexpr, SKIPS: tl.constexpr, CHANNELS: tl.constexpr, RUN: tl.constexpr,
+    DOT: tl.constexpr, PRECISION: tl.constexpr
 ):  # fmt: skip
     """One tile, one block of channels, one image: o, or with GRADIENT the tile's part of the gradient to the weights.
 
-    With NORMALIZE, the sums of k, at least the smallest, stand before o, which is divided by them.
+    With NORMALIZE, the sums of k, at least the smallest, stand before o, which is divided by them. With SKIPS, o is 0 already,
+    and absent blocks of channels are left so.
     """
+    if SKIPS and tl.load(absent + tl.program_id(1)) != 0:
+        return
     batch = tl.program_id(2).to(tl.int64)
     tile, lattice = tl.program_id(0) // (stride * stride), tl.program_id(0) % (stride * stride)
     a, b = lattice // stride, lattice % stride

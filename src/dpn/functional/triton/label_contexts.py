@@ -34,8 +34,11 @@ RUN = 64  # pixels of a row that are turned at once
 PROGRAMS = 1024  # that dmu is spread over, about
 
 
-def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
-    """See dpn.functional.backend.LabelContexts; s is float32, bfloat16 or float16, and so are mu, as it is used, and o14."""
+def contexts(s: Tensor, mu: Tensor, *, dilation: int, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """See dpn.functional.backend.LabelContexts; s is float32, bfloat16 or float16, and so are mu, as it is used, and o14.
+
+    With a count (0-dim int32) only so many labels, the first, are there; o14 of others is not written.
+    """
     (batch, labels, height, width), (_, components, _, n, _) = s.shape, mu.shape
     o, component = (
         torch.empty(s.shape, dtype=s.dtype, device=s.device),
@@ -43,13 +46,13 @@ def contexts(s: Tensor, mu: Tensor, *, dilation: int) -> tuple[Tensor, Tensor]:
     )
     columns = columns_of(labels, components)
     together = min(labels, columns // components)
-    padded, mu = labels_innermost(s, n // 2 * dilation, (n - 1 - n // 2) * dilation), as_columns(mu, s.dtype)
+    padded, mu = labels_innermost(s, n // 2 * dilation, (n - 1 - n // 2) * dilation, count), as_columns(mu, s.dtype)
     if s.numel():
         with device_of(s):
             context_kernels.contexts[triton.cdiv(batch * height * width, PIXELS), triton.cdiv(labels, together)](
-                padded, mu, o, component, batch * height * width, labels, height, width, *padded.shape[1:3], n, components,
-                dilation, together, PIXELS=PIXELS, COLUMNS=columns, LABELS=triton.next_power_of_2(together), STEP=STEP,
-                **products(s), num_warps=8
+                padded, mu, o, component, count, batch * height * width, labels, height, width, *padded.shape[1:3], n,
+                components, dilation, together, COUNTED=count is not None, PIXELS=PIXELS, COLUMNS=columns,
+                LABELS=triton.next_power_of_2(together), STEP=STEP, **products(s), num_warps=8
             )  # fmt: skip
     return o, component
 
@@ -104,15 +107,18 @@ def as_columns(mu: Tensor, dtype: torch.dtype) -> Tensor:
     return mu.to(dtype).permute(0, 1, 3, 4, 2).contiguous()
 
 
-def labels_innermost(maps: Tensor, before: int, after: int) -> Tensor:
-    """(N,L,H,W) -> (N, before+H+after, before+W+after, L), contiguous, zero in the margin."""
+def labels_innermost(maps: Tensor, before: int, after: int, count: Tensor | None = None) -> Tensor:
+    """(N,L,H,W) -> (N, before+H+after, before+W+after, L), contiguous, zero in the margin.
+
+    With a count, only so many labels are there: they lie as if L were that, and the rest of the memory is not written.
+    """
     (batch, labels, height, width), margin, maps = maps.shape, before + after, by_image(maps)
     padded = torch.empty(batch, height + margin, width + margin, labels, dtype=maps.dtype, device=maps.device)
     if padded.numel():
         high, wide = padded.shape[1:3]
         with device_of(maps):
             context_kernels.labels_innermost[high * triton.cdiv(wide, RUN), batch](
-                maps, padded, labels, height, width, maps.stride(0), before, high, wide,
+                maps, padded, count, labels, height, width, maps.stride(0), before, high, wide, COUNTED=count is not None,
                 LABELS=min(32, int(triton.next_power_of_2(labels))), PIXELS=RUN
             )  # fmt: skip
     return padded

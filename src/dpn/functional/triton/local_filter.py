@@ -5,6 +5,8 @@
 
 euclidean_table is euclidean for intensities rounded to the table's: to look the squares up, offset by offset, would only be
 slower. Nothing here waits for the GPU, and no sum depends on timing.
+
+A program has a block of channels. A block all of which is nowhere above `absent_below` is left at 0, and costs nothing.
 """
 
 import math
@@ -12,6 +14,7 @@ import math
 import torch
 import triton
 from torch import Tensor
+from torch.nn import functional as F
 
 from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 from dpn.functional.triton.devices import device_of
@@ -28,9 +31,12 @@ def filter_window(
 ) -> Tensor:
     """See dpn.functional.backend.LocalFilter; p is float32, bfloat16 or float16 on the GPU, and so is the result."""
     batch, channels, height, width = p.shape
-    o = torch.empty(batch, channels + normalize, height, width, dtype=p.dtype, device=p.device)
+    launch, block = _KERNELS[window.kernel], _CHANNELS[window.kernel](p, window.within(p.shape[2:]))
+    absent = _absent(p, block, absent_below)
+    new = torch.empty if absent is None else torch.zeros
+    o = new(batch, channels + normalize, height, width, dtype=p.dtype, device=p.device)
     if o.numel():
-        _KERNELS[window.kernel](p.contiguous(), o, *_seen(image, weights, window), window, normalize=normalize)
+        launch(p.contiguous(), o, *_seen(image, weights, window), window, block, normalize=normalize, absent=absent)
     return o
 
 
@@ -39,12 +45,41 @@ def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, windo
     if p.numel() == 0:
         return torch.zeros(2, device=p.device)
     p, g = p.contiguous(), g.to(p.dtype).contiguous()
-    sums = _KERNELS[window.kernel](p, g, *_seen(image, weights, window), window, gradient=True)
+    block = _CHANNELS[window.kernel](p, window.within(p.shape[2:]))
+    sums = _KERNELS[window.kernel](p, g, *_seen(image, weights, window), window, block, gradient=True)
     return sums.sum(0, dtype=torch.float64).float()
 
 
 def _seen(image: Tensor, weights: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     return kernel_named(window.kernel).seen(image.float()).contiguous(), weights.float()
+
+
+def _absent(p: Tensor, block: int, absent_below: float) -> Tensor | None:
+    """Of each block of channels, whether p is nowhere above this, (blocks,) int8; None where all are computed.
+
+    The first block is, since it writes the sums that o is divided by.
+    """
+    blocks = int(triton.cdiv(p.shape[1], block))
+    if not absent_below > 0 or blocks == 1 or p.numel() == 0:
+        return None
+    largest = F.pad(p.amax((0, 2, 3)), (0, blocks * block - p.shape[1]), value=-math.inf)
+    absent = largest.view(blocks, block).amax(1) <= absent_below  # NaN is not below
+    absent[0] = False
+    return absent.to(torch.int8)
+
+
+def _channels_of_gaussian(p: Tensor, window: Window) -> int:
+    """How many channels a program has."""
+    return min(MOST_CHANNELS, max(16, int(triton.next_power_of_2(p.shape[1]))))
+
+
+def _channels_of_euclidean(p: Tensor, window: Window) -> int:
+    return max(1, SUMS // _lanes(window))
+
+
+def _lanes(window: Window) -> int:
+    """The columns of a tile of the euclidean kernel, those of the windows around it included."""
+    return max(16, int(triton.next_power_of_2(2 * (window.before + window.after + 1))))
 
 
 def _gaussian(
@@ -53,21 +88,22 @@ def _gaussian(
     image: Tensor,
     weights: Tensor,
     window: Window,
+    block: int,
     *,
     normalize: bool = False,
     gradient: bool = False,
+    absent: Tensor | None = None,
 ) -> Tensor:
     """maps is o, written, or g, read; returns what each program adds to the gradient to the weights."""
     window, channels = window.within(p.shape[2:]), p.shape[1]
     run = min((32, 16), key=lambda run: triton.cdiv(WIDE.value + window.before + window.after, run) * run)
-    block = min(MOST_CHANNELS, max(16, triton.next_power_of_2(channels)))
     grid = _tiles(p, window, HIGH.value, WIDE.value), triton.cdiv(channels, block), len(p)
     sums = torch.empty(math.prod(grid) if gradient else 0, 2, dtype=torch.float32, device=p.device)
     with device_of(p):
         gaussian[grid](
-            p, maps, image, weights, sums, *p.shape[1:], window.before, window.after, window.stride, SMALLEST_SUM,
-            NORMALIZE=normalize, CENTER=window.include_center, GRADIENT=gradient, CHANNELS=block, RUN=run, **products(p),
-            num_warps=8
+            p, maps, image, weights, sums, absent, *p.shape[1:], window.before, window.after, window.stride, SMALLEST_SUM,
+            NORMALIZE=normalize, CENTER=window.include_center, GRADIENT=gradient, SKIPS=absent is not None, CHANNELS=block,
+            RUN=run, **products(p), num_warps=8
         )  # fmt: skip
     return sums
 
@@ -78,23 +114,25 @@ def _euclidean(
     image: Tensor,
     weights: Tensor,
     window: Window,
+    block: int,
     *,
     normalize: bool = False,
     gradient: bool = False,
+    absent: Tensor | None = None,
 ) -> Tensor:
     """As `_gaussian`."""
     window = window.within(p.shape[2:])
-    lanes = max(16, triton.next_power_of_2(2 * (window.before + window.after + 1)))
-    block, mean = max(1, SUMS // lanes), image.mean((2, 3))
+    lanes, mean = _lanes(window), image.mean((2, 3))
     tiles = _tiles(p, window, lanes // 2, lanes - window.before - window.after)
 
     def launch(p: Tensor, maps: Tensor, sums: Tensor, channels: int, block: int, **constants: bool) -> None:
-        arguments = p, maps, image, mean, weights, sums, channels, *p.shape[-2:], window.before, window.after, window.stride
+        shape = channels, *p.shape[-2:], window.before, window.after, window.stride
         warps = min(16, max(1, block * lanes // SUMS))
         with device_of(p):
             euclidean[tiles, triton.cdiv(channels, block), len(p)](
-                *arguments, SMALLEST_SUM, **constants, CHANNELS=block, LANES=lanes, ROWS=lanes // 2, num_warps=warps
-            )
+                p, maps, image, mean, weights, sums, absent, *shape, SMALLEST_SUM, **constants, CHANNELS=block, LANES=lanes,
+                ROWS=lanes // 2, num_warps=warps
+            )  # fmt: skip
 
     blocks, height, width = triton.cdiv(p.shape[1], block), *p.shape[2:]
     if gradient:
@@ -102,12 +140,18 @@ def _euclidean(
     else:
         sums = torch.empty(len(p) if normalize else 0, height, width, dtype=torch.float32, device=p.device)
     if normalize:
-        launch(sums, sums, sums, 1, 1, ONES=True, NORMALIZE=False, GRADIENT=False)
-    launch(p, maps, sums, p.shape[1], block, ONES=False, NORMALIZE=normalize, GRADIENT=gradient)
+        launch(sums, sums, sums, 1, 1, ONES=True, NORMALIZE=False, GRADIENT=False, SKIPS=False)
+    skips = absent is not None
+    launch(p, maps, sums, p.shape[1], block, ONES=False, NORMALIZE=normalize, GRADIENT=gradient, SKIPS=skips)
     return sums
 
 
 _KERNELS = {"gaussian": _gaussian, "euclidean": _euclidean, "euclidean_table": _euclidean}
+_CHANNELS = {
+    "gaussian": _channels_of_gaussian,
+    "euclidean": _channels_of_euclidean,
+    "euclidean_table": _channels_of_euclidean,
+}
 
 
 def _tiles(p: Tensor, window: Window, high: int, wide: int) -> int:

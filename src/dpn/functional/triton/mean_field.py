@@ -8,6 +8,7 @@ import torch
 import triton
 from torch import Tensor
 
+from dpn.functional.backend import Present
 from dpn.functional.reference.mean_field import largest
 from dpn.functional.triton import mean_field_kernels as kernels
 from dpn.functional.triton.devices import by_image, device_of
@@ -18,15 +19,18 @@ VALUES = 4096  # of a program of b15: pixels by labels
 FEWEST_PIXELS, MOST_PIXELS = 16, 1024  # of a program
 
 
-def probabilities(log_q: Tensor, present: Tensor | None) -> Tensor:
+def probabilities(log_q: Tensor, present: Present | None) -> Tensor:
     if present is None:
         return log_q.exp()
-    (batch, labels, height, width), taking_part = log_q.shape, len(present)
-    q = torch.empty(batch, taking_part, height, width, dtype=log_q.dtype, device=log_q.device)
+    (batch, labels, height, width), (which, count) = log_q.shape, present
+    q = torch.empty(batch, len(which), height, width, dtype=log_q.dtype, device=log_q.device)
     if q.numel():
-        grid = triton.cdiv(height * width, MOST_PIXELS), taking_part, batch
+        grid = triton.cdiv(height * width, MOST_PIXELS), len(which), batch
         with device_of(q):
-            kernels.probabilities[grid](log_q.contiguous(), present, q, labels, taking_part, height * width, PIXELS=MOST_PIXELS)
+            kernels.probabilities[grid](
+                log_q.contiguous(), which, count, q, labels, len(which), height * width, COUNTED=count is not None,
+                PIXELS=MOST_PIXELS
+            )  # fmt: skip
     return q
 
 
@@ -44,12 +48,16 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
     return means
 
 
-def update(log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Tensor | None, *, penalty: Tensor, cell: int) -> Tensor:
+def update(
+    log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
+) -> Tensor:
     batch, labels, height, width = log_p.shape
     log_p, s, log_q = log_p.contiguous(), by_image(s), torch.empty(log_p.shape, dtype=log_p.dtype, device=log_p.device)
     place = log_p.new_full((0 if present is None else labels,), -1, dtype=torch.int32)  # of each label among those present
     if present is not None:
-        place.index_copy_(0, present, torch.arange(len(present), dtype=torch.int32, device=place.device))
+        places = torch.arange(len(present.labels), dtype=torch.int32, device=place.device)
+        places = places if present.number is None else torch.where(places < present.number, places, -1)
+        place.index_copy_(0, present.labels, places)
     charged = s if deviating is None else deviating.contiguous()
     columns = int(triton.next_power_of_2(labels))
     pixels = max(FEWEST_PIXELS, min(MOST_PIXELS, VALUES // columns))

@@ -74,10 +74,13 @@ def cell_means(maps, means, C, H, W, batch_stride, cell, h, w, CELLS: tl.constex
 
 
 @triton.jit
-def probabilities(log_q, present, q, L, M, pixels, PIXELS: tl.constexpr):
-    """exp(log q) of the labels present."""
+def probabilities(log_q, present, count, q, L, M, pixels, COUNTED: tl.constexpr, PIXELS: tl.constexpr):
+    """exp(log q) of the labels present, and 0 past their count."""
     batch, m = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    log = tl.load(log_q + (batch * L + tl.load(present + m)) * pixels + pixel, mask=pixel < pixels, other=0.0)
+    read = pixel < pixels
+    if COUNTED:
+        read = read & (m < tl.load(count))
+    log = tl.load(log_q + (batch * L + tl.load(present + m)) * pixels + pixel, mask=read, other=-float("inf"))
     value = tl.exp(log.to(tl.float32)).to(q.dtype.element_ty)
     tl.store(q + (batch * M + m) * pixels + pixel, value, mask=pixel < pixels)
