@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from rich.console import Console
 
 from dpn.errors import InputError
-from dpn.metrics import BoundaryBand, Evaluation, MeanIoU, Scores, Table, paired_bootstrap
+from dpn.metrics import BoundaryBand, Evaluation, MeanIoU, Scores, Table, iou, paired_bootstrap
 
 LABELS = ["sky", "sea", "ship"]
 
@@ -117,6 +119,114 @@ def test_print_names_every_system_and_label(evaluation: Evaluation) -> None:
     evaluation.table(resamples=50).print(console)
     text = console.file.getvalue()
     assert all(word in text for word in ["unary", "triple penalty", "joint", *LABELS, "6 images"])
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        lambda labels: labels[::-1, ::-1].copy()[::-1, ::-1],
+        lambda labels: labels.astype(">u2"),
+        lambda labels: labels.astype(np.uint32),
+        lambda labels: labels.astype(np.uint64),
+        lambda labels: np.asfortranarray(labels),
+        lambda labels: labels.tolist(),
+        lambda labels: torch.from_numpy(labels),
+        lambda labels: torch.from_numpy(labels).to(torch.uint16),
+        lambda labels: torch.from_numpy(labels).to(torch.int16),
+    ],
+    ids=["flipped", "big-endian", "uint32", "uint64", "by columns", "lists", "tensor", "uint16 tensor", "int16 tensor"],
+)
+def test_labels_count_the_same_however_they_lie_in_memory(seen: Callable[[np.ndarray], object]) -> None:
+    (_, target), plain, other = scenes(1)[0], Evaluation(LABELS), Evaluation(LABELS)
+    guess = spoilt(target, 0.3, seed=1)
+    plain.add("unary", guess, target, "beach")
+    other.add("unary", seen(guess), target, "beach")
+    other.add("mirrored", guess, seen(target), "beach")
+    for scores in other.scores.values():
+        assert torch.equal(scores.confusions, plain.scores["unary"].confusions)
+        assert torch.equal(scores.band_hits, plain.scores["unary"].band_hits)
+
+
+@pytest.mark.parametrize("wrong", [[[0], [0, 1]], "sky", [["sky"]], np.zeros((1, 1), object), [[0.5]]])
+def test_what_is_no_label_map_is_told_in_one_line(wrong: object) -> None:
+    with pytest.raises(InputError, match=r"beach: (labels must be an array of integers|prediction is torch\.float64)"):
+        Evaluation(LABELS).add("unary", wrong, [[0]], "beach")
+
+
+def test_over_256_labels_are_counted_each() -> None:
+    evaluation = Evaluation([str(i) for i in range(300)], void=-1)
+    target = np.arange(-1, 299, dtype=np.int32).reshape(15, 20)
+    evaluation.add("right", target.clip(0), target, "all")
+    evaluation.add("wrong", np.where(target == 255, 299, target.clip(0)), target, "all")
+    right, wrong = evaluation.scores.values()
+    assert right.confusions.sum() == 299 and right.miou == 1
+    assert wrong.per_label[[254, 255, 299]].tolist() == [1, 0, 0]
+    assert wrong.precision.nansum() == 298 and wrong.recall[255] == 0
+
+
+def test_a_void_that_is_a_label_is_refused() -> None:
+    with pytest.raises(InputError, match="void 255 is one of 300 labels; give another value"):
+        Evaluation([str(i) for i in range(300)])
+
+
+def test_precision_and_recall_are_those_of_sets_of_pixels(evaluation: Evaluation) -> None:
+    targets = np.stack([target for _, target in scenes(6)])
+    guesses = np.stack([spoilt(target, 0.4, seed=i) for i, target in enumerate(targets)])
+    scores, counted = evaluation.scores["unary"], targets != 255
+    for u in range(2):
+        right = ((targets == u) & (guesses == u)).sum()
+        assert scores.precision[u] == pytest.approx(right / ((guesses == u) & counted).sum())
+        assert scores.recall[u] == pytest.approx(right / (targets == u).sum())
+    assert scores.precision[2].isnan() and scores.recall[2].isnan()
+
+
+def test_each_image_has_the_mean_iou_of_its_own_labels(evaluation: Evaluation) -> None:
+    scores = evaluation.scores["unary"]
+    for i, confusion in enumerate(scores.confusions):
+        assert scores.per_image[i] == iou(confusion).nanmean()
+
+
+def test_labels_csv_has_a_line_for_each_system_and_label(evaluation: Evaluation, tmp_path: Path) -> None:
+    table = evaluation.table(resamples=10)
+    table.labels_csv(tmp_path / "labels.csv")
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["system"], line["label"]) for line in lines[:4]] == [("unary", label) for label in LABELS] + [
+        ("triple penalty", "sky")
+    ]
+    assert float(lines[4]["recall"]) == pytest.approx(table.rows[1].recall[1], abs=1e-6)
+    assert lines[2]["precision"] == ""
+
+
+def test_records_are_json_and_hold_the_numbers_of_the_csv(evaluation: Evaluation, tmp_path: Path) -> None:
+    table = evaluation.table(resamples=10)
+    table.csv(tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for line, record in zip(lines, json.loads(json.dumps(table.records(), allow_nan=False)), strict=True):
+        for label in record.pop("labels"):
+            assert float(line[label["name"]] or "nan") == pytest.approx(label["iou"] or np.nan, abs=1e-6, nan_ok=True)
+        for name, number in record.items():
+            assert line[name] == (number if name == "system" else "" if number is None else f"{number:.6f}")
+
+
+def test_names_are_printed_as_they_are() -> None:
+    evaluation = Evaluation(["road[/]", "[bold]sea"])
+    evaluation.add("[red]mine", [[0, 1]], [[0, 1]], "beach")
+    console = Console(width=120, file=io.StringIO())
+    evaluation.table(resamples=10).print(console)
+    assert all(name in console.file.getvalue() for name in ["road[/]", "[bold]sea", "[red]mine"])
+
+
+def test_of_many_labels_the_terminal_shows_the_worst() -> None:
+    evaluation = Evaluation([f"label{i:03d}" for i in range(100)])
+    target = np.arange(100).reshape(10, 10)
+    evaluation.add("mine", np.where(target == 42, 43, target), target, "all")
+    console = Console(width=120, file=io.StringIO())
+    evaluation.table(resamples=10).print(console)
+    text = " ".join(console.file.getvalue().split())
+    assert "the worst 10 of 100 labels" in text and text.count("label0") == 10
+    assert text.index("label042") < text.index("label043") < text.index("label000")
 
 
 def test_an_image_counts_once(evaluation: Evaluation) -> None:

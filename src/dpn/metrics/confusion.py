@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -99,6 +101,29 @@ def iou(confusion: Tensor) -> Tensor:
     return intersection / union
 
 
+def precision(confusion: Tensor) -> Tensor:
+    """Of the pixels that were given each label, the share that have it; of (..., L, L), as `iou` takes and returns it.
+
+    NaN for a label that was never given.
+
+    Example:
+        >>> precision(torch.tensor([[1, 1], [0, 2]])).tolist()
+        [1.0, 0.6666666666666666]
+    """
+    confusion = confusion.to("cpu", torch.float64)
+    return confusion.diagonal(dim1=-2, dim2=-1) / confusion.sum(-2)
+
+
+def recall(confusion: Tensor) -> Tensor:
+    """Of the pixels that have each label, the share that were given it; NaN for a label that the truth does not hold.
+
+    Example:
+        >>> recall(torch.tensor([[1, 1], [0, 2]])).tolist()
+        [0.5, 1.0]
+    """
+    return precision(confusion.mT)
+
+
 def intersection_and_union(confusion: Tensor) -> tuple[Tensor, Tensor]:
     """The two areas of each label's IoU, in pixels, from (..., L, L): (..., L) float64 each, on the CPU."""
     confusion = confusion.to("cpu", torch.float64)
@@ -126,6 +151,27 @@ def _checked(argument: str, values: Tensor, labels: int, or_void: str) -> Tensor
         listed = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
         raise InputError(f"{argument} holds {listed}: labels must be 0..{labels - 1}{or_void}")
     return values
+
+
+def label_tensor(values: ArrayLike | Tensor) -> Tensor:
+    """Labels as a tensor, integers as int64, on the device where they are: of a tensor or what numpy makes an array of.
+
+    The array may be a view of any strides and of any byte order.
+
+    Raises:
+        InputError: it is no array of numbers.
+
+    Example:
+        >>> label_tensor(np.array([[1, 2]], ">u2")[:, ::-1])
+        tensor([[2, 1]])
+    """
+    if not isinstance(values, Tensor):
+        try:
+            array = np.asarray(values)
+            values = torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"labels must be an array of integers, got a {type(values).__name__} ({error})") from error
+    return values if values.is_floating_point() or values.is_complex() else values.long()
 
 
 def hard_labels(prediction: Tensor, target: Tensor, labels: int | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.metrics.boundary import boundary_band
-from dpn.metrics.confusion import confusion_matrix
+from dpn.metrics.confusion import confusion_matrix, label_tensor
 from dpn.metrics.scores import Scores
 from dpn.metrics.table import Table
 
@@ -21,6 +21,9 @@ class Evaluation:
         void: the value of pixels that are not counted.
         radius: of the boundary band, in pixels.
 
+    Raises:
+        InputError: the void value is a label.
+
     Example:
         >>> evaluation = Evaluation(["sky", "sea"])
         >>> truth = [[0, 0, 0], [1, 1, 1]]
@@ -31,6 +34,8 @@ class Evaluation:
     """
 
     def __init__(self, labels: Sequence[str], *, void: int = 255, radius: int = 5) -> None:
+        if 0 <= void < len(labels):
+            raise InputError(f"void {void} is one of {len(labels)} labels; give another value, such as void=-1")
         self.labels, self.void, self.radius = tuple(labels), void, radius
         self._counts: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
 
@@ -39,7 +44,7 @@ class Evaluation:
 
         Args:
             system: the row it belongs to; rows come in the order in which they are first named.
-            prediction, target: (H, W), as :func:`confusion_matrix` takes them.
+            prediction, target: (H, W), as :func:`confusion_matrix` takes them; tensors on any device, or arrays.
             name: the image's, once a system.
 
         Raises:
@@ -48,8 +53,9 @@ class Evaluation:
         counts = self._counts.setdefault(system, {})
         if name in counts:
             raise InputError(f"{name}: added twice for system {system!r}; each image counts once")
-        guess, truth = torch.as_tensor(prediction), torch.as_tensor(target)
         try:
+            truth = label_tensor(target)
+            guess = label_tensor(prediction).to(truth.device)
             confusion = confusion_matrix(guess, truth, len(self.labels), self.void)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None

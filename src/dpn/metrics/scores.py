@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.files import written_whole
-from dpn.metrics.confusion import iou
+from dpn.metrics.confusion import iou, precision, recall
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,21 @@ class Scores:
     def per_label(self) -> Tensor:
         """IoU of each label over the data set, (L,) float64 in [0, 1]; NaN where a label never occurs."""
         return iou(self.confusions.sum(0))
+
+    @property
+    def precision(self) -> Tensor:
+        """Of the pixels that were given each label, the share that have it, (L,) float64; NaN where it was never given."""
+        return precision(self.confusions.sum(0))
+
+    @property
+    def recall(self) -> Tensor:
+        """Of the pixels that have each label, the share that were given it, (L,) float64; NaN where there are none."""
+        return recall(self.confusions.sum(0))
+
+    @property
+    def per_image(self) -> Tensor:
+        """Mean IoU of each image by itself, over the labels in its truth or prediction, (M,) float64; NaN where all is void."""
+        return iou(self.confusions).nanmean(-1)
 
     @property
     def miou(self) -> float:
