@@ -31,7 +31,7 @@ def run(study: Study) -> Result:
     rows: list[list[Cell]] = []
     for name, its in scores.items():
         over_crf = (None, None) if name == unary else gain(scores[tuned], its)
-        f = 100 * float(measures(study, predictions, name)["boundary F"].compute())
+        f = 100 * float(measures(study, predictions, name, ["boundary F"])["boundary F"].compute())
         time = milliseconds(study, heads[name]) if name in heads else None
         rows.append([name, 100 * its.miou, *gain(scores[unary], its), *over_crf, f, time])
     return Result(

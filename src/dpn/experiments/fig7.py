@@ -1,5 +1,7 @@
 """Fig. 7: mean IoU, tagging, localisation and boundary accuracy after each stage."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dpn.experiments.result import Result, experiment
@@ -32,12 +34,15 @@ def run(study: Study) -> Result:
     )
 
 
-def measures(study: Study, predictions: Predictions, system: str) -> dict[str, MeanIoU | ObjectMetric]:
-    """The measures of one system over all images, by their names."""
+def measures(
+    study: Study, predictions: Predictions, system: str, only: Sequence[str] | None = None
+) -> dict[str, MeanIoU | ObjectMetric]:
+    """The measures of one system over all images, by their names; None is all of them."""
     labels, background = len(study.labels), 0 if study.labels[0] == "background" else None
     kinds = {"TA": TaggingAccuracy, "LA": LocalizationAccuracy, "BA": BoundaryAccuracy, "boundary F": BoundaryF}
     metrics: dict[str, MeanIoU | ObjectMetric] = {"mIoU": MeanIoU(labels)}
     metrics |= {name: kind(labels, background=background) for name, kind in kinds.items()}
+    metrics = {name: metric for name, metric in metrics.items() if only is None or name in only}
     for i in range(len(study.images)):
         sample = study.images[i]
         for metric in metrics.values():
