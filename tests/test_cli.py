@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import json
 import subprocess
 import sys
 import tarfile
@@ -107,6 +108,58 @@ def test_the_photograph_itself_is_never_written_over(run: Run, tmp_path: Path) -
     before = photograph(tmp_path / "photo.png").read_bytes()
     assert run("segment", tmp_path / "photo.png", "--model", "MODEL", "--out", tmp_path)[0] == 0
     assert (tmp_path / "photo.png").read_bytes() == before
+
+
+def test_a_photograph_that_would_be_written_over_is_refused(run: Run, tmp_path: Path) -> None:
+    photograph(tmp_path / "photo.png")
+    before = photograph(tmp_path / "photo_labels.png", 1).read_bytes()
+    code, _, error = run("segment", tmp_path, "--model", "MODEL", "--out", tmp_path)
+    assert code == 2 and is_one_line(error, "photo_labels.png: a photograph that would be written over", "--out")
+    assert (tmp_path / "photo_labels.png").read_bytes() == before
+    assert files(tmp_path) == ["photo.png", "photo_labels.png"]
+
+
+def test_a_photograph_named_twice_is_segmented_once(run: Run, tmp_path: Path) -> None:
+    photograph(tmp_path / "in" / "a.png")
+    code, printed, _ = run("segment", tmp_path / "in", tmp_path / "in" / "a.png", "--model", "MODEL", "--out", "OUT")
+    assert code == 0 and "1 of 1 photographs" in printed
+    assert files(tmp_path / "out") == ["a_labels.png", "a_overlay.png"]
+
+
+def test_only_what_is_asked_for_is_written(run: Run, tmp_path: Path) -> None:
+    photograph(tmp_path / "a.png")
+    words = ["segment", tmp_path / "a.png", "--model", "MODEL", "--out", "OUT", "--write"]
+    assert run(*words, "labels")[0] == 0
+    assert files(tmp_path / "out") == ["a_labels.png"]
+    assert run(*words, "probabilities", "json", "geojson", "coco")[0] == 0
+    made = ["coco.json", "labels.png", "polygons.geojson", "probabilities.npz", "summary.json"]
+    assert files(tmp_path / "out") == [f"a_{each}" for each in made]
+    code, printed, error = run(*words, "video")
+    assert (code, printed) == (2, "") and is_one_line(error, "'video'", "'geojson'")
+
+
+def test_json_tells_of_each_photograph_and_of_all(run: Run, model: Path, tmp_path: Path) -> None:
+    photographs = [photograph(tmp_path / "one.png", 1), photograph(tmp_path / "two.jpg", 2, 30, 50)]
+    code, printed, error = run("segment", *photographs, "nowhere.jpg", "--model", "MODEL", "--out", "OUT", "--json")
+    told = json.loads(printed)
+    assert code == 2 and is_one_line(error, "nowhere.jpg")
+    assert (told["model"], told["stage"], told["size"]) == (str(model), "joint", 513)
+    assert [each["image"] for each in told["failed"]] == ["nowhere.jpg"]
+    for path, of_image in zip(photographs, told["images"], strict=True):
+        found = segment(path, model)
+        assert (of_image["image"], of_image["height"], of_image["width"]) == (str(path), *found.labels.shape)
+        assert {each["name"]: each["share"] for each in of_image["labels"]} == found.shares
+        assert all(Path(file).is_file() for file in of_image["files"].values())
+    assert sum(each["pixels"] for each in told["labels"]) == 40 * 60 + 30 * 50
+    assert sum(each["share"] for each in told["labels"]) == pytest.approx(1)
+    assert told["seconds"] >= sum(each["seconds"] for each in told["images"]) > 0
+
+
+@pytest.mark.parametrize("word", ["segment", "evaluate"])
+def test_a_device_that_is_not_there(run: Run, tmp_path: Path, word: str) -> None:
+    given = {"segment": [photograph(tmp_path / "a.png"), "--model"], "evaluate": ["--data", "scenes"]}[word]
+    code, printed, error = run(word, *given, "MODEL", "--out", "OUT", "--device", "cuda:99")
+    assert (code, printed) == (2, "") and is_one_line(error, "device 'cuda:99' does not serve")
 
 
 def test_photographs_of_one_name_are_told_apart(run: Run, tmp_path: Path) -> None:
@@ -223,14 +276,19 @@ def data(root: Path) -> None:
         mask(root / "val" / "masks" / f"{name}.png", np.arange(2400).reshape(40, 60) // 800 * (n > 0))
 
 
+def evaluated(*rows: str) -> list[str]:
+    """The files that `dpn evaluate` writes of these rows."""
+    of_rows = [f"{row}{end}" for row in rows for end in (".npz", "_confusion.csv", "_confusion.png")]
+    return sorted([*of_rows, "labels.csv", "results.json", "table.csv", "table.md", "worst.png"])
+
+
 def test_evaluate_prints_and_saves_the_table(run: Run, model: Path, tmp_path: Path) -> None:
     data(tmp_path / "mine")
     words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT"]
     code, printed, error = run(*words)
     assert (code, error) == (0, "")
     assert "3 images" in printed and all(name in printed for name in NAMES)
-    saved = [f"{stage}.npz" for stage in ("joint", "label_contexts", "triple_penalty", "unary")]
-    assert files(tmp_path / "out") == sorted([*saved, "table.csv", "table.md"])
+    assert files(tmp_path / "out") == evaluated("joint", "label_contexts", "triple_penalty", "unary")
     with (tmp_path / "out" / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["system"] for row in rows] == ["unary", "triple_penalty", "label_contexts", "joint"]
@@ -239,6 +297,17 @@ def test_evaluate_prints_and_saves_the_table(run: Run, model: Path, tmp_path: Pa
     truth, found = np.stack(pixels), np.stack(found)
     ious = [((truth == u) & (found == u)).sum() / ((truth == u) | (found == u)).sum() for u in range(3)]
     assert float(rows[-1]["miou"]) == pytest.approx(np.mean(ious), abs=1e-6)
+
+
+def test_evaluate_writes_predictions_and_prints_json(run: Run, model: Path, tmp_path: Path) -> None:
+    data(tmp_path / "mine")
+    words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT", "--stages", "joint"]
+    code, printed, error = run(*words, "--predictions", "--json")
+    assert (code, error) == (0, "")
+    assert json.loads(printed) == json.loads((tmp_path / "out" / "results.json").read_text())
+    for path in sorted((tmp_path / "mine" / "val" / "images").iterdir()):
+        with Image.open(tmp_path / "out" / "predictions" / path.name) as image:
+            assert np.array_equal(np.asarray(image), segment(path, model).labels)
 
 
 def test_evaluate_lays_other_scores_beside(run: Run, tmp_path: Path) -> None:
@@ -269,7 +338,7 @@ def test_evaluate_averages_models_scales_and_mirrors_into_one_row(run: Run, mode
     data(tmp_path / "mine")
     words = ["evaluate", "MODEL", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT"]
     assert run(*words, "--scales", "0.5", "1", "--flip")[0] == 0
-    assert files(tmp_path / "out") == ["average.npz", "table.csv", "table.md"]
+    assert files(tmp_path / "out") == evaluated("average")
     alone = run("evaluate", "MODEL", "--stages", "joint", *words[3:7])[1]
     twice = run(*words[:7])[1]
     figure = [next(line for line in text.splitlines() if name in line) for text, name in ((alone, "joint"), (twice, "average"))]

@@ -1,5 +1,6 @@
 """One photograph, its labels: what dpn.segment gives for whatever it is given."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from dpn import DPN, MRF, InputError, save, segment
 from dpn.data import voc_palette
 from dpn.inference import Segmentation
+from dpn.inference.average import Average
 from dpn.unary import MobileNetV2, Wrap
 
 PRIMARIES = np.eye(3, dtype=np.uint8) * 255
@@ -168,11 +171,61 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, brightest: DPN) -> None:
         (np.zeros((0, 60, 3), np.uint8), r"\(0, 60, 3\)"),
         (Image.new("F", (60, 40)), "mode F"),
         (Path("nowhere.jpg"), r"nowhere\.jpg: no such file"),
+        (Path(__file__), "test_segmentation.py: not an image"),
+        ([[0, 0, 0]], "got a list"),
+        (b"photo.jpg", "got a bytes"),
+        (torch.zeros(3, 40, 60), "got a Tensor"),
+        (None, "got a NoneType"),
     ],
 )
 def test_what_is_no_photograph_is_refused(brightest: DPN, image: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
         segment(image, brightest)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "model", [nn.Identity(), MRF(3), Wrap(nn.Identity(), labels=3), 7, ["voc"]], ids=lambda m: type(m).__name__
+)
+def test_what_is_no_model_is_refused(model: object) -> None:
+    with pytest.raises(InputError, match=rf"must be a DPN .* got a {type(model).__name__}; DPN\(Wrap"):
+        segment(photograph(), model)  # type: ignore[arg-type]
+
+
+def test_a_model_within_another_module_serves_as_it_is(network: DPN) -> None:
+    expected = segment(photograph(), network)
+    for model in (
+        torch.compile(network, backend="eager"),
+        nn.DataParallel(network),
+        AveragedModel(network),
+        Average([network]),
+    ):
+        found = segment(photograph(), model)
+        assert found.names == expected.names
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+
+
+def test_a_mirrored_array_is_a_photograph(brightest: DPN) -> None:
+    truth = np.random.default_rng(1).integers(0, 3, (40, 60))
+    assert np.array_equal(segment(PRIMARIES[truth][:, ::-1], brightest).labels, truth[:, ::-1])
+
+
+def test_shares_of_labels_that_share_a_name_are_added_up() -> None:
+    q = np.eye(3, dtype=np.float32)[:, None].repeat(2, 1)
+    found = Segmentation(np.zeros((2, 3, 3), np.uint8), q, ("cat", "dog", "cat"))
+    assert found.shares == pytest.approx({"cat": 2 / 3, "dog": 1 / 3})
+    assert [each["label"] for each in found.summary()["labels"]] == [0, 1, 2]
+
+
+def test_over_256_labels_have_16_bits(tmp_path: Path) -> None:
+    q = np.zeros((300, 1, 300), np.float32)
+    q[np.arange(300), 0, np.arange(300)] = 1
+    found = Segmentation(np.zeros((1, 300, 3), np.uint8), q, tuple(f"label {i}" for i in range(300)))
+    assert found.labels.dtype == np.uint16
+    assert np.array_equal(found.labels, [np.arange(300)])
+    paths = found.save(tmp_path, "many", ("labels", "overlay", "geojson", "coco"))
+    with Image.open(paths[0]) as image:
+        assert np.array_equal(np.asarray(image), found.labels)
+    assert len(json.loads(paths[2].read_text())["features"]) == 300
 
 
 def test_a_size_without_pixels_is_refused(brightest: DPN) -> None:

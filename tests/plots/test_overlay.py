@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 from PIL import ImageDraw
+from skimage.color import deltaE_cie76, rgb2lab
 
-from dpn.data.palette import VOC_LABELS, voc_palette
+from dpn.data.images import PHOTOGRAPHS
+from dpn.data.images import photograph as photograph_of
+from dpn.data.palette import VOC_LABELS, camvid_palette, voc_palette
 from dpn.errors import InputError
+from dpn.plots.colours import told_apart
 from dpn.plots.legend import label_shares, legend, percent
-from dpn.plots.overlay import overlay, tint
+from dpn.plots.overlay import KEPT, LUMA, overlay, tint
 
 PALETTE = voc_palette()
 
@@ -32,11 +36,13 @@ def halves(height: int, width: int, left: int, right: int) -> np.ndarray:
     return labels
 
 
-def test_colour_and_photograph_mix_by_alpha_away_from_outlines() -> None:
+def test_colour_and_paler_photograph_mix_by_alpha_away_from_outlines() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
     picture = tint(image, halves(40, 60, 15, 8), PALETTE, alpha=0.3)
+    grey = np.repeat(image @ LUMA, 3).reshape(image.shape)
+    pale = KEPT * image + (1 - KEPT) * grey
     for x, label in [(slice(0, 20), 15), (slice(40, 60), 8)]:
-        expected = 0.7 * image[:, x] + 0.3 * PALETTE[label]
+        expected = 0.7 * pale[:, x] + 0.3 * PALETTE[label]
         assert np.abs(picture[:, x] - expected).max() <= 0.51
 
 
@@ -53,6 +59,22 @@ def test_regions_are_outlined_in_white() -> None:
     assert not bright[:, 34:].any()
 
 
+@pytest.mark.parametrize("shade", [0, 90, 128, 200, 255])
+def test_an_outline_is_seen_on_any_picture(shade: int) -> None:
+    line = tint(np.full((40, 60, 3), shade, np.uint8), halves(40, 60, 0, 15), PALETTE, alpha=0)[20, :, 0].astype(int)
+    assert np.abs(line - shade).max() >= 80
+
+
+@pytest.mark.parametrize("palette", [voc_palette(21), camvid_palette()], ids=["voc", "camvid"])
+@pytest.mark.parametrize("photograph", PHOTOGRAPHS)
+def test_no_label_is_lost_on_a_photograph(palette: np.ndarray, photograph: str) -> None:
+    """Under each label nine pixels of ten change by twice as much as an eye needs to see it, which is 2.3."""
+    image = photograph_of(photograph)[::4, ::4]
+    for label in np.flatnonzero(palette.any(1)):
+        changed = tint(image, np.full(image.shape[:2], label), told_apart(palette))
+        assert np.quantile(deltaE_cie76(rgb2lab(image), rgb2lab(changed)), 0.1) > 4.6, label
+
+
 def test_shares_are_of_all_pixels_largest_first() -> None:
     labels = np.array([[0, 15, 15, 15], [15, 255, 8, 8]])
     assert label_shares(labels, VOC_LABELS) == [
@@ -67,7 +89,7 @@ def test_the_legend_is_readable_and_hides_nothing_at_any_size(height: int, width
     picture = overlay(image, labels, VOC_LABELS, PALETTE)
     left = (picture.shape[1] - width) // 2
     photograph = picture[:height, left : left + width]
-    np.testing.assert_array_equal(photograph, tint(image, labels, PALETTE))
+    np.testing.assert_array_equal(photograph, tint(image, labels, told_apart(PALETTE)))
     present = label_shares(labels, VOC_LABELS)
     assert [text for *_, text, _ in written] == [word for _, name, share in present for word in (name, percent(share))]
     for x, y, _, size in written:

@@ -1,17 +1,19 @@
 """`dpn evaluate`: networks measured on a data set, image by image, a row each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from dpn.data import SegmentationData, data_sets_help, open_data
+from dpn.data import Sample, SegmentationData, data_sets_help, open_data
 from dpn.errors import InputError
-from dpn.files import written_whole
 from dpn.inference.average import Average
-from dpn.inference.photographs import fastest_device
+from dpn.inference.devices import device_named
+from dpn.inference.results import VOID, Worst, write_results
 from dpn.inference.submission import submission as write_submission
 from dpn.metrics import Evaluation, Scores, Table
 from dpn.model import DPN
@@ -34,18 +36,27 @@ def evaluate(
     submission: Path | None = None,
     beside: Sequence[Path] = (),
     out: Path = Path("results/evaluate"),
+    predictions: bool = False,
+    device: str = "auto",
+    json: bool = False,
 ) -> None:
     """Measure a network on a data set: a row for each stage of its training.
 
     Each row has the mean IoU over the data set, its gain over the first row and over the one above with 95 % intervals
-    (paired bootstrap over images), and the accuracy within 5 pixels of a boundary; then the IoU of every label. It
-    writes table.md, table.csv, and STAGE.npz: the scores of each image, to be laid --beside another run.
+    (paired bootstrap over images), and the accuracy within 5 pixels of a boundary; then the IoU of every label. It writes
+      table.md, table.csv     the rows
+      labels.csv              the IoU, precision and recall of every label
+      STAGE_confusion.png     which label is taken for which; STAGE_confusion.csv has the pixels
+      worst.png               the images on which the last row is worst: image, truth, labels
+      results.json            all these numbers, and the IoU of each image
+      STAGE.npz               the scores of each image, to be laid --beside another run
+      predictions/IMAGE.png   with --predictions: the labels that the last row gives each image
     With several models, --scales or --flip there is one row: the average of what the last stage of each sees. --submission
     writes the archive that the VOC server takes (as comp6: trained on more than VOC), and scores nothing.
 
     examples:
       dpn evaluate voc --data voc --data-root VOCdevkit --out results/voc
-      dpn evaluate runs/mine --data folder --data-root my_photographs --split test
+      dpn evaluate runs/mine --data folder --data-root my_photographs --split test --predictions
       dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf/*.npz
       dpn evaluate runs/a runs/b --data voc --scales .5 .75 1 1.25 1.5 --flip
       dpn evaluate voc --data voc --split test --submission mine.tar.gz
@@ -62,12 +73,18 @@ def evaluate(
         submission (FILE): write the VOC server's archive (.tar.gz) instead
         beside (FILE): scores of other systems, as rows below
         out (FOLDER): where to write
+        predictions: also write the labels of every image
+        device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
+        json: print results.json, not a table
 
     Raises:
-        InputError: if a model, the data or a file of scores does not serve, or two rows have one name.
+        InputError: if a model, the data, a file of scores or the device does not serve, or two rows have one name.
     """
+    from dpn.plots.colours import palette_of, save_mask
+
+    where = device_named(device)
     average = bool(submission) or len(model) > 1 or tuple(scales) != (1.0,) or flip
-    networks = _averaged(model, stages, scales, flip) if average else _by_stage(model[0], stages)
+    networks = _averaged(model, stages, scales, flip, where) if average else _by_stage(model[0], stages, where)
     images = _open(data, data_root, split, next(iter(networks.values())).labels)
     if submission:
         count = write_submission(submission, labelled(networks["average"], images), split=split)
@@ -76,29 +93,40 @@ def evaluate(
     others = {path.stem: Scores.load(path) for path in beside}
     if taken := networks.keys() & others.keys():
         raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
-    out.mkdir(parents=True, exist_ok=True)
-    scores = measured(networks, images).scores
+    (out / "predictions" if predictions else out).mkdir(parents=True, exist_ok=True)
+    palette = images.palette if len(images.palette) > len(images.labels) else palette_of(images.labels)
+    worst = Worst(images.labels, palette[: len(images.labels)])
+
+    def keep(sample: Sample, labels: Tensor) -> None:
+        worst.add(sample, labels)
+        if predictions:
+            save_mask(out / "predictions" / f"{sample.name}.png", labels.cpu().numpy(), palette)
+
+    scores = measured(networks, images, keep).scores
     table = Table.of(scores | others)
+    about = {"model": list(model), "data": data, "split": split, "device": str(where)}
+    results = write_results(out, about, table, scores, worst)
+    if json:
+        print(dumps(results, indent=1))
+        return
     table.print()
-    for row, of_row in scores.items():
-        of_row.save(out / f"{row}.npz")
-    table.csv(out / "table.csv")
-    with written_whole(out / "table.md") as temporary:
-        temporary.write_text(table.markdown())
-    print(f"{out}: table.md, table.csv, and {', '.join(f'{row}.npz' for row in scores)}")
+    files = ["table.md", "table.csv", "labels.csv", "worst.png", "results.json", *["predictions/"] * predictions]
+    print(f"{out}: {', '.join(files)}; of each row its .npz, _confusion.png and _confusion.csv")
 
 
-def _by_stage(model: str, stages: Sequence[str] | None) -> Networks:
+def _by_stage(model: str, stages: Sequence[str] | None, device: torch.device) -> Networks:
     if not stages:
-        return load_stages(model, device=fastest_device())
-    return {stage: load(model, stage=stage, device=fastest_device()) for stage in stages}
+        return load_stages(model, device=device)
+    return {stage: load(model, stage=stage, device=device) for stage in stages}
 
 
-def _averaged(models: Sequence[str], stages: Sequence[str] | None, scales: Sequence[float], flip: bool) -> Networks:
+def _averaged(
+    models: Sequence[str], stages: Sequence[str] | None, scales: Sequence[float], flip: bool, device: torch.device
+) -> Networks:
     if stages and len(stages) > 1:
         raise InputError("--stages: one stage at most is averaged or submitted; leave the others out")
     stage = stages[0] if stages else None
-    networks = [load(model, stage=stage, device=fastest_device()) for model in models]
+    networks = [load(model, stage=stage, device=device) for model in models]
     return {"average": Average(networks, scales=scales, flip=flip)}
 
 
@@ -110,36 +138,43 @@ def _open(name: str, root: Path | None, split: str, labels: Sequence[str]) -> Se
     return open_data(name, root=root, split=split, labels=None if (home / "labels.txt").is_file() else labels)
 
 
-def measured(networks: Networks, data: SegmentationData) -> Evaluation:
-    """Segments every image of a data set, at its own size, with the networks, which are put in evaluation mode."""
+def measured(networks: Networks, data: SegmentationData, keep: Callable[[Sample, Tensor], None] | None = None) -> Evaluation:
+    """Segments every image of a data set, at its own size, with the networks, which are put in evaluation mode.
+
+    `keep` is given each image, in whose labels void is VOID, with the labels (H,W) that the last network gives it.
+    """
     for name, model in networks.items():
         _check(name, model, data)
-    evaluation = Evaluation(data.labels)
+    evaluation = Evaluation(data.labels, void=VOID)
     with progress_bar() as progress, torch.inference_mode():
         for i in progress.track(range(len(data)), description="evaluate"):
             sample = data[i]
-            truth, unary, log_p = sample.labels, None, torch.empty(0)
+            sample = sample._replace(labels=sample.labels.where(sample.labels < len(data.labels), VOID))
+            truth, unary, log_p, labels = sample.labels, None, torch.empty(0), torch.empty(0)
             for name, model in networks.items():
                 image = sample.image[None].to(next(model.parameters()))
                 truth = truth.to(image.device)  # counted there too
                 if isinstance(model, Average):
-                    evaluation.add(name, model(image)[0].argmax(0), truth, sample.name)
-                    continue
-                if model.unary is not unary:  # stages that left the unary alone share it
-                    unary, log_p = model.unary, model.unary(image)
-                evaluation.add(name, model.refine(log_p, image)[0].argmax(0), truth, sample.name)
+                    labels = model(image)[0].argmax(0)
+                else:
+                    if model.unary is not unary:  # stages that left the unary alone share it
+                        unary, log_p = model.unary, model.unary(image)
+                    labels = model.refine(log_p, image)[0].argmax(0)
+                evaluation.add(name, labels, truth, sample.name)
+            if keep:
+                keep(sample, labels)
     return evaluation
 
 
 def labelled(model: DPN | Average, data: SegmentationData) -> Iterator[tuple[str, np.ndarray]]:
-    """Each image's name and the labels (H,W) uint8 that a network gives its pixels; checked as in `measured`."""
+    """Each image's name and the labels (H,W) that a network gives its pixels, uint8 if they fit; checked as in `measured`."""
     _check("the network", model, data)
     with progress_bar() as progress:
         for i in progress.track(range(len(data)), description="segment"):
             sample = data[i]
             with torch.inference_mode():
                 labels = model(sample.image[None].to(next(model.parameters())))[0].argmax(0)
-            yield sample.name, labels.byte().cpu().numpy()
+            yield sample.name, labels.cpu().numpy().astype(np.min_scalar_type(len(model.labels) - 1))
 
 
 def _check(name: str, model: DPN | Average, data: SegmentationData) -> None:

@@ -1,19 +1,27 @@
 """One photograph in, its labels out: dpn.segment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from torch import nn
 from torch.nn.functional import interpolate
 
 from dpn.data import read_image, rgb, to_tensor
 from dpn.errors import InputError
-from dpn.files import written_whole
 from dpn.model import DPN
-from dpn.storage import load
+from dpn.storage import WRAPPERS, load
+
+Kind = Literal["labels", "overlay", "probabilities", "json", "geojson", "coco"]
+"""What can be written of a photograph, see docs/output.md; dpn.inference.outputs writes it."""
+
+USUAL: tuple[Kind, ...] = ("labels", "overlay")
+"""What is written unless told otherwise."""
 
 SIZE = 513
 """The longer side, in pixels, at which networks see a photograph unless told otherwise."""
@@ -27,6 +35,7 @@ class Segmentation:
         image: (H,W,3) uint8 RGB, the photograph upright.
         seen: (L,h,w) float32 in [0,1], summing to 1 over L: the probabilities at the size at which the network saw it.
         names: the L label names.
+        source: the file that the photograph was read from; "" where there was none.
 
     Example:
         >>> q = np.array([[[0.9, 0.8, 0.1, 0.6]], [[0.1, 0.2, 0.9, 0.4]]], np.float32)
@@ -38,12 +47,13 @@ class Segmentation:
     image: np.ndarray
     seen: np.ndarray
     names: tuple[str, ...]
+    source: str = ""
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(H,W) uint8: the most probable label of each pixel."""
+        """(H,W) uint8, uint16 where there are more than 256 labels: the most probable label of each pixel."""
         shape = self.image.shape[:2]
-        labels, largest = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+        labels, largest = np.zeros(shape, np.min_scalar_type(len(self.names) - 1)), np.zeros(shape, np.float32)
         for u, q in enumerate(self.seen):  # one map at a time at full size: a photograph may have many megapixels
             q = _resized(q[None], shape)[0]
             labels[q > largest] = u
@@ -57,39 +67,68 @@ class Segmentation:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share of the pixels that each label present has, in (0,1], largest first."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.names))
-        present = [u for u in np.argsort(-counts, kind="stable") if counts[u] > 0]
-        return {self.names[u]: float(counts[u] / self.labels.size) for u in present}
+        """The share of the pixels that each label present has, in (0,1], largest first; labels of one name are added up."""
+        from dpn.plots.legend import label_shares
+
+        shares: dict[str, float] = {}
+        for _, name, share in label_shares(self.labels, self.names):
+            shares[name] = shares.get(name, 0) + share
+        return shares
+
+    def summary(self) -> dict[str, Any]:
+        """The photograph's file and size, and its labels, largest first, with their pixels; of plain types, as JSON takes them.
+
+        Example:
+            >>> found = Segmentation(np.zeros((1, 4, 3), np.uint8), np.ones((1, 1, 4), np.float32), ("ground",), "a.jpg")
+            >>> found.summary()  # doctest: +NORMALIZE_WHITESPACE
+            {'image': 'a.jpg', 'width': 4, 'height': 1,
+             'labels': [{'label': 0, 'name': 'ground', 'pixels': 4, 'share': 1.0}]}
+        """
+        from dpn.plots.legend import label_shares
+
+        height, width = self.labels.shape
+        found = [
+            {"label": label, "name": name, "pixels": round(share * self.labels.size), "share": share}
+            for label, name, share in label_shares(self.labels, self.names)
+        ]
+        return {"image": self.source, "width": width, "height": height, "labels": found}
 
     def overlay(self) -> np.ndarray:
-        """The photograph with its labels in VOC's colours over it and a legend below: (>= H, >= W, 3) uint8 RGB."""
-        from dpn.data import voc_palette
+        """The photograph under its labels in clear colours, with a legend below: (>= H, >= W, 3) uint8 RGB."""
         from dpn.plots import overlay
+        from dpn.plots.colours import palette_of
 
-        return overlay(self.image, self.labels, self.names, voc_palette())
+        return overlay(self.image, self.labels, self.names, palette_of(self.names))
 
-    def save(self, folder: Path | str, name: str) -> tuple[Path, Path]:
-        """Writes, and returns, two pictures, each whole or not at all; makes the folder if it is not there.
+    def polygons(self) -> dict[str, Any]:
+        """A GeoJSON FeatureCollection: a Polygon for every connected region, with its `label`, `name` and `pixels`.
 
-        They are `name`_labels.png, a palette PNG whose pixels are the labels, in VOC's colours, and `name`_overlay.png.
+        Coordinates are pixels: x to the right, y down, (0,0) the image's upper left corner. See `dpn.inference.polygons`.
+
+        Example:
+            >>> found = Segmentation(np.zeros((1, 4, 3), np.uint8), np.ones((1, 1, 4), np.float32), ("ground",))
+            >>> found.polygons()["features"][0]["geometry"]["coordinates"]
+            [[(0, 0), (4, 0), (4, 1), (0, 1), (0, 0)]]
+        """
+        from dpn.inference.outputs import feature_collection
+
+        return feature_collection(self)
+
+    def save(self, folder: Path | str, name: str, write: Sequence[Kind] = USUAL) -> tuple[Path, ...]:
+        """Writes files `name`_..., each whole or not at all, and returns their paths in order; makes the folder if need be.
+
+        Args:
+            folder, name: where.
+            write: what, of "labels" (a PNG whose pixels are the labels), "overlay" (a PNG), "probabilities" (an .npz of
+                float16), "json" (the summary), "geojson" (the polygons) and "coco" (run-length encoded masks). docs/output.md
+                shows how to read each.
 
         Raises:
-            InputError: if they cannot be written.
+            InputError: if one cannot be written, or there is no such kind.
         """
-        from dpn.plots import save_mask
+        from dpn.inference.outputs import written
 
-        folder = Path(folder)
-        mask, picture = folder / f"{name}_labels.png", folder / f"{name}_overlay.png"
-        drawn = Image.fromarray(self.overlay())
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); choose another place") from error
-        save_mask(mask, self.labels)
-        with written_whole(picture) as temporary:
-            drawn.save(temporary)
-        return mask, picture
+        return written(self, Path(folder), name, write)
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
@@ -98,19 +137,19 @@ class Segmentation:
 
 
 def segment(
-    image: str | Path | Image.Image | np.ndarray, model: DPN | str | Path | None = None, *, size: int = SIZE
+    image: str | Path | Image.Image | np.ndarray, model: nn.Module | str | Path | None = None, *, size: int = SIZE
 ) -> Segmentation:
     """Labels every pixel of a photograph.
 
     Args:
         image: a path, a PIL image, or an array (H,W,3) uint8 RGB.
-        model: a DPN, which is put in evaluation mode, or what dpn.load takes; None is the shipped default, `voc`. For
-            many photographs, load it once.
+        model: a DPN, which is put in evaluation mode, or what dpn.load takes; None is the shipped default, `voc`. torch.compile
+            may be around it, and an Average serves too. For many photographs, load it once.
         size: the longer side, in pixels, at which the network sees the photograph; a larger one is scaled down for it
             and the result scaled back.
 
     Raises:
-        InputError: if the image or the model cannot be read, or the size is below 1.
+        InputError: if the image or the model is none of these or cannot be read, or the size is below 1.
 
     Example:
         >>> from dpn.mrf import MRF
@@ -121,13 +160,25 @@ def segment(
     """
     if size < 1:
         raise InputError(f"size must be at least 1 pixel, got {size}")
-    if not isinstance(model, DPN):
-        model = _default() if model is None else load(model)
+    network, names = _network(model)
     pixels = _pixels(image)
     seen = _at_most(size, pixels)
     with torch.inference_mode():
-        q = model.eval()(to_tensor(seen)[None].to(next(model.parameters()))).float().exp()
-    return Segmentation(pixels, q[0].cpu().numpy(), model.labels)
+        q = network.eval()(to_tensor(seen)[None].to(next(network.parameters()))).float().exp()
+    return Segmentation(pixels, q[0].cpu().numpy(), names, str(image) if isinstance(image, str | Path) else "")
+
+
+def _network(model: nn.Module | str | Path | None) -> tuple[nn.Module, tuple[str, ...]]:
+    """A network that maps an image to log q, and the names of its labels."""
+    if model is None:
+        model = _default()
+    elif isinstance(model, str | Path):
+        model = load(model)
+    for inner in (model, *(getattr(model, name, None) for name in WRAPPERS)):
+        if isinstance(inner, nn.Module) and isinstance(names := getattr(inner, "labels", None), tuple):
+            return model, names
+    made = "DPN(Wrap(network, labels=21), MRF(21)) makes one of any network"
+    raise InputError(f"the model must be a DPN or what dpn.load takes, got a {type(model).__name__}; {made}")
 
 
 @cache
@@ -141,6 +192,8 @@ def _pixels(image: str | Path | Image.Image | np.ndarray) -> np.ndarray:
         return read_image(image)
     if isinstance(image, Image.Image):
         return rgb(ImageOps.exif_transpose(image))
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"an image must be a path, a PIL image or an array (H,W,3) uint8 RGB, got a {type(image).__name__}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise InputError(f"an image array must be (H,W,3) uint8 RGB, got {image.shape} {image.dtype}")
     return image

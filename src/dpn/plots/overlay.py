@@ -6,14 +6,21 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from dpn.errors import InputError
-from dpn.plots.colours import colourise
+from dpn.plots.colours import colourise, told_apart
 from dpn.plots.legend import PAPER, legend
+
+KEPT = 0.35
+"""How much of its own colour a photograph keeps under a label's, in [0,1]."""
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""What red, green and blue add to grey (ITU-R BT.601)."""
 
 
 def tint(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: float = 0.55) -> np.ndarray:
-    """Colour each region of a photograph and draw its outline.
+    """Colour each region of a photograph and draw its outline, white within black, which is seen on any picture.
 
-    A label whose colour is black, as VOC's background, leaves the photograph as it is; of others `alpha` is seen, 0 to 1.
+    A label whose colour is black, as VOC's background, leaves the photograph as it is. Under others it keeps `KEPT` of its own
+    colours, so that a red car is not taken for a red label, and `alpha` of the label is seen, 0 to 1.
 
     Raises:
         InputError: the image is not (H, W, 3) uint8, the labels are not of its size, or one has no colour.
@@ -28,15 +35,19 @@ def tint(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: floa
             f"image {image.shape} {image.dtype} and labels {labels.shape}: give (H,W,3) uint8 RGB and (H,W) labels"
         )
     colours = colourise(labels, palette).astype(np.float32)
-    opacity = alpha * colours.any(axis=-1, keepdims=True)
-    picture = image + opacity * (colours - image)
-    line = 0.9 * _outline(labels)[..., None]
-    tinted: np.ndarray = np.rint(picture + line * (255 - picture)).astype(np.uint8)
+    grey = (image @ LUMA)[..., None]
+    pale = grey + KEPT * (image - grey)
+    picture = np.where(colours.any(axis=-1, keepdims=True), pale + alpha * (colours - pale), image)
+    edge = _edge(labels)
+    width = max(0.5, min(labels.shape) / 700)
+    picture *= 1 - 0.75 * _line(edge, 2.5 * width)
+    picture += 0.95 * _line(edge, width) * (255 - picture)
+    tinted: np.ndarray = np.rint(picture).astype(np.uint8)
     return tinted
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, names: Sequence[str], palette: np.ndarray) -> np.ndarray:
-    """The tinted photograph, at its own size, above the legend of the labels (H, W) in it.
+    """The photograph tinted in the palette's colours, `told_apart`, at its own size, above the legend of its labels (H, W).
 
     The legend's letters grow with the photograph and never fall below 13 pixels; a photograph narrower than its legend stands
     in the middle. A label that is not tinted has an empty box.
@@ -48,21 +59,26 @@ def overlay(image: np.ndarray, labels: np.ndarray, names: Sequence[str], palette
         (100, 400, 3)
     """
     height, width = labels.shape
-    picture = tint(image, labels, palette)
-    shown = np.where(palette.any(axis=-1, keepdims=True), palette, np.uint8(PAPER[0]))
+    bright = told_apart(palette)
+    picture = tint(image, labels, bright)
+    shown = np.where(bright.any(axis=-1, keepdims=True), bright, np.uint8(PAPER[0]))
     key = legend(labels, names, shown, width, size=max(13, round((height * width) ** 0.5 / 32)))
     margin = key.shape[1] - width
     sides = ((0, 0), (margin // 2, margin - margin // 2), (0, 0))
     return np.concatenate([np.pad(picture, sides, constant_values=PAPER[0]), key])
 
 
-def _outline(labels: np.ndarray) -> np.ndarray:
-    """How much of each pixel (H, W), in [0, 1], a soft line between the regions covers."""
+def _edge(labels: np.ndarray) -> np.ndarray:
+    """The pixels (H, W) that touch another label by a side: 1, the others 0."""
     edge = np.zeros(labels.shape, np.float32)
     for axis in (0, 1):
         change = np.diff(labels, axis=axis) != 0
         edge += np.pad(change, [(1, 0) if axis == a else (0, 0) for a in (0, 1)])
         edge += np.pad(change, [(0, 1) if axis == a else (0, 0) for a in (0, 1)])
-    sigma = max(0.5, min(labels.shape) / 700)
-    outline: np.ndarray = np.clip(1.9 * sigma * gaussian_filter(np.minimum(edge, 1), sigma), 0, 1)
-    return outline
+    return np.minimum(edge, 1)
+
+
+def _line(edge: np.ndarray, sigma: float) -> np.ndarray:
+    """How much of each pixel (H, W, 1), in [0, 1], a soft line along the edge covers; `sigma` is half its width in pixels."""
+    line: np.ndarray = np.clip(1.9 * sigma * gaussian_filter(edge, sigma), 0, 1)
+    return line[..., None]

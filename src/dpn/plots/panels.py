@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from dpn.errors import InputError
-from dpn.plots.colours import colourise
+from dpn.plots.colours import colourise, told_apart
 from dpn.plots.legend import INK, PAPER, font
 from dpn.plots.overlay import tint
 
@@ -37,6 +37,8 @@ def panels(
 ) -> Pixels:
     """An image, its truth in plain colours, and label maps over the image, side by side.
 
+    The palette's colours are `told_apart`.
+
     Args:
         image: (3,H,W) RGB in [0,1], or (H,W,3) uint8 RGB.
         maps: {title: labels (H,W), or a picture (H,W,3) uint8, which is shown as it is}, in order.
@@ -54,13 +56,14 @@ def panels(
         (86, 328, 3)
     """
     shown = pixels(image) if isinstance(image, Tensor) else image
+    palette = told_apart(palette)
     pictures = {"image": shown}
     if truth is not None:
         pictures["truth"] = colourise(np.asarray(truth), palette)
     for title, labels in maps.items():
         of_title = np.asarray(labels)
         pictures[title] = of_title if of_title.ndim == 3 else tint(shown, of_title, palette)
-    return strip([(title, picture if side is None else _small(picture, side)) for title, picture in pictures.items()])
+    return strip([(title, picture if side is None else smaller(picture, side)) for title, picture in pictures.items()])
 
 
 def strip(titled: Sequence[tuple[str, np.ndarray]], max_width: int = 4000) -> np.ndarray:
@@ -99,7 +102,22 @@ def strip(titled: Sequence[tuple[str, np.ndarray]], max_width: int = 4000) -> np
     return np.asarray(sheet)
 
 
-def _small(picture: Pixels, side: int) -> Pixels:
+def stacked(pictures: Sequence[Pixels]) -> Pixels:
+    """Pictures (h,w,3) uint8 one below the other, each at the left: a contact sheet.
+
+    Example:
+        >>> stacked([np.zeros((2, 3, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)]).shape
+        (6, 5, 3)
+    """
+    width = max(picture.shape[1] for picture in pictures)
+    sides = [((0, 0), (0, width - picture.shape[1]), (0, 0)) for picture in pictures]
+    return np.concatenate(
+        [np.pad(picture, side, constant_values=PAPER[0]) for picture, side in zip(pictures, sides, strict=True)]
+    )
+
+
+def smaller(picture: Pixels, side: int) -> Pixels:
+    """A picture (H,W,3) uint8 scaled down until its longer side has `side` pixels; itself where it has no more."""
     thumbnail = Image.fromarray(picture)
     thumbnail.thumbnail((side, side))
     return np.asarray(thumbnail)

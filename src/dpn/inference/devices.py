@@ -1,0 +1,27 @@
+"""Where networks compute."""
+
+import torch
+
+from dpn.errors import InputError, first_line
+
+
+def device_named(name: str) -> torch.device:
+    """The device of this name, such as "cpu", "cuda:1" or "mps"; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: if this machine, or this build of torch, has no such device.
+
+    Example:
+        >>> device_named("cpu")
+        device(type='cpu')
+        >>> device_named("abacus")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        dpn.errors.InputError: device 'abacus' does not serve (...); take auto, cpu or cuda
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).cpu()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {name!r} does not serve ({first_line(error)}); take auto, cpu or cuda") from error
