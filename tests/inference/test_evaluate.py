@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
 from dpn import DPN, MRF, InputError
 from dpn.data import SegmentationData
-from dpn.inference.evaluate import measured
+from dpn.inference.evaluate import labelled, measured
+from dpn.inference.results import VOID, Worst
+from dpn.plots.colours import palette_of
 from dpn.unary import Wrap
 
 PRIMARIES = np.eye(3, dtype=np.uint8) * 255
@@ -47,6 +50,32 @@ def test_a_row_for_each_network_in_their_order(tmp_path: Path) -> None:
     rows = measured({"unary": brightest(), "smooth": smooth}, data).table(resamples=10).rows
     assert [row.system for row in rows] == ["unary", "smooth"]
     assert [row.per_label[0] for row in rows] == pytest.approx([11 / 12, 1])
+
+
+def test_over_256_labels_are_measured_and_void_is_not(tmp_path: Path) -> None:
+    data = SegmentationData([pair(tmp_path, "one", [[0, 1, 2]], [[0, 255, 1]])], NAMES)
+    sample = data[0]._replace(labels=torch.tensor([[255, 65535, 299]]))
+    data.labels = tuple(f"label {i}" for i in range(300))
+    data.__class__ = type("Many", (SegmentationData,), {"__getitem__": lambda self, index: sample})
+    recogniser = nn.Conv2d(3, 300, 1, bias=False)
+    with torch.no_grad():
+        recogniser.weight.zero_()[[255, 7, 298], [0, 1, 2]] = 9
+    model = DPN(Wrap(recogniser, labels=300), MRF(300, window=5, context=1), labels=data.labels, stage="unary")
+    worst = Worst(data.labels, palette_of(data.labels))
+    scores = measured({"mine": model}, data, worst.add).scores["mine"]
+    assert scores.confusions.sum() == 2
+    assert scores.per_label[[255, 298, 299]].tolist() == [1, 0, 0]
+    assert worst.images == ["one"] and worst.sheet().dtype == np.uint8
+    ((_, labels),) = labelled(model, data)
+    assert labels.tolist() == [[255, 7, 298]] and labels.dtype == np.uint16
+
+
+def test_what_the_last_network_sees_is_kept(tmp_path: Path) -> None:
+    data = SegmentationData([pair(tmp_path, name, [[0, 1, 2]], [[0, 255, 1]]) for name in ("one", "two")], NAMES)
+    kept = []
+    measured({"first": brightest(), "last": brightest()}, data, lambda sample, labels: kept.append((sample, labels)))
+    assert [sample.name for sample, _ in kept] == ["one", "two"]
+    assert all(labels.tolist() == [[0, 1, 2]] and sample.labels.tolist() == [[0, VOID, 1]] for sample, labels in kept)
 
 
 def test_a_network_in_training_is_measured_as_trained(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dpn.data import PHOTOGRAPHS, list_images, photograph, read_image
 from dpn.errors import InputError
@@ -147,7 +147,7 @@ def _over_all(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _print(records: Sequence[Mapping[str, Any]], listed: int, where: str) -> None:
     from dpn.plots.legend import percent
 
-    table = Table("image", "labels")
+    table = Table(Column("image", overflow="fold"), "labels")
     for record in records:
         table.add_row(record["image"], ", ".join(f"{each['name']} {percent(each['share'])}" for each in record["labels"]))
     console = Console(markup=False, highlight=False)
