@@ -91,3 +91,12 @@ def test_without_a_boundary_there_is_no_accuracy() -> None:
 def test_a_band_without_width_is_refused() -> None:
     with pytest.raises(InputError, match="radius 0"):
         boundary_band(torch.zeros(2, 2), radius=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.uint32])
+def test_prediction_and_truth_may_be_of_different_integers(dtype: torch.dtype) -> None:
+    truth, guess = torch.tensor([[[0, 0, 0, 1, 1, 1]]]), torch.tensor([[[0, 0, 0, 0, 1, 1]]])
+    for prediction, target in ((guess.to(dtype), truth), (guess, truth.to(dtype))):
+        metric = BoundaryBand(radius=1)
+        metric.update(prediction, target)
+        assert metric.compute() == 0.5

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from dpn.errors import InputError
-from dpn.metrics.confusion import hard_labels
+from dpn.metrics.confusion import hard_labels, label_tensor
 
 
 def boundary_band(target: Tensor, radius: int = 5, void: int = 255) -> Tensor:
@@ -64,7 +64,7 @@ class BoundaryBand(Metric):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count a batch, given as to :meth:`MeanIoU.update`; InputError if shapes do not fit."""
-        right = hard_labels(prediction, target) == target
+        right = label_tensor(hard_labels(prediction, target)) == label_tensor(target)
         band = boundary_band(target, self.radius, self.void)
         self.hits += (right & band).sum()
         self.total += band.sum()
