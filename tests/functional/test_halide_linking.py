@@ -44,6 +44,15 @@ def test_every_kind_of_argument_arrives(monkeypatch, folder, available, negative
 
 
 @pytest.mark.parametrize("available", [True, False], ids=["linked", "in memory"])
+def test_an_axis_of_one_element_may_have_any_stride(monkeypatch, available):
+    monkeypatch.setattr(linking, "AVAILABLE", available)
+    given, values = torch.tensor([2.0]).as_strided((1, 1), (7, 7)), torch.zeros(1).as_strided((1, 1), (5, 5))
+    moved = torch.zeros(1, dtype=torch.int32).as_strided((1, 1), (5, 5))
+    compiled(scheduled)(3)(given, torch.tensor([4], dtype=torch.int32), 1.0, 1, False, values, moved)
+    assert (values.item(), moved.item()) == (5.0, 5)
+
+
+@pytest.mark.parametrize("available", [True, False], ids=["linked", "in memory"])
 def test_what_does_not_fit_is_an_error_in_halide_s_words(monkeypatch, available):
     monkeypatch.setattr(linking, "AVAILABLE", available)
     few, result = torch.arange(5, dtype=torch.int32), torch.empty(30, 20)

@@ -130,7 +130,7 @@ class Table:
                 column.justify = "right"
             for cells in rows:
                 table.add_row(*cells)
-            console.print(table)
+            console.print(table, markup=False, highlight=False)  # names of labels are no markup
 
     def _tables(self) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """(head, rows) of both tables, in words."""

@@ -116,9 +116,14 @@ class Linker:
 
 
 def _buffer(array: NDArray[Any]) -> _Buffer:
-    """An array as Halide sees it: its last axis is the first dimension."""
-    sides = zip(array.shape[::-1], array.strides[::-1], strict=True)
-    dimensions = [_Dimension(0, extent, stride // array.itemsize) for extent, stride in sides]
+    """An array as Halide sees it: its last axis is the first dimension, whose stride is 1.
+
+    numpy holds an array for contiguous whatever the strides of axes of one element are.
+    """
+    dimensions, inner = list[_Dimension](), 1
+    for extent, stride in zip(array.shape[::-1], array.strides[::-1], strict=True):
+        dimensions.append(_Dimension(0, extent, stride // array.itemsize if extent > 1 else inner))
+        inner *= extent
     return _Buffer(
         host=array.ctypes.data,
         type=_Type(CODES[array.dtype.kind], 8 * array.itemsize, 1),
