@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import os
 import re
 import shlex
 import shutil
@@ -348,6 +349,20 @@ def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[
     assert f"\nexamples:\n  dpn {command}" in text
     assert "default: null" not in text and "<class" not in text
     assert text.count("\n") < 220
+
+
+def test_any_name_of_a_label_is_printed_and_drawn_where_only_ascii_can_be_printed(tmp_path: Path) -> None:
+    labels = ("[bold]road[/]", "\u9053\u8def", "a$b$c", "\N{CAT FACE}")
+    network = DPN(MobileNetV2(labels=4), MRF(4, window=5, context=3), labels=labels)
+    torch.nn.init.normal_(network.unary.score.weight, std=3.0)
+    model, photo = tmp_path / "model.safetensors", photograph(tmp_path / "photo.png")
+    save(network, model)
+    words = [sys.executable, "-m", "dpn", "segment", photo, "--model", model, "--out", tmp_path / "out"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "COLUMNS": "200"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = segment(photo, model).shares
+    assert len(found) > 1 and all(name.encode("ascii", "backslashreplace").decode() in done.stdout for name in found)
 
 
 def test_info_tells_what_a_model_is(run: Run, model: Path) -> None:

@@ -48,8 +48,7 @@ COMMANDS = {
 }
 """{word: (the function that it calls, the first line of its docstring)}: a module is imported when its word is used."""
 
-
-FILES = ("ARCHIVE", "FILE", "FOLDER", "IMAGE", "MODEL", "RECIPE")
+FILES = ("FILE", "FOLDER", "IMAGE", "MODEL", "RECIPE")
 """The METAVARs whose values are files or folders."""
 
 

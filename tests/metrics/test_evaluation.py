@@ -119,6 +119,14 @@ def test_print_names_every_system_and_label(evaluation: Evaluation) -> None:
     assert all(word in text for word in ["unary", "triple penalty", "joint", *LABELS, "6 images"])
 
 
+def test_print_takes_no_name_for_markup() -> None:
+    evaluation = Evaluation(["road[/]", "[bold]sea"])
+    evaluation.add("[red]unary[/]", [[0, 1]], [[0, 1]], "beach")
+    console = Console(width=120, file=io.StringIO())
+    evaluation.table(resamples=5).print(console)
+    assert all(name in console.file.getvalue() for name in ("road[/]", "[bold]sea", "[red]unary[/]"))
+
+
 def test_an_image_counts_once(evaluation: Evaluation) -> None:
     with pytest.raises(InputError, match="002: added twice for system 'joint'"):
         evaluation.add("joint", [[0]], [[0]], "002")

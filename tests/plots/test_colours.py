@@ -29,6 +29,15 @@ def test_a_mask_reads_back_as_labels_and_as_colours(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["mask.png"]
 
 
+def test_a_label_that_a_palette_png_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"mask.png: a palette PNG holds the labels 0..255, got 300"):
+        save_mask(tmp_path / "mask.png", np.array([[300]]), voc_palette(400))
+    save_mask(tmp_path / "mask.png", np.array([[255, 3]]), voc_palette(400))
+    with Image.open(tmp_path / "mask.png") as picture:
+        assert np.asarray(picture).tolist() == [[255, 3]]
+    assert len(np.unique(voc_palette(1000), axis=0)) == 1000
+
+
 def test_a_short_palette_serves_its_labels(tmp_path: Path) -> None:
     palette = np.array([[10, 20, 30], [200, 100, 0]], dtype=np.uint8)
     save_mask(tmp_path / "mask.png", np.array([[1, 0]], dtype=np.uint8), palette)

@@ -30,7 +30,7 @@ def save_mask(path: str | Path, labels: np.ndarray, palette: np.ndarray | None =
     """Write labels as a palette PNG, whole or not at all: its pixels are the labels, shown in the colours of `colourise`.
 
     Raises:
-        InputError: a label has no colour, or the file cannot be written.
+        InputError: a label has no colour or is above 255, or the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -41,8 +41,10 @@ def save_mask(path: str | Path, labels: np.ndarray, palette: np.ndarray | None =
     """
     palette = voc_palette() if palette is None else palette
     _check_coloured(labels, palette)
+    if labels.size and labels.max() > 255:
+        raise InputError(f"{path}: a palette PNG holds the labels 0..255, got {labels.max()}; save them as an array")
     picture = Image.fromarray(labels.astype(np.uint8))
-    picture.putpalette(palette.tobytes())
+    picture.putpalette(palette[:256].tobytes())
     with written_whole(path) as temporary:
         picture.save(temporary, format="PNG")
 

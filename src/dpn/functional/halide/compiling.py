@@ -3,8 +3,8 @@
 A pipeline is built of two functions: its formula says what is computed; its schedule, in which order and where in memory.
 
 Compiling takes longer than most of what is computed. So it is done once a machine where `linking` can take code from a file,
-else in memory, once a process. No pipeline can be asked for the bounds of its inputs, and where that
-does not pay, loops are not partitioned (into their middle, and the ends where a condition may not hold).
+else in memory, once a process. No pipeline can be asked for the bounds of its inputs, and where that does not pay, loops are
+not partitioned (into their middle, and the ends where a condition may not hold).
 """
 
 import logging

@@ -73,7 +73,7 @@ def _folder() -> Path | None:
         return None
     if _is_ours(status):
         return folder
-    _log.warning("%s: others can write here, so pipelines are compiled anew in every process; delete it, or chmod 700", folder)
+    _log.warning("%s: others can write here, so every process compiles its kernels: chmod 700, or change DPN_CACHE", folder)
     return None
 
 
