@@ -4,10 +4,15 @@ import contextlib
 import csv
 import io
 import json
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from hashlib import sha256
 from inspect import getdoc
 from pathlib import Path
 from pkgutil import resolve_name
@@ -24,7 +29,7 @@ from dpn.data import voc_palette
 from dpn.experiments import Scale
 from dpn.mrf import MRFConfig
 from dpn.plots.legend import percent
-from dpn.storage import load_stages
+from dpn.storage import load_stages, shipped_models
 from dpn.training import Recipe
 from dpn.unary import MobileNetV2
 
@@ -413,6 +418,70 @@ def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[
     assert f"\nexamples:\n  dpn {command}" in text
     assert "default: null" not in text and "<class" not in text
     assert text.count("\n") < 220
+
+
+def test_any_name_of_a_label_is_printed_and_drawn_where_only_ascii_can_be_printed(tmp_path: Path) -> None:
+    labels = ("[bold]road[/]", "\u9053\u8def", "a$b$c", "\N{CAT FACE}")
+    network = DPN(MobileNetV2(labels=4), MRF(4, window=5, context=3), labels=labels)
+    torch.nn.init.normal_(network.unary.score.weight, std=3.0)
+    model, photo = tmp_path / "model.safetensors", photograph(tmp_path / "photo.png")
+    save(network, model)
+    words = [sys.executable, "-m", "dpn", "segment", photo, "--model", model, "--out", tmp_path / "out"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "COLUMNS": "200"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = segment(photo, model).shares
+    assert len(found) > 1 and all(name.encode("ascii", "backslashreplace").decode() in done.stdout for name in found)
+
+
+def test_info_tells_what_a_model_is(run: Run, model: Path) -> None:
+    code, printed, error = run("info", "MODEL")
+    told = " ".join(printed.split())
+    assert (code, error) == (0, "")
+    assert sha256(model.read_bytes()).hexdigest() in printed
+    assert "labels 3: sky, sea, sun" in told and "stages unary, triple_penalty, label_contexts, joint" in told
+    assert "head components 2, window 5, context 3" in told and "unary network mobilenet_v2" in told
+    network = load_stages(model)["joint"]
+    parts = [f"{sum(value.numel() for value in part.state_dict().values()):,}" for part in (network.unary, network.mrf)]
+    assert f"{parts[0]} in the unary network, {parts[1]} in the head" in told
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_info_tells_the_licence_and_the_data_of_shipped_models(run: Run, name: str) -> None:
+    code, printed, _ = run("info", name)
+    assert code == 0 and all(word in printed for word in ("Apache-2.0", "Data", "none is contained"))
+
+
+def test_info_of_a_head_by_itself(run: Run, tmp_path: Path) -> None:
+    save(MRF(4), tmp_path / "head.safetensors")
+    code, printed, _ = run("info", tmp_path / "head.safetensors")
+    told = " ".join(printed.split())
+    assert code == 0 and "labels 4 unary network none: a head by itself head as dpn.MRF has it" in told
+
+
+def completed(script: Path, *words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    line = " ".join(map(shlex.quote, ["dpn", *words]))
+    program = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _shtab_dpn; echo ${{COMPREPLY[@]}}"
+    return subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes_words_options_and_values(run: Run, tmp_path: Path) -> None:
+    script = photograph(tmp_path / "photo.jpg").with_name("dpn.bash")
+    script.write_text(run("completion", "bash")[1])
+    assert completed(script, "") == list(COMMANDS)
+    assert completed(script, "segment", "--st") == ["--stages"]
+    assert completed(script, "evaluate", "voc", "--data", "c") == ["camvid", "coco"]
+    assert completed(script, "segment", str(tmp_path / "pho")) == [str(tmp_path / "photo.jpg")]
+    assert completed(script, "train", "--mrf.win") == ["--mrf.window", "--mrf.window_stride"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_shows_nothing_internal(run: Run, shell: str) -> None:
+    code, script, _ = run("completion", shell)
+    assert code == 0 and "stages.unary.steps" in script
+    assert not re.search(r"print_shtab|stages\.joint|(--|-l )(mrf|unary)[ ')\[]", script)
 
 
 def test_python_m_dpn_is_the_command() -> None:

@@ -2,18 +2,18 @@
 
 import re
 import sys
-from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from argparse import SUPPRESS, ArgumentError
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
 from dpn import __version__
 from dpn.errors import InputError
-from dpn.options import add_options, arguments
-from dpn.terminal import HelpFormatter, complain
+from dpn.options import add_options, arguments, names_of
+from dpn.terminal import HelpFormatter, complain, is_internal, print_anything
 
 DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step.
 
@@ -23,6 +23,7 @@ examples:
   dpn train                                          the four stages on made-up scenes; needs no data
   dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains
   dpn experiment all --quick --report report.html    the paper's tables and figures, on made-up scenes
+  dpn info voc                                       its labels, its parts, where it comes from
   dpn bench --quick                                  what the layers cost, beside a dense CRF"""
 
 COMMANDS = {
@@ -41,9 +42,14 @@ COMMANDS = {
         "dpn.bench.command:run_bench",
         "Measure what the layers cost, and how that compares with a dense CRF, a CRF-RNN and ConvCRF.",
     ),
+    "info": ("dpn.inference.info:info", "Tell what a model is: its labels, its parts, its size and where it comes from."),
     "data": ("dpn.data.download:bring", "Bring a published data set, or VGG16's weights, to this machine."),
+    "completion": ("dpn.cli:completion", "Print a shell's script that completes words, options and their values."),
 }
 """{word: (the function that it calls, the first line of its docstring)}: a module is imported when its word is used."""
+
+FILES = ("FILE", "FOLDER", "IMAGE", "MODEL", "RECIPE")
+"""The METAVARs whose values are files or folders."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -55,6 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
         >>> main(["segment", "nowhere.jpg"])
         2
     """
+    print_anything()
     words = list(sys.argv[1:] if words is None else words) or ["--help"]
     word, recipe = words[0] if words[0] in COMMANDS else "", ""
     if word == "train" and len(words) > 1 and not words[1].startswith("-"):
@@ -62,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
         words.insert(1, "--config")
     try:
         function = resolve_name(COMMANDS[word][0]) if word else None
-        parser = _parser(word, function)
+        parser = _of_all({word: _of_word(word, function)} if function else {})
         options = parser.instantiate(parser.parse_args(words))
         return function(**arguments(function, options[word])) or 0 if function else 0
     except InputError as error:
@@ -78,14 +85,51 @@ def main(words: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _parser(word: str, function: Callable[..., Any] | None) -> ArgumentParser:
-    """All words, and the options of one of them."""
-    new = partial(ArgumentParser, exit_on_error=False, formatter_class=HelpFormatter)
-    parser = new(prog="dpn", usage="dpn COMMAND ...", description=DESCRIPTION, version=__version__)
-    commands = parser.add_subcommands(dest="command", required=True)
-    for name, (_, summary) in COMMANDS.items():
-        of_command = new(prog=f"dpn {name}")
-        if name == word and function:
-            add_options(of_command, function)
-        commands.add_subcommand(name, of_command, help=summary)
+def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print a shell's script that completes words, options and their values.
+
+    The script stands by itself: completing starts no Python. Make it anew after an upgrade.
+
+    examples:
+      dpn completion bash > ~/.local/share/bash-completion/completions/dpn
+      dpn completion zsh > ~/.zfunc/_dpn                            a folder that $fpath names
+      dpn completion fish > ~/.config/fish/completions/dpn.fish
+      source <(dpn completion bash)                                 in this shell alone
+
+    Args:
+        shell: whose
+    """
+    import shtab
+
+    parsers = {}
+    for word, (home, _) in COMMANDS.items():
+        function = resolve_name(home)
+        parsers[word], names = _of_word(word, function), names_of(function)
+        for action in parsers[word]._actions:
+            if is_internal(action):
+                action.help = SUPPRESS
+            elif action.dest in names:
+                action.choices = names[action.dest]
+            elif action.metavar in FILES:
+                vars(action)["complete"] = shtab.DIRECTORY if action.metavar == "FOLDER" else shtab.FILE
+    print(shtab.complete(_of_all(parsers), shell))
+
+
+def _of_word(word: str, function: Callable[..., Any] | None = None) -> ArgumentParser:
+    """A word's parser, with the options of its function."""
+    parser = _new(prog=f"dpn {word}")
+    if function:
+        add_options(parser, function)
     return parser
+
+
+def _of_all(known: Mapping[str, ArgumentParser]) -> ArgumentParser:
+    """The parser of all words; of those that are not known, without their options."""
+    parser = _new(prog="dpn", usage="dpn COMMAND ...", description=DESCRIPTION, version=__version__)
+    commands = parser.add_subcommands(dest="command", required=True)
+    for word, (_, summary) in COMMANDS.items():
+        commands.add_subcommand(word, known.get(word) or _of_word(word), help=summary)
+    return parser
+
+
+_new = partial(ArgumentParser, exit_on_error=False, formatter_class=HelpFormatter)

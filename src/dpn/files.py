@@ -15,6 +15,20 @@ def checksum(path: Path, algorithm: str = "sha256") -> str:
         return file_digest(file, algorithm).hexdigest()
 
 
+def cache_folder() -> Path:
+    """The folder of files that can be made or brought again: what DPN_CACHE names, or dpn's own among the user's caches.
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, DPN_CACHE="kept"):
+        ...     print(cache_folder())
+        kept
+    """
+    import pooch
+
+    return Path(os.environ.get("DPN_CACHE") or pooch.os_cache("dpn"))
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and put it in ``path``'s place once the block has succeeded.

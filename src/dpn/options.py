@@ -82,6 +82,12 @@ def arguments(function: Callable[..., Any], options: Namespace) -> dict[str, Any
     }
 
 
+def names_of(function: Callable[..., Any]) -> dict[str, list[str]]:
+    """{parameter: the names that its value may have}, of the parameters whose help lists them."""
+    hints = get_type_hints(function, include_extras=True)
+    return {name: list(names) for name in signature(function).parameters if (names := _hint_and_names(hints[name])[1])}
+
+
 def _hint_and_names(hint: Any) -> tuple[Any, Any]:
     """A parameter's type, and the names that go with it; none is an empty list."""
     if get_origin(hint) is not Annotated:

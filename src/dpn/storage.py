@@ -118,8 +118,7 @@ def load(
         Traceback (most recent call last):
         dpn.errors.InputError: no-such-model: no such file or folder, nor a shipped model (...) or a hub id (owner/name)
     """
-    path = _find(source)
-    about, tensors = _read(path)
+    path, about, tensors = opened(source)
     return _network(path, about, tensors, stage or about["stages"][-1], unary).to(device)
 
 
@@ -130,8 +129,7 @@ def load_stages(
 
     Stages between which the unary did not change share one.
     """
-    path = _find(source)
-    about, tensors = _read(path)
+    path, about, tensors = opened(source)
     networks = {stage: _network(path, about, tensors, stage, unary).to(device) for stage in about["stages"]}
     for before, after in pairwise(networks.values()):
         if all(map(torch.equal, before.unary.state_dict().values(), after.unary.state_dict().values())):
@@ -154,8 +152,7 @@ def load_mrf(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, de
         >>> load_mrf("voc").labels
         21
     """
-    path = _find(source)
-    about, tensors = _read(path)
+    path, about, tensors = opened(source)
     stage = stage or about["stages"][-1]
     if stage == STAGES[0]:
         raise InputError(f"{path}: no head at stage {stage!r}; it has the stages {', '.join(about['stages'])}")
@@ -169,9 +166,27 @@ def load_mrf(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, de
 
 def states(source: str | Path) -> dict[str, dict[str, Tensor]]:
     """The state dict of each stage that a DPN was saved with, {stage: state dict}, in order; no network is made."""
-    path = _find(source)
-    about, tensors = _read(path)
+    path, about, tensors = opened(source)
     return {stage: _state(path, about, tensors, stage) for stage in about["stages"]}
+
+
+def opened(source: str | Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """A model's file, what it says of itself, and its tensors; those of earlier stages are called STAGE/NAME."""
+    path = _find(source)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}); train or download it again") from error
+    try:
+        about = json.loads(metadata["dpn"])
+        written, _ = about["format"], about["stages"][-1]
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a safetensors file, but not of a DPN; give one that dpn.save wrote") from error
+    if written != FORMAT:
+        raise InputError(f"{path}: of format {written}, but this version of dpn reads format {FORMAT}; install another one")
+    return path, about, tensors
 
 
 def shipped_models() -> list[str]:
@@ -203,24 +218,6 @@ def _from_hub(name: str) -> Path:
     except Exception as error:  # the hub's own, its HTTP client's, OSError, ...
         reason = first_line(error)
         raise InputError(f"{name}: no file or folder here, and no model.safetensors from the hub ({reason})") from error
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a file says about its network, and all its tensors."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error}); train or download it again") from error
-    try:
-        about = json.loads(metadata["dpn"])
-        written, _ = about["format"], about["stages"][-1]
-    except (LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a safetensors file, but not of a DPN; give one that dpn.save wrote") from error
-    if written != FORMAT:
-        raise InputError(f"{path}: of format {written}, but this version of dpn reads format {FORMAT}; install another one")
-    return about, tensors
 
 
 def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage: str, unary: nn.Module | str | None) -> DPN:

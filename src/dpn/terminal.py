@@ -1,7 +1,9 @@
 """How the program speaks to a person at a terminal: progress, complaints, help."""
 
+import io
 import sys
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
+from typing import Any
 
 from jsonargparse import DefaultHelpFormatter
 from rich.console import Console
@@ -11,15 +13,31 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
+EVERY = 20.0
+"""Seconds between two lines of progress where nobody watches: in files and pipes."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables and lines are printed: as they are, since in names of labels and files [brackets] are no markup.
+
+    Example:
+        >>> console().print("[bold] road [/]")
+        [bold] road [/]
+    """
+    return Console(stderr=stderr, markup=False, highlight=False)
+
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """A progress bar on stderr, or the console, with the count, the time gone and the time left; silent where nobody watches.
+    """A progress bar on stderr, or the console, with the count, the time gone and the time left.
+
+    In a file or a pipe it is a plain line now and then: see `EVERY`.
 
     Example:
         >>> with progress_bar() as progress:
@@ -34,10 +52,42 @@ def download_bar() -> Progress:
     return _bar(None, DownloadColumn(), TransferSpeedColumn())
 
 
-def _bar(console: Console | None, *columns: ProgressColumn) -> Progress:
-    console = console or Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+def print_anything() -> None:
+    """Makes stdout and stderr write what they cannot encode as escapes, \\u8def, where they would raise UnicodeEncodeError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class Lines(Progress):
+    """Progress as lines of text, the first one after `EVERY` seconds, so that what is done soon says nothing."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        super().__init__(*columns, console=console, auto_refresh=False, disable=True)
+        self.told = self.get_time()
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def update(self, task_id: TaskID, **changed: Any) -> None:
+        super().update(task_id, **changed)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        if self.get_time() - self.told >= EVERY:
+            self.told = self.get_time()
+            task = next(task for task in self.tasks if task.id == task_id)
+            words = " ".join(str(column(task)) for column in self.columns if isinstance(column, ProgressColumn))
+            self.console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+def _bar(on: Console | None, *columns: ProgressColumn) -> Progress:
+    on = on or console(stderr=True)
+    description = TextColumn("{task.description}", markup=False)
+    if not on.is_terminal:
+        return Lines(description, *columns, TimeRemainingColumn(), console=on)
+    return Progress(description, BarColumn(), *columns, TimeRemainingColumn(), console=on)
 
 
 def complain(message: str) -> None:
@@ -45,11 +95,17 @@ def complain(message: str) -> None:
     print(f"dpn: {' '.join(message.split())}", file=sys.stderr)
 
 
+def is_internal(action: Action) -> bool:
+    """Whether an option is there for the parser's sake, or told by another: a stage's options are those of `--stages.unary`."""
+    repeated = ("stages.triple_penalty", "stages.label_contexts", "stages.joint")
+    return action.metavar == "CONFIG" or action.dest.startswith(repeated)
+
+
 class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Keeps the lines of descriptions, tells defaults where there is something to tell, lists a stage's options once."""
 
     def add_argument(self, action: Action) -> None:
-        if not action.dest.startswith(("stages.triple_penalty", "stages.label_contexts", "stages.joint")):
+        if not is_internal(action):
             super().add_argument(action)
 
     def _get_help_string(self, action: Action) -> str:

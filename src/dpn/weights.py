@@ -1,6 +1,5 @@
 """Reading weight files, from this machine or from the web."""
 
-import os
 import re
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dpn.errors import InputError, first_line
-from dpn.files import checksum
+from dpn.files import cache_folder, checksum
 from dpn.terminal import download_bar
 
 PICKLED = (".pth", ".pt", ".bin")
@@ -79,12 +78,11 @@ def _unpickle(path: Path, source: str) -> object:
 def _download(url: str, sha256: str | None) -> Path:
     import pooch
 
-    folder = os.environ.get("DPN_CACHE") or pooch.os_cache("dpn")
     pooch.get_logger().setLevel("WARNING")
     try:
         with closing(_Bar(Path(urlsplit(url).path).name)) as bar:
             fetch = pooch.HTTPDownloader(progressbar=bar)
-            return Path(pooch.retrieve(url, f"sha256:{sha256}" if sha256 else None, path=folder, downloader=fetch))
+            return Path(pooch.retrieve(url, f"sha256:{sha256}" if sha256 else None, path=cache_folder(), downloader=fetch))
     except (OSError, ValueError) as error:  # requests' exceptions are OSErrors, a wrong checksum is a ValueError
         raise InputError(f"{url}: cannot be downloaded ({first_line(error)})") from error
 

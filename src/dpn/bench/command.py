@@ -143,11 +143,11 @@ def _processor() -> str:
 
 
 def _once(network: DPN, model: str | Path, base: Workload, plan: Plan) -> Iterator[Row]:
-    """What a process pays before its second photograph. It comes first of all, while nothing is compiled."""
+    """What a process pays before its second photograph. It comes first of all, while no kernel is compiled or read."""
     yield Row("import dpn", "", base, None, _import_cost(plan.runs))
     yield Row("load the model", "", base, None, cost(Part(lambda: load(model)), runs=plan.runs))
     image = images(base.size, names=PHOTOGRAPHS[:1])
-    yield Row("first use (compiles)", INFERENCE, base, None, cost(inferred(network, image), runs=0))
+    yield Row("first use", INFERENCE, base, None, cost(inferred(network, image), runs=0))
 
 
 def _import_cost(runs: int) -> Cost:

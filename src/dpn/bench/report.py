@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rich.table
-from rich.console import Console
 
 from dpn.bench.measure import Cost, Spread
 from dpn.bench.workloads import AXES, INFERENCE, TRAINING, Workload
 from dpn.files import written_whole
+from dpn.terminal import console
 
 MB = 1e6
 COMPARED = ("what", "ratio", "goal", "ratio of CPU time")
@@ -102,7 +102,7 @@ class Report:
             column.justify = "right"
         for row in self.comparisons:
             table.add_row(*_comparison_cells(row))
-        Console(markup=False, highlight=False).print(table)
+        console().print(table)
 
     def csv(self, path: str | Path) -> None:
         """Write one line for each quantity measured; whole or not at all.

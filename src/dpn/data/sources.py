@@ -69,7 +69,7 @@ def convert_sbd(dataset: Path, root: Path) -> Path:
                 picture.putpalette(voc_palette().tobytes())
                 picture.save(masks / f"{name}.png")
     with written_whole(lists / "train_aug.txt") as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in train_aug))
+        temporary.write_text("".join(f"{name}\n" for name in train_aug), encoding="utf-8")
     return masks
 
 

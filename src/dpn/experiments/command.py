@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
+from dpn import terminal
 from dpn.data import DATA_SETS
 from dpn.experiments.result import EXPERIMENTS
 from dpn.experiments.run import run
@@ -69,7 +69,7 @@ def experiment(
     given = {name: value for name, value in given.items() if value is not None}
     setting = (Scale.fast if quick else Scale)(data=data, root=data_root, split=split, **given)
     results = run(names, out, setting, report=report)
-    console = Console(markup=False, highlight=False)
+    console = terminal.console()
     for result in results.values():
         if not isinstance(result, str):
             first, *others = result.columns

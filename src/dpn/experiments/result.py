@@ -56,7 +56,7 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / f"{name}.md") as temporary:
             parts = [f"# {self.title}", self.about, self.markdown(), self.remark]
-            temporary.write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
+            temporary.write_text("\n\n".join(part.strip() for part in parts if part) + "\n", encoding="utf-8")
         with written_whole(folder / f"{name}.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([self.columns, *(["" if cell is None else cell for cell in row] for row in self.rows)])
         for key, picture in self.pictures.items():

@@ -10,6 +10,7 @@ from time import monotonic
 import torch
 from rich.console import Console
 
+from dpn import terminal
 from dpn.errors import InputError
 from dpn.experiments.report import write_report
 from dpn.experiments.result import EXPERIMENTS, Experiment, Result
@@ -42,7 +43,7 @@ def run(
         Traceback (most recent call last):
         dpn.errors.InputError: no experiment is called 'table9'; choose one of ablation, ...
     """
-    console = console or Console()
+    console = console or terminal.console()
     wanted, study = named(names), Study(out, scale)
     results: dict[str, Result | str] = {}
     for name, each in wanted.items():

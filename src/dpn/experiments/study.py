@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from dpn import terminal
 from dpn.data import DATA_SETS, Sample, SegmentationData, open_data
 from dpn.data.dataset import spread
 from dpn.errors import InputError
@@ -68,16 +69,16 @@ class Study:
     """
 
     def __init__(self, out: Path, scale: Scale, *, console: Console | None = None) -> None:
-        self.out, self.scale, self.console = out, scale, console or Console(stderr=True)
+        self.out, self.scale, self.console = out, scale, console or terminal.console(stderr=True)
         if scale.data != "scenes" and scale.model is None:
             raise InputError(f"experiments on {scale.data} need a network trained on it: --model NAME_OR_FOLDER")
         out.mkdir(parents=True, exist_ok=True)
         described = json.dumps({name: str(value) for name, value in vars(scale).items()}, indent=2)
         path = out / "setting.json"
-        if path.is_file() and path.read_text() != described:
+        if path.is_file() and path.read_text(encoding="utf-8") != described:
             raise InputError(f"{out}: holds experiments of another setting (see setting.json): choose another --out")
         with written_whole(path) as temporary:
-            temporary.write_text(described)
+            temporary.write_text(described, encoding="utf-8")
 
     @cached_property
     def data(self) -> SegmentationData:
@@ -123,7 +124,7 @@ class Study:
             return self.scale.model
         folder = self.out / "network"
         ended = folder / "stages.json"
-        if not ended.is_file() or len(json.loads(ended.read_text())) < len(STAGES):
+        if not ended.is_file() or len(json.loads(ended.read_text(encoding="utf-8"))) < len(STAGES):
             train_recipe(self.recipe, folder, console=self.console)
         return str(folder)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.table import Column, Table
 
 from dpn.data import PHOTOGRAPHS, list_images, photograph, read_image
@@ -21,7 +20,7 @@ from dpn.inference.names import output_names
 from dpn.inference.segmentation import SIZE, USUAL, Kind, segment
 from dpn.model import TITLES
 from dpn.storage import DEFAULT_MODEL, load, load_stages
-from dpn.terminal import complain, progress_bar
+from dpn.terminal import complain, console, progress_bar
 
 
 def segment_photographs(
@@ -150,9 +149,9 @@ def _print(records: Sequence[Mapping[str, Any]], listed: int, where: str) -> Non
     table = Table(Column("image", overflow="fold"), "labels")
     for record in records:
         table.add_row(record["image"], ", ".join(f"{each['name']} {percent(each['share'])}" for each in record["labels"]))
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(f"{len(records)} of {listed} photographs, in {where}", soft_wrap=True)
+    terminal = console()
+    terminal.print(table)
+    terminal.print(f"{len(records)} of {listed} photographs, in {where}", soft_wrap=True)
 
 
 def demo(*, out: Path = Path("results/demo"), device: str = "auto") -> int:

@@ -9,7 +9,6 @@ from typing import Any
 
 import rich.table
 from rich.console import Console
-from rich.markup import escape
 
 from dpn.errors import InputError
 from dpn.files import written_whole
@@ -175,12 +174,12 @@ class Table:
             shown = sorted((i for i in shown if not math.isnan(last[i])), key=last.__getitem__)[:WORST]
             title = f"the worst {len(shown)} of {len(self.labels)} labels"
         for (head, rows), above in ((self._systems(), f"{self.images} images"), (self._of_labels(shown), title)):
-            table = rich.table.Table(*map(escape, head), title=above)
+            table = rich.table.Table(*head, title=above)
             for column in table.columns[1:]:
                 column.justify = "right"
             for cells in rows:
-                table.add_row(*map(escape, cells))
-            console.print(table)
+                table.add_row(*cells)
+            console.print(table, markup=False, highlight=False)  # names of labels are no markup
 
     def _systems(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Head and rows, in words."""

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from dpn.plots.typeface import name_ticks
+
 
 def bars(groups: Sequence[str], series: Mapping[str, np.ndarray], unit: str) -> Figure:
     """A group of bars for each name, one bar a series: its mean, with a line from the smallest to the largest run.
@@ -29,7 +31,7 @@ def bars(groups: Sequence[str], series: Mapping[str, np.ndarray], unit: str) -> 
         at = places + (i - (len(series) - 1) / 2) * width
         lines = {"yerr": spread, "error_kw": {"linewidth": 0.8}} if len(runs) > 1 else {}
         axes.bar(at, mean, width, label=name, color=f"C{i}", **lines)
-    axes.set_xticks(places, groups, rotation=90 if max(map(len, groups)) * len(groups) > 90 else 0)
+    name_ticks(axes.xaxis, groups, rotation=90 if max(map(len, groups)) * len(groups) > 90 else 0)
     axes.set_ylabel(unit)
     finish(figure, ncols=3)
     return figure

@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from dpn.plots.typeface import name_ticks
+
 NUMBERED, NAMED = 30, 80
 """Up to how many labels the cells say their per cent, and the axes the labels' names."""
 
@@ -31,9 +33,9 @@ def confusion_picture(confusion: ArrayLike, names: Sequence[str], title: str = "
     axes = figure.subplots()
     drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     if len(names) <= NAMED:
-        size = 9 if len(names) <= NUMBERED else 6
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size, parse_math=False)
-        axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+        axes.tick_params(labelsize=9 if len(names) <= NUMBERED else 6)
+        name_ticks(axes.xaxis, names, rotation=90)
+        name_ticks(axes.yaxis, names)
     if len(names) <= NUMBERED:
         for row, column in zip(*np.nonzero(shares >= 0.5), strict=True):
             share = shares[row, column]

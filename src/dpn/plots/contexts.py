@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from dpn.errors import InputError
+from dpn.plots.typeface import dress, lettering, name_ticks
 
 FAVOURED_TO_PENALISED = "RdBu_r"
 
@@ -47,8 +48,8 @@ def compatibility(mu: Tensor, names: Sequence[str], chosen: Tensor | None = None
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(matrix, cmap=FAVOURED_TO_PENALISED, norm=norm)
-    axes.set_xticks(range(labels), names, rotation=90)
-    axes.set_yticks(range(labels), names)
+    name_ticks(axes.xaxis, names, rotation=90)
+    name_ticks(axes.yaxis, names)
     axes.set_xlabel("label v around it")
     axes.set_ylabel("label u of the pixel")
     axes.set_xticks(np.arange(1, labels) - 0.5, minor=True)
@@ -101,7 +102,9 @@ def context_patterns(
     for axes, pair, pattern in zip(panels, pairs, patterns, strict=False):
         image = axes.imshow(pattern, cmap=FAVOURED_TO_PENALISED, norm=norm, extent=(low, high, high, low))
         axes.add_patch(Rectangle((-dilation / 2, -dilation / 2), dilation, dilation, fill=False, linewidth=1.2))
-        axes.set_title(" : ".join(pair), fontsize=10)
+        title = " : ".join(lettering(name, f"label {names.index(name)}")[1] for name in pair)
+        path, words = lettering(title, title)
+        dress(axes.set_title(words, fontsize=10), path)
         axes.set_xticks([-(n // 2) * dilation, 0, (n - 1 - n // 2) * dilation])
         axes.set_yticks(axes.get_xticks())
         axes.tick_params(labelsize=7, length=2)

@@ -1,23 +1,15 @@
 """Which colour is which label, and how much of the picture it covers."""
 
 from collections.abc import Sequence
-from functools import cache
 from math import ceil
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from dpn.errors import InputError
+from dpn.plots.typeface import font, lettering
 
 PAPER, INK, GREY = (255, 255, 255), (32, 32, 32), (120, 120, 120)
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """The one typeface of all pictures: DejaVu Sans, which matplotlib carries with it, at `size` pixels."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def label_shares(labels: np.ndarray, names: Sequence[str]) -> list[tuple[int, str, float]]:
@@ -43,31 +35,32 @@ def legend(labels: np.ndarray, names: Sequence[str], palette: np.ndarray, width:
     """A box, a name and a share of pixels for each label of a map (H, W), largest first, in as many columns as fit.
 
     The picture, (height, at least width, 3) uint8, is wider than `width` where the longest entry needs it; letters have `size`
-    pixels.
+    pixels. A label whose name no font on the machine has letters for is called "label 3".
 
     Example:
         >>> labels = np.array([[0, 1], [1, 1]])
         >>> legend(labels, ["sky", "sea"], np.eye(2, 3, dtype=np.uint8) * 255, width=300).shape
         (52, 300, 3)
     """
-    entries = label_shares(labels, names)
-    letters = font(size)
+    entries = [
+        (label, *lettering(name, f"label {label}"), percent(share)) for label, name, share in label_shares(labels, names)
+    ]
     gap, box, line = size // 2, size, size * 7 // 4
-    name_width = max(letters.getlength(name) for _, name, _ in entries)
-    share_width = max(letters.getlength(percent(share)) for *_, share in entries)
+    name_width = max(font(size, path).getlength(name) for _, path, name, _ in entries)
+    share_width = max(font(size).getlength(share) for *_, share in entries)
     entry = ceil(box + gap + name_width + gap + share_width)
     column = entry + 2 * size
     columns = min(len(entries), max(1, width // column))
     rows = ceil(len(entries) / columns)
     picture = Image.new("RGB", (max(width, column), rows * line + 3 * gap), PAPER)
     draw = ImageDraw.Draw(picture)
-    for index, (label, name, share) in enumerate(entries):
+    for index, (label, path, name, share) in enumerate(entries):
         x = size + index // rows * column
         middle = gap * 3 // 2 + index % rows * line + line // 2
         corners = (x, middle - box // 2, x + box, middle - box // 2 + box)
         draw.rounded_rectangle(corners, radius=size // 5, fill=tuple(palette[label].tolist()), outline=GREY)
-        draw.text((x + box + gap, middle), name, INK, letters, anchor="lm")
-        draw.text((x + entry, middle), percent(share), GREY, letters, anchor="rm")
+        draw.text((x + box + gap, middle), name, INK, font(size, path), anchor="lm")
+        draw.text((x + entry, middle), share, GREY, font(size), anchor="rm")
     return np.asarray(picture)
 
 

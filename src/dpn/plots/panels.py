@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.plots.colours import colourise, told_apart
-from dpn.plots.legend import INK, PAPER, font
+from dpn.plots.legend import INK, PAPER
 from dpn.plots.overlay import tint
+from dpn.plots.typeface import font
 
 Pixels = NDArray[np.uint8]
 

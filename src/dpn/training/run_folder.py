@@ -63,7 +63,7 @@ class RunFolder:
         self.path, self.model = path, path / "model.safetensors"
         config = path / "config.yaml"
         if config.is_file():
-            before, now = _flat(as_plain(Recipe())) | _flat(yaml.safe_load(config.read_text())), _flat(recipe)
+            before, now = _flat(as_plain(Recipe())) | _flat(yaml.safe_load(config.read_text(encoding="utf-8"))), _flat(recipe)
             names = (before.keys() | now.keys()).difference(MAY_DIFFER)
             changed = sorted(name for name in names if before.get(name) != now.get(name))
             if changed:
@@ -83,7 +83,7 @@ class RunFolder:
             _write(config, yaml.safe_dump(recipe, sort_keys=False))
             _write(path / "about.json", json.dumps(about, indent=2))
         stages = path / "stages.json"
-        self.outcomes = [Outcome(**row) for row in json.loads(stages.read_text())] if stages.is_file() else []
+        self.outcomes = [Outcome(**row) for row in json.loads(stages.read_text(encoding="utf-8"))] if stages.is_file() else []
         self._steps = sum(outcome.steps for outcome in self.outcomes)
         self._events: SummaryWriter | None = None
 
@@ -170,9 +170,9 @@ class RunFolder:
 
 def unfinished(path: Path) -> list[str]:
     """What the run in a folder has left to do: its stages that have not ended, with the step that one was stopped at."""
-    stages, ended = yaml.safe_load((path / "config.yaml").read_text())["stages"], path / "stages.json"
+    stages, ended = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))["stages"], path / "stages.json"
     planned = [name for name in STAGES if name == "unary" or stages[name]["steps"]]
-    done = [row["stage"] for row in json.loads(ended.read_text())] if ended.is_file() else []
+    done = [row["stage"] for row in json.loads(ended.read_text(encoding="utf-8"))] if ended.is_file() else []
     begun = {row[0]: row[1] for row in _rows(path / "log.csv")}
     at = {name: f" from step {begun[name]} of {stages[name]['steps']}" for name in begun}
     return [name + at.get(name, "") for name in planned if name not in done]
@@ -182,13 +182,13 @@ def _rows(path: Path) -> list[list[str]]:
     """The whole lines of a log."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
 
 
 def _write(path: Path, text: str) -> None:
     with written_whole(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

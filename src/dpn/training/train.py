@@ -15,7 +15,7 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import Subset
 
-from dpn import storage
+from dpn import storage, terminal
 from dpn.data import Augment, Sample, SegmentationData
 from dpn.data.dataset import spread
 from dpn.data.held import Held
@@ -90,7 +90,7 @@ def train(
         ...     train(model, data, recipe, out=folder, console=quiet).stage
         'triple_penalty'
     """
-    out, until, console = Path(out), time.monotonic() + seconds, console or Console()
+    out, until, console = Path(out), time.monotonic() + seconds, console or terminal.console()
     recipe = head_recipe() if recipe is None else read_recipe(recipe) if isinstance(recipe, str | Path) else recipe
     check(recipe)
     given, validation = data

@@ -1,4 +1,4 @@
-"""The Halide backend: the CPU, in float32; pipelines are compiled in memory when they are first used."""
+"""The Halide backend: the CPU, in float32; pipelines are compiled when they are first used, as a rule once a machine."""
 
 from importlib.util import find_spec
 

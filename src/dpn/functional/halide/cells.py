@@ -40,13 +40,13 @@ def _in_cells(pipeline: Pipeline, maps: Tensor, cell: Sequence[int], values: int
 
 
 @compiled
-def _extremes() -> Pipeline:
-    return _by_rows(_extremes_formula()).pipeline()
+def _extremes() -> Formula:
+    return _by_rows(_extremes_formula())
 
 
 @compiled
-def _means() -> Pipeline:
-    return _by_rows(_means_formula()).pipeline()
+def _means() -> Formula:
+    return _by_rows(_means_formula())
 
 
 def _extremes_formula() -> Formula:

@@ -1,22 +1,25 @@
-"""What the processor has, and pipelines for it, which are compiled in memory, once a process, when they are first called for.
+"""What the processor has, and pipelines for it, which are compiled when they are first called for.
 
-A pipeline is built of two functions: its formula says what is computed; its schedule, in which order and where in memory, and
-compiles it.
+A pipeline is built of two functions: its formula says what is computed; its schedule, in which order and where in memory.
 
-Compiling takes longer than most of what is computed. So no pipeline can be asked for the bounds of its inputs, and where that
-does not pay, loops are not partitioned (into their middle, and the ends where a condition may not hold).
+Compiling takes longer than most of what is computed. So it is done once a machine where `linking` can take code from a file,
+else in memory, once a process. No pipeline can be asked for the bounds of its inputs, and where that does not pay, loops are
+not partitioned (into their middle, and the ends where a condition may not hold).
 """
 
-import functools
 import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import cache, partial, wraps
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import halide as hl
+import numpy as np
 from torch import Tensor
+
+from dpn.functional.halide import linking, objects
 
 TARGET = hl.get_host_target().with_feature(hl.TargetFeature.NoBoundsQuery)
 LANES = TARGET.natural_vector_size(hl.Float(32))  # float32 values in a vector
@@ -40,46 +43,73 @@ class Tile(NamedTuple):
 class Formula(SimpleNamespace):
     """What a pipeline computes: the Func `out`, its `inputs` in the order of a call, and by name all that a schedule places."""
 
-    def pipeline(self) -> Pipeline:
-        """Compiles it as it is scheduled. Inputs may lie in memory in any order; outputs are contiguous."""
+    def in_memory(self) -> Callable[..., None]:
+        """Compiles it as it is scheduled, for this process; what it gives takes arrays, (..., y, x), and numbers."""
         call, number = self.out.compile_to_callable(self.inputs, TARGET), len(self.inputs)
 
-        def run(*arguments: Any) -> None:
-            given, results = arguments[:number], arguments[number:]
-            call(*map(_passed, given), *(hl.Buffer(each.numpy()) for each in results))
+        def run(*given: Any) -> None:
+            inputs = [np.ascontiguousarray(each) if isinstance(each, np.ndarray) else each for each in given[:number]]
+            call(*(hl.Buffer(each) if isinstance(each, np.ndarray) else each for each in (*inputs, *given[number:])))
 
         return run
 
+    def to_object(self, name: str, path: str) -> None:
+        """Compiles it as it is scheduled into an object file, whose function has this name."""
+        target = TARGET.with_feature(hl.TargetFeature.NoRuntime)
+        hl.Pipeline(self.out).compile_to_object(path, self.inputs, name, target)
 
-def _passed(given: Any) -> Any:
-    return hl.Buffer(given.detach().contiguous().numpy()) if isinstance(given, Tensor) else given
 
+def compiled(schedule: Callable[..., Formula]) -> Callable[..., Pipeline]:
+    """Makes of a function that schedules a formula one that gives its pipeline, compiled once for each of its arguments.
 
-def compiled(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a function that compiles a pipeline do so once for each of its arguments, and log a warning where that is slow.
+    Inputs of a pipeline may lie in memory in any order; outputs are contiguous. Where compiling is slow a warning is logged.
 
     Example:
+        >>> import torch
         >>> @compiled
-        ... def pipeline(size):
-        ...     print("compiles", size)
-        ...     return size
-        >>> pipeline(1), pipeline(2), pipeline(1)
-        compiles 1
-        compiles 2
-        (1, 2, 1)
+        ... def multiples(factor):
+        ...     x, out = hl.Var("x"), hl.Func("out")
+        ...     given = hl.ImageParam(hl.Float(32), 1, "given")
+        ...     out[x] = factor * given[x]
+        ...     return Formula(out=out, inputs=[given])
+        >>> result = torch.empty(3)
+        >>> multiples(2)(torch.arange(3.0), result)
+        >>> result, multiples(2) is multiples(2)
+        (tensor([0., 2., 4.]), True)
     """
-    found: dict[tuple[Any, ...], Any] = {}
+    found: dict[tuple[Any, ...], Pipeline] = {}
     guards: dict[tuple[Any, ...], threading.Lock] = {}
-    name = build.__module__, build.__name__
+    name = schedule.__module__, schedule.__qualname__
 
-    @functools.wraps(build)
-    def of(*key: Any) -> Any:
+    @wraps(schedule)
+    def of(*key: Any) -> Pipeline:
         with guards.setdefault(key, threading.Lock()):
             if key not in found:
                 begun = time.perf_counter()
-                found[key] = build(*key)
+                found[key] = _of_tensors(_pipeline(partial(schedule, *key), *name, *key))
                 if (seconds := time.perf_counter() - begun) > SLOW:
-                    _log.warning("%s.%s took %.0f s to compile; it serves until this process ends", *name, seconds)
+                    _log.warning("%s.%s took %.0f s to compile", *name, seconds)
             return found[key]
 
     return of
+
+
+def _pipeline(schedule: Callable[[], Formula], *what: object) -> Callable[..., None]:
+    """A pipeline of arrays: from its object file, which may have to be compiled first, or compiled in memory."""
+    if not linking.AVAILABLE:
+        return schedule().in_memory()
+    name = objects.name_of(str(TARGET), *what)
+    return _linker().pipeline(name, objects.kept(name, lambda path: schedule().to_object(name, path)))
+
+
+@cache
+def _linker() -> linking.Linker:
+    runtime = objects.name_of(str(TARGET), "runtime")
+    return linking.Linker(objects.kept(runtime, lambda path: hl.compile_standalone_runtime(path, TARGET)))
+
+
+def _of_tensors(pipeline: Callable[..., None]) -> Pipeline:
+    def run(*given: Any) -> None:
+        pipeline(*(each.detach().numpy() if isinstance(each, Tensor) else each for each in given))
+
+    return run

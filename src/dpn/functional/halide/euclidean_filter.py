@@ -18,7 +18,7 @@ import halide as hl
 import numpy as np
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
+from dpn.functional.halide.compiling import LANES, Formula, Tile, compiled
 from dpn.functional.halide.expressions import arrays, flags, floats, functions, integers, select, variables
 from dpn.functional.kernels import SMALLEST_SUM, Window
 from dpn.functional.memory import empty
@@ -157,7 +157,7 @@ def _formula() -> Formula:
 
 
 @compiled
-def _pipeline() -> Pipeline:
+def _pipeline() -> Formula:
     """A task is a tile of a group of labels, which are one vector and stand side by side. Steps at a pixel are unrolled."""
     f = _formula()
     guard = hl.TailStrategy.GuardWithIf
@@ -174,4 +174,4 @@ def _pipeline() -> Pipeline:
     f.sums.update(0).vectorize(label)
     for update, steps in ((1, f.first), (2, f.walk)):
         f.sums.update(update).reorder(label, steps.x, steps.y, steps.z).vectorize(label).unroll(steps.x)
-    return f.pipeline()
+    return f

@@ -1,4 +1,4 @@
-"""The label contexts of b13 and b14 on the CPU, compiled in memory by Halide: for every pixel j and label u
+"""The label contexts of b13 and b14 on the CPU, compiled by Halide: for every pixel j and label u
 
     o_j^u = min_k sum_v sum_off mu[u,k,v,off] s_{j + dilation off}^v,   off in [-(n//2) .. n-1-n//2]^2,  s = 0 outside.
 
@@ -21,7 +21,7 @@ import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
+from dpn.functional.halide.compiling import LANES, Formula, Tile, compiled
 from dpn.functional.halide.expressions import functions, integers, variables
 
 REGISTERS = 24 if LANES == 16 else 12  # vectors of sums that a core holds beside the operands
@@ -136,7 +136,7 @@ def _gradient_to_mu_formula() -> Formula:
 
 
 @compiled
-def _contexts(components: int, labels: int) -> Pipeline:
+def _contexts(components: int, labels: int) -> Formula:
     """The maps of all components of so many labels are held; fewer of them by longer runs of pixels."""
     f = _contexts_formula(components)
     width = LANES * max(1, REGISTERS // (labels * components))
@@ -145,22 +145,22 @@ def _contexts(components: int, labels: int) -> Pipeline:
     f.maps.bound_extent(k, components).unroll(k)
     f.maps.update().reorder(x, k, u, f.r.x, f.r.y, f.r.z, y).vectorize(x, width).unroll(k).unroll(u)
     f.M.compute_root()  # mu in the order in which it is read
-    return f.pipeline()
+    return f
 
 
 @compiled
-def _gradient_to_s(components: int, labels: int) -> Pipeline:
+def _gradient_to_s(components: int, labels: int) -> Formula:
     """The gradients to so many labels v are held, since what is read of g serves them all."""
     f = _gradient_to_s_formula(components)
     _pad(f.G, f.C)
     _hold(f.ds, f.out, labels, LANES)
     f.ds.update().reorder(x, u, f.r.x, f.r.y, f.r.z, f.r.w, y).vectorize(x, LANES).unroll(u)
     f.M.compute_root()
-    return f.pipeline()
+    return f
 
 
 @compiled
-def _gradient_to_mu(components: int, labels: int, sources: int) -> Pipeline:
+def _gradient_to_mu(components: int, labels: int, sources: int) -> Formula:
     """A task is a block of labels u by one of sources v. An offset at a time, their sums over a tile lie in registers."""
     f = _gradient_to_mu_formula()
     _pad(f.G, f.C, f.S)
@@ -174,7 +174,7 @@ def _gradient_to_mu(components: int, labels: int, sources: int) -> Pipeline:
         sums.bound_extent(k, components).bound_extent(v, sources).bound_extent(u, labels)
         sums.update().vectorize(lane, LANES).unroll(k).unroll(v).unroll(u)
     f.guk.compute_at(f.lanes, f.t.x).vectorize(x, LANES)  # once a tile, for all offsets
-    return f.pipeline()
+    return f
 
 
 def _pad(*maps: hl.Func) -> None:

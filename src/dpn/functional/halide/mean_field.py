@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from dpn.functional.backend import Present
 from dpn.functional.halide.cells import extremes_in_cells, means_in_cells
-from dpn.functional.halide.compiling import LANES, Formula, Pipeline, compiled
+from dpn.functional.halide.compiling import LANES, Formula, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, arrays, exp2, flags, floats, functions, integers, is_nan, variables
 from dpn.functional.memory import empty, scratch
 
@@ -95,11 +95,11 @@ def _probabilities_formula() -> Formula:
 
 
 @compiled
-def _probabilities() -> Pipeline:
+def _probabilities() -> Formula:
     """A row at a time, in vectors along it."""
     f = _probabilities_formula()
     f.out.vectorize(x, LANES, hl.TailStrategy.GuardWithIf).parallel(y)
-    return f.pipeline()
+    return f
 
 
 def _between(at: Any, cell: Any, cells: Any) -> tuple[Any, Any, Any]:
@@ -167,7 +167,7 @@ def _update_formula() -> Formula:
 
 
 @compiled
-def _update() -> Pipeline:
+def _update() -> Formula:
     """A task is a few rows: all that is asked of them is asked label by label, in vectors along the rows.
 
     A last vector that would pass a row's end begins earlier; where sums are updated, which must not be done twice, it is cut.
@@ -186,4 +186,4 @@ def _update() -> Pipeline:
         each.update(0).reorder(x, y, f.v.x).vectorize(x, LANES, predicate)
     for summing in (f.largest.update(0), f.total.update(1)):
         summing.reorder(x, y, f.w.x).vectorize(x, LANES, predicate)
-    return f.pipeline()
+    return f

@@ -11,7 +11,7 @@ import halide as hl
 import torch
 from torch import Tensor
 
-from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
+from dpn.functional.halide.compiling import LANES, Formula, Tile, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, FAR, arrays, exp2, flags, floats, functions, integers, variables
 from dpn.functional.kernels import Window
 
@@ -101,7 +101,7 @@ def _gaussian_gradients_formula(block: int) -> Formula:
 
 
 @compiled
-def _table(block: int) -> Pipeline:
+def _table(block: int) -> Formula:
     """A task is a tile of a block of channels, whose sums lie in registers: a weight is computed once for all of them."""
     f = _table_formula()
     _pad(f.level, f.P, f.I)
@@ -111,11 +111,11 @@ def _table(block: int) -> Pipeline:
     f.o.reorder(x, c, y).vectorize(x, LANES).unroll(c)
     f.o.update().reorder(x, c, f.z.x, f.z.y, y).vectorize(x, LANES).unroll(c)
     f.k.compute_at(f.o, f.z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
-    return f.pipeline()
+    return f
 
 
 @compiled
-def _gaussian_gradients(block: int) -> Pipeline:
+def _gaussian_gradients(block: int) -> Formula:
     """A task is a tile of a block of channels, whose gradients stand on the stack while all offsets are seen."""
     f = _gaussian_gradients_formula(block)
     _pad(f.P, f.I)
@@ -126,7 +126,7 @@ def _gaussian_gradients(block: int) -> Pipeline:
         stage.vectorize(x, LANES)
     f.G.compute_at(f.out, yi).store_in(hl.MemoryType.Stack).bound_extent(x, TILE.columns).bound_extent(c, block)
     f.G.vectorize(x, LANES)
-    return f.pipeline()
+    return f
 
 
 def _pad(*planes: hl.Func) -> None:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from dpn.errors import InputError
 from dpn.functional.halide.cells import extremes_in_cells
-from dpn.functional.halide.compiling import LANES, Formula, Pipeline, Tile, compiled
+from dpn.functional.halide.compiling import LANES, Formula, Tile, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, FAR, arrays, exp2, flags, floats, functions, integers, variables
 from dpn.functional.kernels import SMALLEST_SUM, Window
 from dpn.functional.memory import empty, scratch
@@ -143,13 +143,13 @@ def _apart_formula() -> Formula:
 
 
 @compiled
-def _apart() -> Pipeline:
+def _apart() -> Formula:
     """A task is a band of rows of a lattice."""
     f = _apart_formula()
     f.out.output_buffer().dim(1).set_min(0)  # the planes are counted from 0
     vectors = f.out.split(y, yo, yi, BAND, hl.TailStrategy.GuardWithIf).vectorize(x, LANES, hl.TailStrategy.GuardWithIf)
     vectors.fuse(yo, task, band).parallel(band)
-    return f.pipeline()
+    return f
 
 
 def _formula(size: int) -> Formula:
@@ -197,7 +197,7 @@ def _formula(size: int) -> Formula:
 
 
 @compiled
-def _pipeline(size: int) -> Pipeline:
+def _pipeline(size: int) -> Formula:
     """At each pixel of a row of the tile, k serves all labels, whose sums lie in registers."""
     f = _formula(size)
     f.out.update().never_partition_all()
@@ -210,4 +210,4 @@ def _pipeline(size: int) -> Pipeline:
     for each in (f.minus_d, f.k):
         each.compute_at(f.o, f.z.x).store_in(hl.MemoryType.Register).vectorize(x, LANES)
     f.space.compute_root()  # w2 |x_j - x_z|^2 is the same at every pixel
-    return f.pipeline()
+    return f

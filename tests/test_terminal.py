@@ -1,0 +1,72 @@
+"""What the program says: names as they are, progress in pipes too, and no encoding that stops it."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from dpn import terminal
+from dpn.terminal import download_bar, progress_bar
+
+
+def test_in_a_pipe_progress_is_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "EVERY", 0.0)
+    console = Console(file=io.StringIO())
+    with progress_bar(console) as progress:
+        assert list(progress.track("abc", description="read [/] files")) == ["a", "b", "c"]
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 3 and "\x1b" not in console.file.getvalue()
+    assert all(line.startswith(f"read [/] files {n}/3 ") and "left" in line for n, line in enumerate(lines, 1))
+
+
+def test_what_is_done_soon_says_nothing_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as progress:
+        assert sum(progress.track(range(100))) == 4950
+    with download_bar() as bar:
+        bar.advance(bar.add_task("file", total=10), 10)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lines_are_as_far_apart_as_is_said() -> None:
+    now = [0.0]
+    console = Console(file=io.StringIO(), get_time=lambda: now[0])
+    with progress_bar(console) as progress:
+        task = progress.add_task("train", total=200)
+        for _ in range(200):
+            now[0] += 1
+            progress.advance(task)
+    assert len(console.file.getvalue().splitlines()) == 200 // terminal.EVERY
+
+
+def test_downloads_tell_bytes_in_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(terminal, "EVERY", 0.0)
+    with download_bar() as bar:
+        bar.advance(bar.add_task("voc.tar", total=2_000_000), 500_000)
+    assert capsys.readouterr().err.startswith("voc.tar 0.5/2.0 MB")
+
+
+def test_at_a_terminal_progress_is_a_bar() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with progress_bar(console) as progress:
+        list(progress.track("abc", description="[bold]"))
+    assert "[bold]" in console.file.getvalue() and "━" in console.file.getvalue()
+
+
+PROGRAM = """
+from dpn.terminal import complain, console, print_anything
+print_anything()
+console().print("道路 [/] café")
+print("道路")
+complain("道路")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_what_cannot_be_encoded_is_escaped(encoding: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(rb"\u9053\u8def") == 2 and b"[/]" in done.stdout
+    assert done.stderr == b"dpn: \\u9053\\u8def\n"
