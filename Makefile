@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo bench test test-triton package docs lint clean
+.PHONY: install demo bench test test-triton test-app package docs lint clean
 
 install: $(STAMP)
 
@@ -28,6 +28,10 @@ test-triton: $(STAMP)  ## the Triton kernels under their interpreter and their c
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_triton.py tests/mrf/test_by_parts.py tests/test_gpu_kit.py
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_triton.py tests/mrf/test_by_parts.py
 
+test-app: $(STAMP)  ## the page in a browser; installs gradio and playwright, and needs chromium, which playwright does not bring
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,app]' playwright
+	$(BIN)/python -m pytest -q tests/app
+
 package: $(STAMP)  ## a wheel and an sdist, each installed into an empty environment and used there
 	scripts/check_package.sh $(PYTHON) python3.12 python3.13
 
@@ -36,8 +40,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(STAMP)  ## the picture of the house in docs/architecture.md
+docs: $(STAMP)  ## the pages of docs/ as a site in build/docs
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python scripts/house.py picture docs/architecture.svg
+	$(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

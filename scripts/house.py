@@ -24,6 +24,7 @@ FLOORS = [
     ["training", "inference"],
     ["plots", "metrics", "data"],
     ["storage"],
+    ["model_files"],
     ["model"],
     ["unary", "mrf"],
     ["functional"],

@@ -27,11 +27,12 @@ from dpn import DPN, MRF, __version__, cli, save, segment
 from dpn.cli import COMMANDS, main
 from dpn.data import voc_palette
 from dpn.experiments import Scale
+from dpn.model_files import shipped_models
 from dpn.mrf import MRFConfig
 from dpn.plots.legend import percent
-from dpn.storage import load_stages, shipped_models
+from dpn.storage import load_stages
 from dpn.training import Recipe
-from dpn.unary import MobileNetV2
+from dpn.unary import MobileNetV2, made_by
 
 NAMES = ("sky", "sea", "sun")
 
@@ -366,9 +367,30 @@ def test_out_of_evaluate_is_tried_before_the_work(run: Run, tmp_path: Path, monk
     assert code == 2 and is_one_line(error, "a.png", "File exists")
 
 
+def test_a_network_of_one_s_own_is_segmented_and_measured_with(run: Run, tmp_path: Path) -> None:
+    """Under a new head, and under one that was saved with it."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom torch import nn\nfrom dpn.unary import Wrap\n"
+        "def net():\n    torch.manual_seed(0)\n    return Wrap(nn.Conv2d(3, 2, 3, padding=1), 2)\n"
+    )
+    name, saved = f"{tmp_path}/mine.py:net", tmp_path / "mine.safetensors"
+    one = photograph(tmp_path / "val" / "images" / "one.png", 1)
+    mask(tmp_path / "val" / "masks" / "one.png", np.arange(40 * 60).reshape(40, 60) % 2)
+    code, printed, error = run("segment", one, "--unary", name, "--out", "OUT", "--stages")
+    assert (code, error) == (0, "") and files(tmp_path / "out") == ["one_labels.png", "one_overlay.png", "one_stages.png"]
+    save(DPN(made_by(name), MRF(2, window=5)), saved)
+    for model, rows in (("new", ["unary", "triple_penalty"]), (saved, ["joint"])):
+        words = ["--unary", name, "--data", "folder", "--data-root", tmp_path, "--out", tmp_path / "found"]
+        code, printed, error = run("evaluate", model, *words)
+        assert code == 0, error
+        assert all(row in printed for row in rows)
+    code, _, error = run("segment", one, "--model", saved)
+    assert code == 2 and f"give unary='{name}'" in error
+
+
 def test_demo_shows_three_photographs(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dpn.inference.photographs.photograph", lambda name: np.zeros((40, 60, 3), np.uint8))
-    monkeypatch.setattr("dpn.inference.photographs.load_stages", lambda name, device: load_stages(model))
+    monkeypatch.setattr("dpn.inference.photographs.load_stages", lambda name, **given: load_stages(model))
     code, printed, error = run("demo", "--out", "OUT")
     assert (code, error) == (0, "") and str(tmp_path / "out") in printed
     made = [f"{name}_{kind}.png" for name in ("cat", "astronaut", "motorcycle") for kind in ("labels", "overlay", "stages")]
@@ -481,7 +503,7 @@ def test_bash_completes_words_options_and_values(run: Run, tmp_path: Path) -> No
 def test_completion_shows_nothing_internal(run: Run, shell: str) -> None:
     code, script, _ = run("completion", shell)
     assert code == 0 and "stages.unary.steps" in script
-    assert not re.search(r"print_shtab|stages\.joint|(--|-l )(mrf|unary)[ ')\[]", script)
+    assert not re.search(r"print_shtab|stages\.joint|(--|-l )mrf[ ')\[]", script)
 
 
 def test_python_m_dpn_is_the_command() -> None:

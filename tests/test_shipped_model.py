@@ -8,7 +8,8 @@ import dpn
 from dpn.data import open_data
 from dpn.inference.evaluate import measured
 from dpn.model import STAGES
-from dpn.storage import SHIPPED, load_stages
+from dpn.model_files import SHIPPED
+from dpn.storage import load_stages
 from dpn.unary import MobileNetV2
 from dpn.weights import read_weights
 

@@ -4,6 +4,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dpn import DPN, MRF, InputError, load, save, storage
+from dpn import DPN, MRF, InputError, load, model_files, save
 from dpn.model import STAGES
-from dpn.storage import load_mrf, load_stages, shipped_models, states
+from dpn.model_files import shipped_models
+from dpn.storage import load_mrf, load_stages, states
 from dpn.unary import VGG16, MobileNetV2, UnaryNetwork, Wrap, made_by
 
 IMAGE = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1))
@@ -346,7 +348,7 @@ def test_a_file_of_another_architecture_is_refused(tmp_path: Path, model: DPN, p
 
 def test_a_shipped_model_by_its_name(tmp_path: Path, model: DPN, monkeypatch: pytest.MonkeyPatch) -> None:
     save(model, tmp_path / "voc.safetensors")
-    monkeypatch.setattr(storage, "SHIPPED", tmp_path)
+    monkeypatch.setattr(model_files, "SHIPPED", tmp_path)
     assert shipped_models() == ["voc"]
     assert torch.equal(output(load()), output(model))
     with pytest.raises(InputError, match=r"vox: no such file or folder, nor a shipped model \(voc\)"):
@@ -362,7 +364,7 @@ def test_files_of_the_name_of_a_shipped_model_do_not_hide_it(
     save(model, shipped / "voc.safetensors")
     model.mrf.iterations = 2
     save(model, here / "voc" / "model.safetensors")
-    monkeypatch.setattr(storage, "SHIPPED", shipped)
+    monkeypatch.setattr(model_files, "SHIPPED", shipped)
     monkeypatch.chdir(here)
     assert load().mrf.iterations == load("voc").mrf.iterations == 1
     assert load("./voc").mrf.iterations == load(Path("voc")).mrf.iterations == 2
@@ -401,3 +403,17 @@ def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(source: str, monk
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *arguments: pytest.fail("asked the hub"))
     with pytest.raises(InputError, match="no such file or folder"):
         load(source)
+
+
+def test_a_new_head_on_a_network_is_two_stages_that_share_it() -> None:
+    net = Net()
+    net.config = SimpleNamespace(num_labels=3, id2label={0: "sky", 1: "sea", 2: "sun"})
+    networks = load_stages(None, unary=net)
+    assert list(networks) == ["unary", "triple_penalty"] and networks["unary"].labels == ("sky", "sea", "sun")
+    assert networks["unary"].unary is networks["triple_penalty"].unary
+    with torch.inference_mode():
+        refined = MRF(3).eval()(output(networks["unary"]), IMAGE)
+    torch.testing.assert_close(output(networks["triple_penalty"]), refined)
+    assert torch.equal(output(load(None, unary=net)), output(networks["triple_penalty"]))
+    with pytest.raises(InputError, match="a new head needs a network: give unary"):
+        load(None)

@@ -43,6 +43,7 @@ COMMANDS = {
         "Measure what the layers cost, and how that compares with a dense CRF, a CRF-RNN and ConvCRF.",
     ),
     "info": ("dpn.inference.info:info", "Tell what a model is: its labels, its parts, its size and where it comes from."),
+    "app": ("dpn.app.command:app", "Look at what the network sees in photographs, on a page in the browser."),
     "data": ("dpn.data.download:bring", "Bring a published data set, or VGG16's weights, to this machine."),
     "completion": ("dpn.cli:completion", "Print a shell's script that completes words, options and their values."),
 }

@@ -4,7 +4,6 @@ A file may also hold a head, b12 to b15, by itself.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,21 +12,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.model import DPN, STAGES
-from dpn.mrf import MRF, TriplePenalty
+from dpn.model_files import DEFAULT_MODEL, FORMAT, opened
+from dpn.mrf import MRF, TriplePenalty, changed
 from dpn.unary.base import load_exactly, without_wrappers
 from dpn.unary.description import described, rebuilt
+from dpn.unary.foreign import made_by, wrapped
 
-FORMAT = 1
-DEFAULT_MODEL = "voc"
-SHIPPED = Path(__file__).parent / "models"
 Module = TypeVar("Module", bound=nn.Module)
+
+NEW = STAGES[:2]
+"""The stages of a network under a new head."""
 
 WRAPPERS = ("_orig_mod", "module")
 """Where torch.compile, and DataParallel and AveragedModel, keep the network that they are around."""
@@ -93,7 +93,7 @@ def save(
 
 
 def load(
-    source: str | Path = DEFAULT_MODEL,
+    source: str | Path | None = DEFAULT_MODEL,
     *,
     stage: str | None = None,
     device: str | torch.device = "cpu",
@@ -103,11 +103,12 @@ def load(
 
     Args:
         source: a shipped name ("voc"), a safetensors file that `save` wrote, a folder that holds model.safetensors (a training
-            run is one), or a Hugging Face hub id ("owner/name"). A file or folder with a shipped name is "./voc".
+            run is one), or a Hugging Face hub id ("owner/name"). A file or folder with a shipped name is "./voc". None puts a
+            new head, which needs no training, on the `unary`.
         stage: the network as this stage of its training left it, one of dpn.model.STAGES; None is the last one.
         device: where to put it.
         unary: for a DPN over another's network: that network, or what makes it, as `dpn.unary.made_by` takes it, which imports
-            and runs that code. Its weights are then the file's.
+            and runs that code. Its weights are then the file's, if there is one.
 
     Raises:
         InputError: if there is no such model, the file is damaged, of another kind or lacks the stage, or its unary is no part
@@ -118,17 +119,22 @@ def load(
         Traceback (most recent call last):
         dpn.errors.InputError: no-such-model: no such file or folder, nor a shipped model (...) or a hub id (owner/name)
     """
+    if source is None:
+        return _new(unary, stage or NEW[-1]).to(device)
     path, about, tensors = opened(source)
     return _network(path, about, tensors, stage or about["stages"][-1], unary).to(device)
 
 
 def load_stages(
-    source: str | Path = DEFAULT_MODEL, *, device: str | torch.device = "cpu", unary: nn.Module | str | None = None
+    source: str | Path | None = DEFAULT_MODEL, *, device: str | torch.device = "cpu", unary: nn.Module | str | None = None
 ) -> dict[str, DPN]:
     """Opens a trained DPN, as `load` does, at every stage that it was saved with: {stage: network}, in order.
 
     Stages between which the unary did not change share one.
     """
+    if source is None:
+        model = _new(unary, NEW[-1]).to(device)
+        return {stage: DPN(model.unary, changed(model.mrf), labels=model.labels, stage=stage).eval() for stage in NEW}
     path, about, tensors = opened(source)
     networks = {stage: _network(path, about, tensors, stage, unary).to(device) for stage in about["stages"]}
     for before, after in pairwise(networks.values()):
@@ -170,56 +176,6 @@ def states(source: str | Path) -> dict[str, dict[str, Tensor]]:
     return {stage: _state(path, about, tensors, stage) for stage in about["stages"]}
 
 
-def opened(source: str | Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
-    """A model's file, what it says of itself, and its tensors; those of earlier stages are called STAGE/NAME."""
-    path = _find(source)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error}); train or download it again") from error
-    try:
-        about = json.loads(metadata["dpn"])
-        written, _ = about["format"], about["stages"][-1]
-    except (LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a safetensors file, but not of a DPN; give one that dpn.save wrote") from error
-    if written != FORMAT:
-        raise InputError(f"{path}: of format {written}, but this version of dpn reads format {FORMAT}; install another one")
-    return path, about, tensors
-
-
-def shipped_models() -> list[str]:
-    """The names of the models inside the package."""
-    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
-
-
-def _find(source: str | Path) -> Path:
-    path = Path(source)
-    if source in shipped_models():
-        return SHIPPED / f"{source}.safetensors"
-    if path.is_dir():
-        if not (path / "model.safetensors").is_file():
-            raise InputError(f"{path}: the folder holds no model.safetensors; has the training run finished a stage?")
-        return path / "model.safetensors"
-    if path.is_file():
-        return path
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix != ".safetensors":
-        return _from_hub(str(source))
-    shipped = ", ".join(shipped_models())
-    raise InputError(f"{source}: no such file or folder, nor a shipped model ({shipped}) or a hub id (owner/name)")
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(name, "model.safetensors"))
-    except Exception as error:  # the hub's own, its HTTP client's, OSError, ...
-        reason = first_line(error)
-        raise InputError(f"{name}: no file or folder here, and no model.safetensors from the hub ({reason})") from error
-
-
 def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage: str, unary: nn.Module | str | None) -> DPN:
     """One stage of a file, with its own unary or a copy of one that is given."""
     state = _state(path, about, tensors, stage)
@@ -235,6 +191,16 @@ def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stag
         load_exactly(model, state)
     model.unary.frozen()
     return model.eval()
+
+
+def _new(unary: nn.Module | str | None, stage: str) -> DPN:
+    """A network under a new head; its labels are called as its configuration says, or by their numbers."""
+    if unary is None:
+        raise InputError("a new head needs a network: give unary")
+    network = made_by(unary) if isinstance(unary, str) else wrapped(unary, type(unary).__name__, None)
+    names = getattr(getattr(getattr(network, "module", None), "config", None), "id2label", None)
+    labels = list(names.values()) if names and len(names) == network.labels else None
+    return DPN(network, MRF(network.labels), labels=labels, stage=stage).eval()
 
 
 def _state(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage: str) -> dict[str, Tensor]:

@@ -25,8 +25,9 @@ from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.functional import backends
 from dpn.model import DPN
+from dpn.model_files import DEFAULT_MODEL
 from dpn.packages import versions
-from dpn.storage import DEFAULT_MODEL, load
+from dpn.storage import load
 from dpn.terminal import progress_bar
 
 IMPORT = r"""

@@ -11,7 +11,7 @@ from dpn.data import DATA_SETS
 from dpn.experiments.result import EXPERIMENTS
 from dpn.experiments.run import run
 from dpn.experiments.scale import Scale
-from dpn.storage import shipped_models
+from dpn.model_files import shipped_models
 
 
 def experiments() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from dpn.model import DPN
 from dpn.storage import load, load_stages
 from dpn.terminal import progress_bar
 
+NEW_HEAD = "new"
+"""As a model's name: a new head, on the network that --unary makes."""
+
 Networks = Mapping[str, DPN | Average]
 """By the name of their row, in order."""
 
@@ -33,6 +36,7 @@ def evaluate(
     stages: Sequence[str] | None = None,
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
+    unary: str | None = None,
     submission: Path | None = None,
     beside: Sequence[Path] = (),
     out: Path = Path("results/evaluate"),
@@ -60,6 +64,7 @@ def evaluate(
       dpn evaluate runs/mine --data voc --stages joint --beside results/dense_crf/*.npz
       dpn evaluate runs/a runs/b --data voc --scales .5 .75 1 1.25 1.5 --flip
       dpn evaluate voc --data voc --split test --submission mine.tar.gz
+      dpn evaluate new --unary mine.py:net --data voc     your own network, and what a new head gains
 
     Args:
         model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id; several are
@@ -70,6 +75,8 @@ def evaluate(
         stages (STAGE): which rows (default: every stage it was saved with)
         scales (FACTOR): factors of height and width at which images are seen; several are averaged
         flip: also see each image mirrored, and average
+        unary (NETWORK): what makes the network that a model is over, if that is no part of dpn; it is imported and run.
+            The model "new" is a new head on it
         submission (FILE): write the VOC server's archive (.tar.gz) instead
         beside (FILE): scores of other systems, as rows below
         out (FOLDER): where to write
@@ -84,7 +91,8 @@ def evaluate(
 
     where = device_named(device)
     average = bool(submission) or len(model) > 1 or tuple(scales) != (1.0,) or flip
-    networks = _averaged(model, stages, scales, flip, where) if average else _by_stage(model[0], stages, where)
+    opened: dict[str, Any] = {"device": where, "unary": unary}
+    networks = _averaged(model, stages, scales, flip, opened) if average else _by_stage(model[0], stages, opened)
     images = _open(data, data_root, split, next(iter(networks.values())).labels)
     if submission:
         count = write_submission(submission, labelled(networks["average"], images), split=split)
@@ -114,19 +122,20 @@ def evaluate(
     print(f"{out}: {', '.join(files)}; of each row its .npz, _confusion.png and _confusion.csv")
 
 
-def _by_stage(model: str, stages: Sequence[str] | None, device: torch.device) -> Networks:
+def _by_stage(model: str, stages: Sequence[str] | None, opened: dict[str, Any]) -> Networks:
+    source = None if model == NEW_HEAD else model
     if not stages:
-        return load_stages(model, device=device)
-    return {stage: load(model, stage=stage, device=device) for stage in stages}
+        return load_stages(source, **opened)
+    return {stage: load(source, stage=stage, **opened) for stage in stages}
 
 
 def _averaged(
-    models: Sequence[str], stages: Sequence[str] | None, scales: Sequence[float], flip: bool, device: torch.device
+    models: Sequence[str], stages: Sequence[str] | None, scales: Sequence[float], flip: bool, opened: dict[str, Any]
 ) -> Networks:
     if stages and len(stages) > 1:
         raise InputError("--stages: one stage at most is averaged or submitted; leave the others out")
     stage = stages[0] if stages else None
-    networks = [load(model, stage=stage, device=device) for model in models]
+    networks = [load(None if model == NEW_HEAD else model, stage=stage, **opened) for model in models]
     return {"average": Average(networks, scales=scales, flip=flip)}
 
 
@@ -178,6 +187,8 @@ def labelled(model: DPN | Average, data: SegmentationData) -> Iterator[tuple[str
 
 
 def _check(name: str, model: DPN | Average, data: SegmentationData) -> None:
+    if isinstance(model, DPN) and model.labels == tuple(map(str, range(len(data.labels)))):
+        model.labels = data.labels  # it has no names of its own
     if model.labels != data.labels:
         raise InputError(f"{name}: labels {_few(model.labels)} are not the data set's {_few(data.labels)}")
     model.eval()

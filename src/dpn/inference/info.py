@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dpn import terminal
 from dpn.files import checksum
+from dpn.model_files import opened
 from dpn.mrf import MRFConfig
-from dpn.storage import opened
 
 TOLD = ("What it is", "Data")
 """The sections of a shipped model's card that say where it comes from, and its licence."""

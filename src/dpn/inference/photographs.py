@@ -19,7 +19,8 @@ from dpn.inference.devices import device_named
 from dpn.inference.names import output_names
 from dpn.inference.segmentation import SIZE, USUAL, Kind, segment
 from dpn.model import TITLES
-from dpn.storage import DEFAULT_MODEL, load, load_stages
+from dpn.model_files import DEFAULT_MODEL
+from dpn.storage import load, load_stages
 from dpn.terminal import complain, console, progress_bar
 
 
@@ -28,7 +29,8 @@ def segment_photographs(
     *,
     out: Path = Path("results"),
     write: Sequence[Kind] = USUAL,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
+    unary: str | None = None,
     stages: bool = False,
     size: int = SIZE,
     device: str = "auto",
@@ -52,12 +54,15 @@ def segment_photographs(
       dpn segment photo.jpg holiday/ --out results --stages
       dpn segment photo.jpg --write labels geojson --model runs/mine --size 1025
       dpn segment holiday/ --json > holiday.json
+      dpn segment photo.jpg --unary mine.py:net     your own network, under a new head
 
     Args:
         images (IMAGE): photographs, or folders of them
         out (FOLDER): where to write
         write: what to write of each
-        model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id
+        model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id (default: voc)
+        unary (NETWORK): what makes the network that the model, or a new head, is over: package.module:function,
+            file.py:function or file.onnx. It is imported and run
         stages: also draw what each stage of training made of it
         size (PIXELS): the longer side at which the network sees a photograph; a smaller one is not enlarged
         device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
@@ -72,7 +77,9 @@ def segment_photographs(
     names = output_names(photographs)
     _refuse_to_write_over(photographs, [path for name in names for path in _paths(out, name, write, stages).values()])
     where = device_named(device)
-    networks = load_stages(model, device=where) if stages else {"": load(model, device=where)}
+    model = model or (None if unary else DEFAULT_MODEL)
+    opened: dict[str, Any] = {"device": where, "unary": unary}
+    networks = load_stages(model, **opened) if stages else {"": load(model, **opened)}
     records = []
     with progress_bar() as progress:
         for path, name in zip(progress.track(photographs, description="segment"), names, strict=True):
@@ -92,7 +99,7 @@ def segment_photographs(
                     Image.fromarray(strip).save(temporary)
             told = {kind: str(file) for kind, file in files.items()}
             records.append(last.summary() | {"files": told, "seconds": perf_counter() - began})
-    about = {"model": model, "stage": list(networks.values())[-1].stage, "size": size, "device": str(where)}
+    about = {"model": model, "unary": unary, "stage": list(networks.values())[-1].stage, "size": size, "device": str(where)}
     if json:
         run = {"labels": _over_all(records), "images": records, "failed": failed, "seconds": perf_counter() - started}
         print(dumps(about | run, indent=1))

@@ -1,0 +1,65 @@
+"""Where a model's file is, of a name, a path or a hub id, and what it says of itself."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from dpn.errors import InputError, first_line
+
+FORMAT = 1
+DEFAULT_MODEL = "voc"
+SHIPPED = Path(__file__).parent / "models"
+
+
+def opened(source: str | Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """A model's file, what it says of itself, and its tensors; those of earlier stages are called STAGE/NAME."""
+    path = _find(source)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}); train or download it again") from error
+    try:
+        about = json.loads(metadata["dpn"])
+        written, _ = about["format"], about["stages"][-1]
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a safetensors file, but not of a DPN; give one that dpn.save wrote") from error
+    if written != FORMAT:
+        raise InputError(f"{path}: of format {written}, but this version of dpn reads format {FORMAT}; install another one")
+    return path, about, tensors
+
+
+def shipped_models() -> list[str]:
+    """The names of the models inside the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if source in shipped_models():
+        return SHIPPED / f"{source}.safetensors"
+    if path.is_dir():
+        if not (path / "model.safetensors").is_file():
+            raise InputError(f"{path}: the folder holds no model.safetensors; has the training run finished a stage?")
+        return path / "model.safetensors"
+    if path.is_file():
+        return path
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(source)) and path.suffix != ".safetensors":
+        return _from_hub(str(source))
+    shipped = ", ".join(shipped_models())
+    raise InputError(f"{source}: no such file or folder, nor a shipped model ({shipped}) or a hub id (owner/name)")
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "model.safetensors"))
+    except Exception as error:  # the hub's own, its HTTP client's, OSError, ...
+        reason = first_line(error)
+        raise InputError(f"{name}: no file or folder here, and no model.safetensors from the hub ({reason})") from error
