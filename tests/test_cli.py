@@ -250,7 +250,7 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path, kind: str) -> None:
         (["segment", "PHOTO", "--sizes", "3"], ["--sizes"]),
         (["evaluate", "MODEL", "--data", "scenes", "--stages", "final"], ["'final'", "it has unary, triple_penalty"]),
         (["evaluate", "MODEL", "--data", "scenes"], ["unary: labels (sky, sea, sun: 3)", "(sky, water, grass, tree, ...: 10)"]),
-        (["evaluate", "MODEL", "--data", "cityscapes"], ["'cityscapes'", "camvid, coco, folder, scenes, voc"]),
+        (["evaluate", "MODEL", "--data", "kitti"], ["'kitti'", "ade20k, camvid, cityscapes, coco, folder, scenes, voc"]),
         (["evaluate", "MODEL", "--data", "folder"], ["--data-root"]),
         (["evaluate", "MODEL", "--data", "folder", "--data-root", "EMPTY"], ["empty: no images and masks here"]),
         (["evaluate", "MODEL"], ["data", "evaluate --help"]),
@@ -494,7 +494,7 @@ def test_bash_completes_words_options_and_values(run: Run, tmp_path: Path) -> No
     script.write_text(run("completion", "bash")[1])
     assert completed(script, "") == list(COMMANDS)
     assert completed(script, "segment", "--st") == ["--stages"]
-    assert completed(script, "evaluate", "voc", "--data", "c") == ["camvid", "coco"]
+    assert completed(script, "evaluate", "voc", "--data", "c") == ["camvid", "cityscapes", "coco"]
     assert completed(script, "segment", str(tmp_path / "pho")) == [str(tmp_path / "photo.jpg")]
     assert completed(script, "train", "--mrf.win") == ["--mrf.window", "--mrf.window_stride"]
 

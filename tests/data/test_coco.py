@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dpn.data import VOC_LABELS, open_data
+from dpn.data import VOC_LABELS, folder, open_data
 from dpn.data.coco import COCO_TO_VOC, coco
 from dpn.errors import InputError
 
@@ -77,7 +77,7 @@ def test_the_mapping_names_each_of_voc_s_objects_once():
 
 def test_an_image_of_another_size_is_refused(root):
     Image.new("RGB", (8, 7)).save(root / "coco" / "val2014" / "3.jpg")
-    with pytest.raises(InputError, match="not of the size"):
+    with pytest.raises(InputError, match=r"3\.jpg is 8 x 7 pixels but the size of its labels is 8 x 6"):
         coco(root, "val")[1]
 
 
@@ -90,3 +90,97 @@ def test_what_is_missing_is_named(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(InputError, match="coco needs pycocotools: pip install"):
         coco(root, "val")
+
+
+# Anybody's COCO files
+
+
+def instances(root: Path, annotations: list[dict], categories: list[dict] = CATEGORIES) -> Path:
+    """A folder with one image of 8 x 6 pixels and these annotations of it."""
+    (root / "images").mkdir()
+    Image.new("RGB", (8, 6)).save(root / "images" / "a.jpg")
+    images = [{"id": 1, "file_name": "a.jpg", "height": 6, "width": 8}]
+    (root / "annotations.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return root
+
+
+def without(annotation: dict, *keys: str) -> dict:
+    return {key: value for key, value in annotation.items() if key not in keys}
+
+
+def test_a_folder_s_categories_are_its_labels_after_background(tmp_path):
+    data = folder(instances(tmp_path, [rectangle(1, 1, 17, 0, 0, 4, 6)]))
+    assert data.labels == ("background", "person", "cat", "bottle", "toaster")
+    assert data[0].labels.tolist() == [[2] * 4 + [0] * 4] * 6
+
+
+def test_area_and_iscrowd_may_be_missing(tmp_path):
+    drawn = [rectangle(2, 1, 44, 2, 2, 2, 2), rectangle(1, 1, 1, 1, 1, 5, 4)]
+    data = folder(instances(tmp_path, [without(each, "area", "iscrowd") for each in drawn]))
+    expected = torch.zeros(6, 8, dtype=torch.long)
+    expected[1:5, 1:6], expected[2:4, 2:4] = 1, 3
+    assert torch.equal(data[0].labels, expected)
+
+
+@pytest.mark.parametrize("outline", [[], [[]], [[1, 1]], [[1, 1, 5, 5]], [[1, 1, 5, 5], []]], ids=str)
+def test_outlines_of_fewer_than_three_corners_have_no_pixels(tmp_path, outline):
+    drawn = rectangle(1, 1, 17, 0, 0, 4, 6) | {"segmentation": outline}
+    assert folder(instances(tmp_path, [drawn]))[0].labels.unique().tolist() == [0]
+
+
+def test_a_flat_list_of_coordinates_is_one_outline(tmp_path):
+    drawn = rectangle(1, 1, 17, 0, 0, 4, 6)
+    drawn["segmentation"] = drawn["segmentation"][0]
+    assert folder(instances(tmp_path, [drawn]))[0].labels.eq(2).sum() == 24
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"segmentation": None}, "annotation 1 has no segmentation: a box alone is no mask"),
+        ({"segmentation": [[1, 1, 5, 1, 5, 5, 3]]}, "annotation 1: an outline of an odd number of coordinates"),
+        ({"segmentation": {"size": [6, 8], "counts": [99, 12]}}, r"annotation 1: .* \(runs of 111 pixels on an image of 48\)"),
+        ({"segmentation": [[1, 1, 5, 1, 5, float("inf")]]}, "annotation 1: .* coordinate is beyond 80 pixels"),
+        ({"segmentation": [[1, 1, 5, 1, 5, float("nan")]]}, "annotation 1: .* coordinate is beyond 80 pixels"),
+        ({"segmentation": [["a"] * 6]}, "annotation 1: an outline that cannot be drawn"),
+        (
+            {"segmentation": {"size": [5, 5], "counts": [25]}},
+            r"annotation 1: .* \(a mask of 5 x 5 pixels on an image",
+        ),
+        ({"category_id": 99}, r"not COCO's instances \(99\)"),
+        ({"image_id": 99}, r"not COCO's instances \(99\)"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(tmp_path, change, said):
+    with pytest.raises(InputError, match=rf"annotations\.json: {said}") as error:
+        folder(instances(tmp_path, [rectangle(1, 1, 17, 0, 0, 4, 6) | change]))[0]
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"images": [{"id": 1}], "annotations": [], "categories": []}', "7"])
+def test_json_that_is_not_coco_s_is_one_line(tmp_path, text):
+    (instances(tmp_path, []) / "annotations.json").write_text(text)
+    with pytest.raises(InputError, match=r"annotations\.json: (not COCO's instances|names no categories)"):
+        folder(tmp_path)
+
+
+def test_categories_are_merged_and_left_out_by_labels_yaml(tmp_path):
+    drawn = [rectangle(1, 1, 17, 0, 0, 2, 6), rectangle(2, 1, 1, 2, 0, 2, 6), rectangle(3, 1, 70, 4, 0, 2, 6)]
+    instances(tmp_path, drawn)
+    (tmp_path / "labels.yaml").write_text("labels:\n  background: 0\n  being: [cat, person]\nothers: void\n")
+    assert folder(tmp_path)[0].labels[0].tolist() == [1, 1, 1, 1, 255, 255, 0, 0]
+    (tmp_path / "labels.yaml").write_text("labels: [being, cat, person]")
+    with pytest.raises(InputError, match="category 'toaster' is none of the labels"):
+        folder(tmp_path)[0]
+
+
+def test_roboflow_and_per_split_files_are_found(tmp_path):
+    (tmp_path / "valid").mkdir()
+    (instances(tmp_path, [rectangle(1, 1, 17, 0, 0, 4, 6)]) / "annotations.json").rename(
+        tmp_path / "valid" / "_annotations.coco.json"
+    )
+    (tmp_path / "images" / "a.jpg").rename(tmp_path / "valid" / "a.jpg")
+    assert len(folder(tmp_path, split="valid")) == 1
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "valid" / "_annotations.coco.json").rename(tmp_path / "annotations" / "instances_valid.json")
+    assert len(folder(tmp_path, split="valid")) == 1

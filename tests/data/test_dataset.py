@@ -83,3 +83,24 @@ def test_a_rotated_photograph_keeps_its_mask(tmp_path: Path) -> None:
     Image.fromarray(upright[..., 0] // 255).save(tmp_path / "mask.png")
     sample = SegmentationData([(tmp_path / "a.png", tmp_path / "mask.png")], ["x", "y"])[0]
     assert (sample.image[0].long() == sample.labels).all()
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_rotated_photograph_with_an_unrotated_mask_is_told_as_that(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (6, 4)).save(tmp_path / f"photo.{suffix}", exif=exif)
+    Image.new("L", (6, 4)).save(tmp_path / "mask.png")
+    said = (
+        rf"photo\.{suffix} is 4 x 6 pixels once it is turned as its EXIF orientation \({orientation}\) says, but .*mask.* 6 x 4"
+    )
+    with pytest.raises(InputError, match=said):
+        SegmentationData([(tmp_path / f"photo.{suffix}", tmp_path / "mask.png")], ["x"])[0]
+
+
+def test_a_label_map_is_read_without_its_image(tmp_path: Path) -> None:
+    image, mask = write_pair(tmp_path, "a")
+    data = SegmentationData([(image, mask), (image, None)], ["x", "y"])
+    image.write_bytes(b"broken")
+    assert data.label_map(0).tolist() == [[1] * 4] * 3 and data.label_map(1) is None

@@ -1,20 +1,26 @@
 """Anybody's folders and list files."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from dpn.data import folder
+from dpn.data import SegmentationData, folder
+from dpn.data.folder import splits
 from dpn.errors import InputError
 
 
 def write(root: Path, *files: str, label: int = 1) -> None:
-    """Images of 2 x 1 pixels; those in a folder called masks are grey, with one label."""
+    """Images of 2 x 1 pixels; those in a folder called masks are label 0 and one other, or void alone."""
     for file in files:
         path = root / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L" if "masks" in path.parts else "RGB", (2, 1), label).save(path)
+        picture = Image.new("L" if "masks" in path.parts else "RGB", (2, 1), label)
+        if picture.mode == "L" and label != 255:
+            picture.putpixel((0, 0), 0)
+        picture.save(path)
 
 
 def contents(root: Path, **options: object) -> list[tuple[str, int]]:
@@ -62,8 +68,8 @@ def test_a_wrong_line_of_a_list_is_named(tmp_path: Path, text: str | bytes, said
 
 def test_labels_are_counted_in_the_masks(tmp_path: Path) -> None:
     write(tmp_path, "images/a.png", "images/b.png", "masks/a.png")
-    write(tmp_path, "masks/b.png", label=3)
-    assert folder(tmp_path).labels == ("label_0", "label_1", "label_2", "label_3")
+    write(tmp_path, "masks/b.png", label=2)
+    assert folder(tmp_path).labels == ("label_0", "label_1", "label_2")
 
 
 def test_void_is_no_label(tmp_path: Path) -> None:
@@ -97,7 +103,7 @@ def test_missing_names_file_is_named(tmp_path: Path) -> None:
 
 def test_mask_beyond_the_named_labels_is_named(tmp_path: Path) -> None:
     write(tmp_path, "images/a.png", "masks/a.png")
-    with pytest.raises(InputError, match=r"a\.png: mask values 1 are no labels; allowed are 0 to 0"):
+    with pytest.raises(InputError, match=r"a\.png: mask values 1 are no labels; allowed are 0, and 255"):
         folder(tmp_path, ["only"])[0]
 
 
@@ -125,3 +131,84 @@ def test_two_masks_of_one_stem_are_an_error(tmp_path: Path) -> None:
     write(tmp_path, "images/a.png", "masks/a.png", "masks/a.tif")
     with pytest.raises(InputError, match=r"a\.tif: another mask has the same stem, a\.png"):
         folder(tmp_path)
+
+
+# Masks whose values need names
+
+
+def masks(root: Path, *values: list) -> None:
+    for n, row in enumerate(values):
+        write(root, f"images/{n}.png")
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.array([row], dtype=np.uint16 if np.max(row) > 255 else np.uint8)).save(root / "masks" / f"{n}.png")
+
+
+def labels_of(data: SegmentationData) -> list[list[int]]:
+    return [sample.labels.flatten().tolist() for sample in data]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "text", "labels"),
+    [
+        ([[0, 255], [255, 0]], "hold 0 and 255 alone, and 255 is void unless", "{name_0: 0, name_1: 255}", [[0, 1], [1, 0]]),
+        ([[3, 40], [77, 255]], "ids are 3, 40, 77, not", "{name_0: 3, name_1: 40, name_2: 77}", [[0, 1], [2, 255]]),
+        ([[1, 2], [2, 3]], "ids are 1, 2, 3, not", "{name_0: 1, name_1: 2, name_2: 3}", [[0, 1], [1, 2]]),
+        ([[0, 300], [0, 0]], "ids are 0, 300, not", "{name_0: 0, name_1: 300}", [[0, 1], [0, 0]]),
+        ([[[9, 9, 9], [1, 2, 3]]], "colours are not PASCAL VOC's", "{name_0: 1 2 3, name_1: 9 9 9}", [[1, 0]]),
+    ],
+    ids=["binary", "gaps", "from-1", "16-bit", "colours"],
+)
+def test_values_that_need_names_say_what_to_write_and_that_works(
+    tmp_path: Path, rows: list, said: str, text: str, labels: list
+) -> None:
+    masks(tmp_path, *rows)
+    with pytest.raises(InputError, match=rf"{said}.*; write .*labels\.yaml, as labels: {re.escape(text)}$"):
+        folder(tmp_path)
+    (tmp_path / "labels.yaml").write_text(f"labels: {text}")
+    assert labels_of(folder(tmp_path)) == labels
+
+
+def test_only_the_first_values_of_many_are_offered(tmp_path: Path) -> None:
+    masks(tmp_path, list(range(2, 40)))
+    with pytest.raises(InputError, match=r"2, 3, 4, 5, 6, 7, 8, 9 and 30 more, .*name_3: 5, \.\.\.\}"):
+        folder(tmp_path)
+
+
+def test_labels_yaml_gives_names_void_and_suffixes(tmp_path: Path) -> None:
+    write(tmp_path, "images/a_rgb.png", "images/a_depth.png", "masks/a_sem.png", label=7)
+    (tmp_path / "labels.yaml").write_text("labels: {road: 7}\nvoid: 0\nimage_suffix: _rgb\nmask_suffix: _sem\n")
+    data = folder(tmp_path)
+    assert (data.labels, labels_of(data)) == (("road",), [[255, 0]])
+
+
+def test_names_given_beside_labels_yaml_have_to_be_its_own(tmp_path: Path) -> None:
+    write(tmp_path, "images/a.png", "masks/a.png", label=7)
+    (tmp_path / "labels.yaml").write_text("labels: {road: 7, sky: 0}")
+    assert labels_of(folder(tmp_path, ["road", "sky"])) == [[1, 0]]
+    with pytest.raises(InputError, match=r"labels\.yaml names the labels road, sky, not x, y"):
+        folder(tmp_path, ["x", "y"])
+
+
+@pytest.mark.parametrize("kind", ["labels", "annotations"])
+def test_the_folder_of_masks_may_have_other_names(tmp_path: Path, kind: str) -> None:
+    write(tmp_path, "images/val/city/a.png", "masks/val/city/a.png")
+    (tmp_path / "masks").rename(tmp_path / kind)
+    assert contents(tmp_path, split="val") == [("a", 1)]
+
+
+def test_masks_may_lie_beside_their_images(tmp_path: Path) -> None:
+    write(tmp_path, "train/a.png")
+    Image.fromarray(np.array([[0, 1]], dtype=np.uint8)).save(tmp_path / "train" / "a_mask.png")
+    assert contents(tmp_path, split="train") == [("a", 1)]
+
+
+def test_splits_are_found_in_every_layout(tmp_path: Path) -> None:
+    write(tmp_path / "one", "images/test/a.png", "masks/test/a.png", "images/train/a.png", "masks/train/a.png")
+    write(tmp_path / "two", "a.png", "masks/a.png")
+    for name, line in (("val", "a.png masks/a.png"), ("labels", "sky"), ("notes", "see the paper"), ("empty", "")):
+        (tmp_path / "two" / f"{name}.txt").write_text(line)
+    write(tmp_path / "three", "images/a.png", "masks/a.png")
+    assert [splits(tmp_path / name) for name in ("one", "two", "three")] == [["train", "test"], ["val"], [None]]
+    assert splits(tmp_path / "two" / "val.txt") == [None]
+    write(tmp_path / "four", "images/ulm/a.png", "masks/ulm/a.png", "images/bonn/a.png", "masks/bonn/a.png")
+    assert splits(tmp_path / "four") == [None] and len(folder(tmp_path / "four")) == 2

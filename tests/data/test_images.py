@@ -3,27 +3,31 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
-from dpn.data import VOC_LABELS, list_images, read_image, read_mask, to_tensor, voc_palette
+from dpn.data import list_images, read_image, read_mask, to_tensor
+from dpn.data.images import orientation
 from dpn.errors import InputError
 
 RED_GREEN = np.array([[[255, 0, 0], [0, 255, 0]]], dtype=np.uint8)
 
 
-def png(width: int, height: int, depth: int, colour_type: int, rows: bytes) -> bytes:
-    """A PNG file by its specification, for kinds that Pillow does not write."""
+def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, extra: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+    """A PNG file by its specification, for kinds that Pillow does not write; `extra` chunks come before the pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
 
 
 def encoded(picture: Image.Image, kind: str) -> bytes:
@@ -153,6 +157,44 @@ def test_bad_content_is_one_clear_line(tmp_path: Path, content: bytes, said: str
         assert "\n" not in str(error.value)
 
 
+def jpeg_with_exif(body: bytes) -> bytes:
+    """A JPEG of 8 x 4 grey pixels whose APP1 segment holds these bytes after its head."""
+    plain = encoded(Image.new("L", (8, 4), 99), "JPEG")
+    content = b"Exif\0\0" + body
+    return plain[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + plain[2:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(2, 1, 8, 0, b"\0\x63\x63", extra=[(b"eXIf", b"no TIFF head at all")]),
+        png(2, 1, 8, 0, b"\0\x63\x63", extra=[(b"eXIf", b"II*\0\xff\xff\xff\xff")]),
+        png(2, 1, 8, 0, b"\0\x63\x63", extra=[(b"eXIf", b"")]),
+        png(2, 1, 8, 0, b"\0\x63\x63", extra=[(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x2a\0\0")]),
+        jpeg_with_exif(b"rubbish"),
+        jpeg_with_exif(b"MM\0*\0\0\0\x08\xff\xff"),
+    ],
+    ids=["png-rubbish", "png-far-offset", "png-empty", "png-orientation-42", "jpeg-rubbish", "jpeg-cut-off"],
+)
+def test_broken_exif_leaves_whole_pixels_whole(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert read_image(tmp_path / "a")[0, 0].tolist() == [99, 99, 99]
+    assert orientation(tmp_path / "a") == 1
+
+
+def test_four_channels_without_alpha_are_rgb(tmp_path: Path) -> None:
+    pixels = np.full((2, 3, 4), [1, 2, 3, 0], np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+    assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 2)])
+def test_a_tiff_of_other_channels_says_what_to_save(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.uint16), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(InputError, match=r"a\.tif: a TIFF of unusual channels; save it with 1, 3 or 4 of 8 bits each"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (30, 30)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
@@ -165,84 +207,6 @@ def test_pixels_without_a_known_scale_are_refused(tmp_path: Path, picture: Image
     picture.save(tmp_path / "a.tif")
     with pytest.raises(InputError, match=r"a\.tif: .*save it"):
         read_image(tmp_path / "a.tif")
-
-
-# Masks
-
-MASK = np.array([[0, 1, 20], [255, 7, 0]], dtype=np.uint8)
-
-
-def palette_mask(values: np.ndarray = MASK) -> Image.Image:
-    picture = Image.fromarray(values, mode="P")
-    picture.putpalette(voc_palette().tobytes())
-    return picture
-
-
-@pytest.mark.parametrize(
-    "stored",
-    [
-        palette_mask(),
-        Image.fromarray(MASK),
-        Image.fromarray(MASK.astype(np.uint16)),
-        Image.fromarray(voc_palette()[MASK]),
-        Image.fromarray(voc_palette()[MASK]).convert("RGBA"),
-        Image.fromarray(MASK).convert("LA"),
-    ],
-    ids=["palette", "grey", "16-bit", "voc-colours", "opaque-rgba", "opaque-la"],
-)
-def test_every_way_of_storing_a_mask_reads_the_same(tmp_path: Path, stored: Image.Image) -> None:
-    stored.save(tmp_path / "mask.png")
-    read = read_mask(tmp_path / "mask.png", 21)
-    assert read.dtype == np.uint8
-    assert (read == MASK).all()
-
-
-def test_palette_mask_is_indices_even_if_its_colours_repeat(tmp_path: Path) -> None:
-    picture = Image.fromarray(np.array([[2, 1]], dtype=np.uint8), mode="P")
-    picture.putpalette([5] * 9)
-    picture.save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png", 3).tolist() == [[2, 1]]
-
-
-def test_bilevel_mask_is_labels_0_and_1(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[False, True]])).save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png", 2).tolist() == [[0, 1]]
-
-
-def test_own_void_value_becomes_255(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[0, 11, 255]], dtype=np.uint8)).save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png", 11, void=11).tolist() == [[0, 255, 255]]
-
-
-def test_labels_out_of_range_are_named(tmp_path: Path) -> None:
-    palette_mask(np.array([[3, 21, 254, 255]], dtype=np.uint8)).save(tmp_path / "mask.png")
-    with pytest.raises(InputError, match=r"mask\.png: mask values 21, 254 are no labels; allowed are 0 to 20, and 255"):
-        read_mask(tmp_path / "mask.png", len(VOC_LABELS))
-
-
-def test_16_bit_values_are_not_wrapped_into_range(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[256, 257]], dtype=np.uint16)).save(tmp_path / "mask.png")
-    with pytest.raises(InputError, match="mask values 256, 257 are no labels"):
-        read_mask(tmp_path / "mask.png", 21)
-
-
-def test_a_photograph_given_as_mask_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[[0, 0, 0], [12, 34, 56]]], dtype=np.uint8)).save(tmp_path / "photo.png")
-    with pytest.raises(InputError, match=r"photo\.png: colour \(12, 34, 56\) is not in PASCAL VOC's palette"):
-        read_mask(tmp_path / "photo.png", 21)
-
-
-def test_lossy_mask_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(MASK).save(tmp_path / "mask.jpg")
-    with pytest.raises(InputError, match=r"mask\.jpg: .*JPEG"):
-        read_mask(tmp_path / "mask.jpg", 21)
-
-
-@pytest.mark.parametrize("picture", [Image.new("RGBA", (2, 2), (0, 0, 0, 9)), Image.new("F", (2, 2))])
-def test_other_masks_are_refused(tmp_path: Path, picture: Image.Image) -> None:
-    picture.save(tmp_path / "mask.tif")
-    with pytest.raises(InputError, match=r"mask\.tif: a mask "):
-        read_mask(tmp_path / "mask.tif", 21)
 
 
 # Lists and tensors
@@ -262,6 +226,13 @@ def test_folders_are_expanded_in_order_and_files_kept(tmp_path: Path) -> None:
     found = list_images([tmp_path / "z.x", tmp_path / "photos"])
     assert [str(path.relative_to(tmp_path)) for path in found] == ["z.x", "photos/a.JPG", "photos/b.png"]
     assert list_images(str(tmp_path / "z.x")) == [tmp_path / "z.x"]
+
+
+def test_nested_folders_are_expanded_where_asked_for(tmp_path: Path) -> None:
+    for name in ("b.png", "city/a.png", "city/.thumbnails/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(tmp_path, nested=True) == [tmp_path / "b.png", tmp_path / "city" / "a.png"]
 
 
 def test_empty_folder_is_an_error(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_labels_and_void_are_drawn_in_the_data_set_s_own_colours(camvid_root: Pa
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"no data set is called 'ade'; choose one of .*camvid, coco, folder, .*voc"):
+    with pytest.raises(InputError, match=r"no data set is called 'ade'; choose one of ade20k, .*coco, folder, .*voc"):
         open_data("ade", split="val")
 
 

@@ -1,11 +1,16 @@
 """Data sets, the files they are read from, and their augmentation."""
 
+from dpn.data.ade20k import ade20k
 from dpn.data.camvid import camvid
+from dpn.data.cityscapes import cityscapes
 from dpn.data.coco import coco
 from dpn.data.dataset import Sample, SegmentationData, unique_stems
 from dpn.data.download import get as download
 from dpn.data.folder import folder
-from dpn.data.images import PHOTOGRAPHS, VOID, list_images, photograph, read_image, read_mask, rgb, to_tensor
+from dpn.data.images import PHOTOGRAPHS, VOID, list_images, photograph, read_image, rgb, to_tensor
+from dpn.data.label_map import LabelMap
+from dpn.data.labels import read_labels
+from dpn.data.masks import read_mask
 from dpn.data.palette import CAMVID_LABELS, VOC_LABELS, camvid_palette, voc_palette
 from dpn.data.registry import DATA_SETS, DataSet, data_sets_help, open_data
 from dpn.data.scenes import SCENE_LABELS, scenes
@@ -21,10 +26,13 @@ __all__ = [
     "VOID",
     "Augment",
     "DataSet",
+    "LabelMap",
     "Sample",
     "SegmentationData",
+    "ade20k",
     "camvid",
     "camvid_palette",
+    "cityscapes",
     "coco",
     "data_sets_help",
     "download",
@@ -33,6 +41,7 @@ __all__ = [
     "open_data",
     "photograph",
     "read_image",
+    "read_labels",
     "read_mask",
     "rgb",
     "scenes",

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from dpn.data.dataset import SegmentationData
-from dpn.data.folder import pairs_by_stem
+from dpn.data.pairs import pairs_by_stem
 from dpn.data.palette import CAMVID_LABELS, camvid_palette, voc_palette
-from dpn.data.registry import published
+from dpn.data.registry import check_split, published
 from dpn.errors import InputError
 
 SPLITS = ("train", "val", "test", "trainval")
@@ -27,8 +27,7 @@ def camvid(root: str | Path, split: str) -> SegmentationData:
         Traceback (most recent call last):
         dpn.errors.InputError: camvid has no split 'validation'; choose one of train, val, test, trainval
     """
-    if split not in SPLITS:
-        raise InputError(f"camvid has no split {split!r}; choose one of {', '.join(SPLITS)}")
+    check_split("camvid", split, SPLITS)
     root = Path(root)
     home = root / "CamVid" if (root / "CamVid").is_dir() else root
     pairs = []

@@ -1,17 +1,20 @@
-"""COCO 2014's instances as label maps of PASCAL VOC's 21 labels."""
+"""COCO's outlines: one JSON file; and COCO 2014 with PASCAL VOC's 21 labels."""
 
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from dpn.data.dataset import Sample, SegmentationData
-from dpn.data.images import VOID
+from dpn.data.dataset import SegmentationData
+from dpn.data.label_map import LabelMap
+from dpn.data.painted import Annotated, Painted, Region, found_image
 from dpn.data.palette import VOC_LABELS
-from dpn.data.registry import published
-from dpn.errors import InputError
+from dpn.data.registry import check_split, published
+from dpn.errors import InputError, first_line
 
 OTHERWISE_CALLED = {  # what VOC calls it, and what COCO does
     "aeroplane": "airplane",
@@ -25,6 +28,9 @@ COCO_TO_VOC = {OTHERWISE_CALLED.get(name, name): name for name in VOC_LABELS[1:]
 """The 20 of COCO's 80 categories that VOC has too; the other 60 are background."""
 
 SPLITS = ("train", "val")
+
+FAR = 10
+"""How many times the image's longer side a coordinate may be."""
 
 
 @published("coco", splits=SPLITS)
@@ -45,44 +51,101 @@ def coco(root: str | Path, split: str) -> SegmentationData:
         Traceback (most recent call last):
         dpn.errors.InputError: coco has no split 'test'; choose one of train, val
     """
-    if split not in SPLITS:
-        raise InputError(f"coco has no split {split!r}; choose one of {', '.join(SPLITS)}")
+    check_split("coco", split, SPLITS)
     root = Path(root)
     home = root / "coco" if (root / "coco").is_dir() else root
     images, instances = home / f"{split}2014", home / "annotations" / f"instances_{split}2014.json"
     if not (images.is_dir() and instances.is_file()):
         raise InputError(f"{root}: no COCO 2014 here; looked for {images}/ and {instances}")
-    return Coco(images, instances)
+    annotated, _ = read_coco(instances, [images], wanted=COCO_TO_VOC)
+    return Painted(annotated, LabelMap(VOC_LABELS, {each: VOC_LABELS.index(name) for each, name in COCO_TO_VOC.items()}))
 
 
-class Coco(SegmentationData):
-    """What `coco` returns."""
+def read_coco(
+    file: Path, folders: Sequence[Path], *, wanted: Container[str] | None = None
+) -> tuple[list[Annotated], list[str]]:
+    """Images with what was drawn on them, by their numbers, and the categories, in the file's order.
 
-    def __init__(self, images: Path, instances: Path) -> None:
-        try:
-            from pycocotools.coco import COCO
-        except ImportError:
-            raise InputError("coco needs pycocotools: pip install -c constraints.txt -e '.[coco]'") from None
-        try:
-            with redirect_stdout(StringIO()):
-                self.coco = COCO(instances)
-        except (ValueError, KeyError) as error:
-            raise InputError(f"{instances}: not COCO's instances ({error}); get the file again") from error
-        self.instances = instances
-        names = {number: COCO_TO_VOC.get(category["name"]) for number, category in self.coco.cats.items()}
-        self.label_of = {number: VOC_LABELS.index(name) for number, name in names.items() if name}
-        found = (a for a in self.coco.anns.values() if a["category_id"] in self.label_of and not a["iscrowd"])
-        self.ids = sorted({annotation["image_id"] for annotation in found})
-        super().__init__([(images / self.coco.imgs[number]["file_name"], None) for number in self.ids], VOC_LABELS)
+    Larger instances come first, so that smaller ones lie over them; crowds are void, and come before all of them. Outlines of
+    fewer than three corners have no pixels.
 
-    def __getitem__(self, index: int) -> Sample:
-        image, _, name = super().__getitem__(index)
-        size = self.coco.imgs[self.ids[index]]
-        labels = np.zeros((size["height"], size["width"]), dtype=np.int64)
-        found = [a for a in self.coco.imgToAnns[self.ids[index]] if a["category_id"] in self.label_of]
-        for annotation in sorted(found, key=lambda a: (not a["iscrowd"], -a["area"])):
-            label = VOID if annotation["iscrowd"] else self.label_of[annotation["category_id"]]
-            labels[self.coco.annToMask(annotation) == 1] = label
-        if labels.shape != image.shape[1:]:
-            raise InputError(f"{self.pairs[index][0]}: not of the size that {self.instances} gives; get the images again")
-        return Sample(image, torch.from_numpy(labels), name)
+    Args:
+        file: COCO's instances.
+        folders: where its images are looked for.
+        wanted: categories that are drawn, and images are left out that hold none of them; None is all of both.
+
+    Raises:
+        InputError: the file is not COCO's, an image is not there, or pycocotools (the extra `coco`) is not installed; when an
+            image is drawn, something on it cannot be.
+    """
+    try:
+        from pycocotools.coco import COCO
+    except ImportError:
+        raise InputError("coco needs pycocotools: pip install -c constraints.txt -e '.[coco]'") from None
+    try:
+        with redirect_stdout(StringIO()):
+            index = COCO(file)
+        categories = {number: str(category["name"]) for number, category in index.cats.items()}
+        drawn: dict[int, list[dict[str, Any]]] = {number: [] for number in index.imgs}
+        for annotation in index.anns.values():
+            category = categories[annotation["category_id"]]
+            if wanted is None or category in wanted:
+                drawn[annotation["image_id"]].append(annotation)
+        sizes = {number: (int(image["height"]), int(image["width"])) for number, image in index.imgs.items()}
+        names = {number: str(image["file_name"]) for number, image in index.imgs.items()}
+    except Exception as error:  # the file may hold anything
+        raise InputError(f"{file}: not COCO's instances ({first_line(error)}); get the file again") from error
+    if not categories:
+        raise InputError(f"{file}: names no categories")
+    chosen = [
+        number for number, found in sorted(drawn.items()) if wanted is None or not all(each.get("iscrowd") for each in found)
+    ]
+    regions = {number: partial(_regions, index, categories, drawn[number], file) for number in chosen}
+    annotated = [Annotated(found_image(names[n], folders, file), sizes[n], file, regions[n]) for n in chosen]
+    return annotated, list(categories.values())
+
+
+def _regions(
+    index: Any, categories: Mapping[int, str], drawn: Sequence[dict[str, Any]], file: Path, size: tuple[int, int]
+) -> Iterator[tuple[str | None, Region]]:
+    def order(annotation: dict[str, Any]) -> tuple[bool, float]:
+        area = annotation.get("area")
+        return not annotation.get("iscrowd"), -float(_region(index, annotation, file, size).sum() if area is None else area)
+
+    for annotation in sorted(drawn, key=order):
+        category = None if annotation.get("iscrowd") else categories[annotation["category_id"]]
+        yield category, _region(index, annotation, file, size)
+
+
+def _region(index: Any, annotation: dict[str, Any], file: Path, size: tuple[int, int]) -> Region:
+    what = f"{file}: annotation {annotation.get('id')}"
+    outlines = annotation.get("segmentation")
+    if outlines is None:
+        raise InputError(f"{what} has no segmentation: a box alone is no mask")
+    if isinstance(outlines, list):
+        parts = outlines if all(isinstance(part, list) for part in outlines) else [outlines]
+        if any(len(part) % 2 for part in parts):
+            raise InputError(f"{what}: an outline of an odd number of coordinates")
+        outlines = [part for part in parts if len(part) >= 6]  # fewer are no area, and pycocotools takes four for a box
+        if not outlines:
+            return np.zeros(size, dtype=bool)
+    try:
+        _check(outlines, size)
+        region: Region = np.asarray(index.annToMask(annotation | {"segmentation": outlines}), dtype=bool)
+    except Exception as error:  # pycocotools raises bare exceptions too
+        raise InputError(f"{what}: an outline that cannot be drawn ({first_line(error)})") from error
+    return region
+
+
+def _check(outlines: Any, size: tuple[int, int]) -> None:
+    """Raises where pycocotools would not, and read or write where it must not."""
+    if isinstance(outlines, list):
+        reach = FAR * max(size)
+        if not all(abs(number) <= reach for part in outlines for number in part):
+            raise InputError(f"a coordinate is beyond {reach} pixels")
+        return
+    if outlines["size"] != list(size):
+        raise InputError("a mask of {1} x {0} pixels".format(*outlines["size"]) + f" on an image of {size[1]} x {size[0]}")
+    counts = outlines["counts"]
+    if isinstance(counts, list) and (min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]):
+        raise InputError(f"runs of {sum(counts)} pixels on an image of {size[0] * size[1]}")

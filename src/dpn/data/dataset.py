@@ -1,5 +1,6 @@
-"""The one shape that every data set has here, a sequence of image, label map and name, and what their readers share."""
+"""The one shape that every data set has here, a sequence of image, label map and name."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from dpn.data.images import VOID, read_image, read_mask, to_tensor
-from dpn.data.palette import voc_palette
+from dpn.data.images import VOID, orientation, read_image, to_tensor
+from dpn.data.label_map import LabelMap
+from dpn.data.masks import read_mask
 from dpn.errors import InputError
 
 
@@ -33,12 +35,14 @@ class SegmentationData(Dataset[Sample]):
 
     Args:
         pairs: (image, mask) paths; a mask of None is a label map that is void everywhere.
-        labels: the names of labels 0, 1, ...; 1 to 255 of them. An attribute too, as is `palette`.
-        void: the masks' own value for void, where it is not 255.
-        palette: (256,3) uint8, the colours that labels and void are drawn in; None is VOC's.
+        labels: the names of labels 0, 1, ..., 1 to 255 of them, each its own; or what stands for them in the masks. The names
+            are an attribute too, as is `palette`.
+        void: the masks' own id of void, where it is not 255 and labels are names.
+        palette: (256,3) uint8, the colours that labels and void are drawn in; None is those of the labels, or VOC's.
 
     Raises:
-        InputError: a file is missing; as `read_image` and `read_mask`, or if image and mask differ in size, when it is read.
+        InputError: a file is missing, or two labels have one name; as `read_image` and `read_mask`, or if image and mask differ
+            in size, when it is read.
 
     Example:
         >>> import tempfile
@@ -56,53 +60,55 @@ class SegmentationData(Dataset[Sample]):
     def __init__(
         self,
         pairs: Sequence[tuple[Path, Path | None]],
-        labels: Sequence[str],
+        labels: Sequence[str] | LabelMap,
         *,
         void: int = VOID,
         palette: np.ndarray | None = None,
     ) -> None:
-        if not 1 <= len(labels) <= VOID:
-            raise InputError(f"{len(labels)} labels; a data set has 1 to {VOID} of them")
+        self.map = labels if isinstance(labels, LabelMap) else LabelMap.numbered(labels, void=void)
+        self.labels = self.map.names
+        if not 1 <= len(self.labels) <= VOID:
+            too_many = "; give several rare ones one label" if self.labels else ""
+            raise InputError(f"{len(self.labels)} labels; a data set has 1 to {VOID} of them{too_many}")
+        if twice := [name for name, count in Counter(self.labels).items() if count > 1]:
+            raise InputError(f"two labels are called {twice[0]!r}; give each its own name")
         missing = [file for pair in pairs for file in pair if file is not None and not file.is_file()]
         if missing:
             count = f" ({len(missing)} files are missing)" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}: the data set names this file, but it is not there{count}")
         self.pairs = tuple(pairs)
         self.names = unique_stems(image for image, _ in self.pairs)
-        self.labels = tuple(labels)
-        self.void = void
-        self.palette = voc_palette() if palette is None else palette
+        self.palette = self.map.palette if palette is None else palette
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        image_path, mask_path = self.pairs[index]
-        image = to_tensor(read_image(image_path))
-        size = image.shape[1:]
-        if mask_path is None:
+        path, mask = self.pairs[index]
+        image, labels = to_tensor(read_image(path)), self.label_map(index)
+        size = tuple(image.shape[1:])
+        if labels is None:
             return Sample(image, torch.full(size, VOID), self.names[index])
-        mask = torch.from_numpy(read_mask(mask_path, len(self.labels), void=self.void)).long()
-        if mask.shape != size:
-            raise InputError(
-                f"{image_path} is {size[1]} x {size[0]} pixels but its mask {mask_path} is "
-                f"{mask.shape[1]} x {mask.shape[0]}; they must be the same"
-            )
-        return Sample(image, mask, self.names[index])
+        if labels.shape != size:
+            raise InputError(mismatch(path, size, mask, labels.shape))
+        return Sample(image, torch.from_numpy(labels).long(), self.names[index])
+
+    def label_map(self, index: int) -> np.ndarray | None:
+        """An image's labels (H,W) uint8, read without the image; None is void everywhere."""
+        mask = self.pairs[index][1]
+        return None if mask is None else read_mask(mask, self.map)
 
 
-def read_lines(path: Path) -> dict[int, str]:
-    """The lines of a UTF-8 text file that are not blank, by their number from 1, without the spaces around them."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), start=1) if line.strip()}
-    if not lines:
-        raise InputError(f"{path}: the file is empty")
-    return lines
+def mismatch(image: Path, size: tuple[int, ...], mask: Path | None, of_mask: tuple[int, ...]) -> str:
+    """What is said of an image and a mask, or other labels, of different (height, width)."""
+    of_image, of_labels = (f"{width} x {height}" for height, width in (size, of_mask))
+    called = f"its mask {mask}" if mask else "the size of its labels"
+    if of_mask == size[::-1] and (turned := orientation(image)) >= 5:
+        return (
+            f"{image} is {of_image} pixels once it is turned as its EXIF orientation ({turned}) says, but {called} is not "
+            f"turned: {of_labels}; turn the mask too, or take the orientation out of the image"
+        )
+    return f"{image} is {of_image} pixels but {called} is {of_labels}; they must be the same"
 
 
 def unique_stems(files: Iterable[Path]) -> list[str]:

@@ -1,16 +1,38 @@
-"""Anybody's own data: two folders of images and masks, or a list file of pairs; no class to write."""
+"""Anybody's own data: images with masks or outlines, in folders or named by a list file; no class to write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from dpn.data.dataset import SegmentationData, read_lines
-from dpn.data.images import VOID, list_images, read_mask
+import numpy as np
+
+from dpn.data.coco import read_coco
+from dpn.data.cvat import read_cvat
+from dpn.data.dataset import SegmentationData
+from dpn.data.images import IMAGE_SUFFIXES, VOID
+from dpn.data.label_map import LabelMap, few, ids_of_colours
+from dpn.data.labelme import is_labelme, read_labelme
+from dpn.data.labels import FILES, labels_file, read_labels
+from dpn.data.masks import stored_values
+from dpn.data.painted import BACKGROUND, Annotated, Painted
+from dpn.data.pairs import MASK_SUFFIXES, Matched, match
 from dpn.data.registry import DATA_SETS, GIVE_ROOT, DataSet, Labels
+from dpn.data.text import read_lines
 from dpn.errors import InputError
+from dpn.terminal import progress_bar
+
+MASKS = ("masks", "labels", "annotations")
+"""What the folder of masks may be called."""
+
+USUAL = {"train", "val", "test", "training", "valid", "validation", "testing", "trainval"}
+"""What splits are usually called."""
+
+Reader = Callable[[LabelMap | None, Path], tuple[SegmentationData, Matched]]
+"""Reads a layout, given what stands for which label, and the folder that should say so."""
 
 
 def folder(root: str | Path, labels: Sequence[str] | str | Path | None = None, split: str | None = None) -> SegmentationData:
-    """Images and masks that lie in folders or are named by a list file; see `read_mask` for what a mask may be.
+    """Images and masks that lie in folders or are named by a list file, or images and outlines.
 
     The first of these that exists is read:
 
@@ -18,20 +40,29 @@ def folder(root: str | Path, labels: Sequence[str] | str | Path | None = None, s
     ``root`` is a file                          a list: ``image mask`` on each line, relative to the list file, with
                                                 a tab or spaces between them; it is one split, ``split`` is not used
     ``root/<split>.txt``                        the same
-    ``root/<split>/images``, ``.../masks``      files that share a stem are a pair
+    ``root/<split>/images``, ``.../masks``      files of the same name are a pair, see `dpn.data.pairs.match`; the
+                                                folder of masks may be called ``labels`` or ``annotations`` too
     ``root/images/<split>``, ``masks/<split>``  the same
-    ``root/images``, ``root/masks``             the same, where no split is asked for
+    ``root/<split>/annotations.json``           COCO's outlines; Roboflow's ``_annotations.coco.json`` too, and
+                                                ``root/annotations/<split>.json`` or ``instances_<split>.json``
+    ``root/<split>/annotations.xml``            CVAT's outlines
+    ``root/<split>/*.json``                     labelme's outlines, beside the images
+    ``root/<split>``                            images, and masks beside them: ``a.jpg``, ``a_mask.png``
     ==========================================  ==================================================================
+
+    Where no split is asked for, ``<split>`` is left out of these paths. The images of outlines lie beside them, or in
+    ``images``.
 
     Args:
         root: a folder or a list file.
-        labels: the names, or a text file with one name a line. None: ``labels.txt`` in ``root`` (beside the list
-            file), else ``label_0``, ``label_1``, ... up to the largest value in this split's masks. Where splits may
-            hold different labels, name them.
+        labels: the names, or a file as `dpn.data.labels.read_labels` reads it. None: ``labels.yaml`` or ``labels.txt`` in
+            ``root`` (beside the list file); else the categories of outlines, after "background"; else ``label_0``,
+            ``label_1``, ... if the masks of this split hold just the ids 0, 1, ... Where splits may hold different labels, name
+            them. Names that are given beside a labels.yaml have to be its own.
         split: any name, None where there are none.
 
     Raises:
-        InputError: nothing of the above is there, a list's line is wrong, an image has no mask, or no label is found.
+        InputError: nothing of the above is there, a list's line is wrong, an image has no mask, or the masks' ids need names.
 
     Example:
         >>> import tempfile
@@ -39,21 +70,53 @@ def folder(root: str | Path, labels: Sequence[str] | str | Path | None = None, s
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for name, mode in (("images", "RGB"), ("masks", "L")):
         ...         Path(root, name).mkdir()
-        ...         Image.new(mode, (4, 3), 1).save(Path(root, name, "a.png"))
+        ...         Image.new(mode, (4, 3)).save(Path(root, name, "a.png"))
         ...     data = folder(root)
         >>> len(data), data.labels
-        (1, ('label_0', 'label_1'))
+        (1, ('label_0',))
     """
-    root = Path(root)
-    pairs = _find_pairs(root, split)
-    home = root.parent if root.is_file() else root
-    if labels is None and (home / "labels.txt").is_file():
-        labels = home / "labels.txt"
-    if labels is None:
-        labels = _labels_found([mask for _, mask in pairs], root)
-    elif isinstance(labels, str | Path):
-        labels = tuple(read_lines(Path(labels)).values())
-    return SegmentationData(pairs, labels)
+    data, found = open_folder(Path(root), labels, split)
+    found.check()
+    return data
+
+
+def open_folder(root: Path, labels: Labels = None, split: str | None = None) -> tuple[SegmentationData, Matched]:
+    """What `folder` returns, without the images that have no mask, and which those are.
+
+    Raises:
+        InputError: as `folder`, but for images without a mask.
+    """
+    home = root if root.is_dir() else root.parent
+    read = _find(root, split)
+    if read is None:
+        layouts = [f"{images} and {masks}" for images, masks in _mask_folders(root, split)[:: len(MASKS)]]
+        tried = layouts + ([f"{root / split}.txt"] if split else []) + ["annotations.json or annotations.xml"]
+        raise InputError(f"{root}: no images and masks here; looked for {', or '.join(tried)}")
+    return read(_named(home, labels), home)
+
+
+def splits(root: Path) -> list[str | None]:
+    """The splits that a folder has, train and val first; [None] where it has none.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("val", "train"):
+        ...         for kind in ("images", "masks"):
+        ...             Path(root, name, kind).mkdir(parents=True)
+        ...     splits(Path(root))
+        ['train', 'val']
+    """
+    if root.is_file():
+        return [None]
+    folders = [path for home in (root, root / "images") if home.is_dir() for path in home.iterdir() if path.is_dir()]
+    files = [*filter(_is_list, root.glob("*.txt")), *(root / "annotations").glob("*.json")]
+    names = {path.name for path in folders} | {path.stem.removeprefix("instances_") for path in files}
+    names -= {"images", *MASKS}
+    found = [name for name in names if not name.startswith(".") and _find(root, name)]
+    if not USUAL & set(found) and _find(root, None):  # folders of images that are no splits, as of cities
+        return [None]
+    return [*sorted(found, key=lambda name: (name not in ("train", "val"), name))] or [None]
 
 
 def _opened(root: str | Path | None, split: str | None, labels: Labels) -> SegmentationData:
@@ -62,39 +125,68 @@ def _opened(root: str | Path | None, split: str | None, labels: Labels) -> Segme
     return folder(root, labels, split)
 
 
-DATA_SETS.register("folder")(DataSet(_opened, (), "Your own images and masks, in folders or named by a list file."))
+DATA_SETS.register("folder")(
+    DataSet(_opened, (), "Your own images, with masks or outlines, in folders or named by a list file.")
+)
 
 
-def pairs_by_stem(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    """(image, mask) of the same stem, in the order of the images' names; masks of no image are left out."""
-    mask_of: dict[str, Path] = {}
-    for mask in list_images(masks):
-        if mask.stem in mask_of:
-            raise InputError(f"{mask}: another mask has the same stem, {mask_of[mask.stem].name}; keep one of them")
-        mask_of[mask.stem] = mask
-    found = list_images(images)
-    alone = [image for image in found if image.stem not in mask_of]
-    if alone:
-        raise InputError(f"{alone[0]}: no mask of this stem in {masks} ({len(alone)} of {len(found)} images have none)")
-    return [(image, mask_of[image.stem]) for image in found]
+def _named(home: Path, labels: Labels) -> LabelMap | None:
+    """What stands for which label, as given or as the folder says; None where nobody says it."""
+    if isinstance(labels, str | Path):
+        return read_labels(Path(labels))
+    file = labels_file(home)
+    if labels is None:
+        return read_labels(file) if file else None
+    if file is None or file.suffix == ".txt":
+        return LabelMap.numbered(labels)
+    own = read_labels(file)
+    if own.names != tuple(labels):
+        raise InputError(f"{file} names the labels {', '.join(own.names)}, not {', '.join(labels)}; give no others beside it")
+    return own
 
 
-def _find_pairs(root: Path, split: str | None) -> list[tuple[Path, Path]]:
+def _find(root: Path, split: str | None) -> Reader | None:
+    """What reads the first layout that is there; None where none is."""
     if root.is_file():
-        return _read_pairs(root)
-    layouts = [(root / "images", root / "masks")]
-    if split is not None:
-        if (root / f"{split}.txt").is_file():
-            return _read_pairs(root / f"{split}.txt")
-        layouts = [(root / split / "images", root / split / "masks"), (root / "images" / split, root / "masks" / split)]
-    for images, masks in layouts:
+        return partial(_listed, root)
+    if split and (root / f"{split}.txt").is_file():
+        return partial(_listed, root / f"{split}.txt")
+    for images, masks in _mask_folders(root, split):
         if images.is_dir() and masks.is_dir():
-            return pairs_by_stem(images, masks)
-    tried = [f"{images} and {masks}" for images, masks in layouts] + ([f"{root / split}.txt"] if split else [])
-    raise InputError(f"{root}: no images and masks here; looked for {', or '.join(tried)}")
+            return partial(_matched, images, masks)
+    home = root / (split or "")
+    places = list(dict.fromkeys([home / "images", home, root / "images" / (split or ""), root / "images", root]))
+    coco = [home / "_annotations.coco.json", home / "annotations.json"]
+    if split:
+        coco += [root / "annotations" / f"{split}.json", root / "annotations" / f"instances_{split}.json"]
+    if file := next(filter(Path.is_file, coco), None):
+        return partial(_painted, partial(read_coco, file, places))
+    if (file := home / "annotations.xml").is_file():
+        return partial(_painted, partial(read_cvat, file, places))
+    for inside in (home / "images", home, root / "images" / (split or "")):
+        if (files := sorted(inside.glob("*.json"))) and is_labelme(files[0]):
+            return partial(_painted, partial(read_labelme, files, places))
+    beside = [file for file in home.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.stem.endswith(MASK_SUFFIXES)]
+    if beside:
+        return partial(_matched, home, home)
+    return None
 
 
-def _read_pairs(file: Path) -> list[tuple[Path, Path]]:
+def _mask_folders(root: Path, split: str | None) -> list[tuple[Path, Path]]:
+    if split is None:
+        return [(root / "images", root / kind) for kind in MASKS]
+    inside = [(root / split / "images", root / split / kind) for kind in MASKS]
+    return inside + [(root / "images" / split, root / kind / split) for kind in MASKS]
+
+
+def _is_list(file: Path) -> bool:
+    """Whether the first thing that a text file names is a file."""
+    line = file.read_text(encoding="utf-8-sig", errors="replace").strip().partition("\n")[0]
+    words = line.split("\t" if "\t" in line else None)
+    return bool(words) and (file.parent / words[0]).is_file()
+
+
+def _listed(file: Path, named: LabelMap | None, home: Path) -> tuple[SegmentationData, Matched]:
     pairs = []
     for number, line in read_lines(file).items():
         names = line.split("\t") if "\t" in line else line.split()
@@ -105,14 +197,55 @@ def _read_pairs(file: Path) -> list[tuple[Path, Path]]:
             if not path.is_file():
                 raise InputError(f"{file}, line {number}: no such file: {path}")
         pairs.append((image, mask))
-    return pairs
+    return _masked(Matched(pairs, [], [], home), named, home)
 
 
-def _labels_found(masks: Sequence[Path], root: Path) -> tuple[str, ...]:
-    largest = -1
-    for mask in masks:
-        values = read_mask(mask, VOID).astype(int)
-        largest = max(largest, values.max(initial=-1, where=values != VOID))
-    if largest < 0:
-        raise InputError(f"{root}: every mask is void everywhere, so no label can be found; name the labels")
-    return tuple(f"label_{label}" for label in range(largest + 1))
+def _matched(images: Path, masks: Path, named: LabelMap | None, home: Path) -> tuple[SegmentationData, Matched]:
+    suffixes = (named.image_suffix, named.mask_suffix) if named else (None, None)
+    return _masked(match(images, masks, *suffixes), named, home)
+
+
+def _painted(
+    read: Callable[[], tuple[list[Annotated], list[str]]], named: LabelMap | None, home: Path
+) -> tuple[SegmentationData, Matched]:
+    annotated, categories = read()
+    names = categories if BACKGROUND in categories else [BACKGROUND, *categories]
+    return Painted(annotated, named or names), Matched([], [], [], home)
+
+
+def _masked(found: Matched, named: LabelMap | None, home: Path) -> tuple[SegmentationData, Matched]:
+    if named is None or not found.pairs:
+        found.check()
+    return SegmentationData(found.pairs, named or _numbered([mask for _, mask in found.pairs], home)), found
+
+
+def _numbered(masks: Sequence[Path], home: Path) -> LabelMap:
+    """Labels without names, where the masks hold just the ids 0, 1, ... and void."""
+    ids, colours = set[int](), set[tuple[int, ...]]()
+    with progress_bar() as progress:
+        for mask in progress.track(masks, description="labels in the masks"):
+            values = stored_values(mask)
+            try:
+                ids.update(np.unique(values if values.ndim == 2 else ids_of_colours(values, mask)).tolist())
+            except InputError:
+                colours.update(map(tuple, np.unique(values.reshape(-1, 3), axis=0).tolist()))
+    void = VOID in ids
+    ids.discard(VOID)
+    if colours:
+        offer = _offer(home, [" ".join(map(str, colour)) for colour in sorted(colours)])
+        raise InputError(f"{home}: the masks' colours are not PASCAL VOC's; {offer}")
+    if not ids:
+        raise InputError(f"{home}: every mask is void everywhere, so no label can be found; name the labels")
+    if ids == {0} and void:
+        offer = _offer(home, ["0", "255"])
+        raise InputError(f"{home}: the masks hold 0 and 255 alone, and 255 is void unless it is named; {offer}")
+    if ids != set(range(len(ids))):
+        offer = _offer(home, [str(value) for value in sorted(ids)])
+        raise InputError(f"{home}: the masks' ids are {few(sorted(ids))}, not 0, 1, ...; {offer}")
+    return LabelMap.numbered([f"label_{label}" for label in range(len(ids))])
+
+
+def _offer(home: Path, values: Sequence[str]) -> str:
+    """What to write where, to name what the masks hold."""
+    named = [f"name_{number}: {value}" for number, value in enumerate(values)]
+    return f"write {home / FILES[0]}, as labels: {{{', '.join(named[:4])}{', ...' if len(named) > 4 else ''}}}"

@@ -1,16 +1,28 @@
-"""Images and masks as arrays, whatever way they were stored, and one clear line for what is neither."""
+"""Images as arrays, whatever way they were stored, and one clear line for what is none."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dpn.data.palette import voc_palette
 from dpn.errors import InputError
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How EXIF's orientations become upright; 1 is."""
 
 VOID = 255
 """The mask value of pixels that are neither trained on nor counted."""
@@ -40,7 +52,7 @@ def read_image(path: str | Path) -> np.ndarray:
         >>> image.shape, image[0, 0].tolist()
         ((2, 3, 3), [200, 200, 200])
     """
-    return rgb(_open(path), str(path))
+    return rgb(open_upright(path).picture, str(path))
 
 
 def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
@@ -68,54 +80,14 @@ def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
     return np.array(picture.convert("RGB"))
 
 
-def read_mask(path: str | Path, labels: int, *, void: int = VOID) -> np.ndarray:
-    """Reads a label map: a palette image's indices, a grey image's values, or VOC's colours turned back to labels.
-
-    Args:
-        path: a palette, 1, 8 or 16-bit grey image, or an RGB image that holds only colours of `voc_palette`.
-        labels: how many labels there are, 1 to 255: values 0 to labels - 1 are allowed, and 255 is void.
-        void: the file's own value for void, where it is not 255 (CamVid: 11).
-
-    Returns:
-        (H, W) uint8, each value below `labels` or 255.
-
-    Raises:
-        InputError: as `read_image`; or a JPEG (lossy: its values are not labels), other colours than VOC's, or values
-            that are no label, which the line names.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Image.fromarray(np.array([[0, 2, 255]], dtype=np.uint8)).save(f"{folder}/mask.png")
-        ...     read_mask(f"{folder}/mask.png", labels=3)
-        array([[  0,   2, 255]], dtype=uint8)
-    """
-    picture = _open(path)
-    if picture.format == "JPEG":
-        raise InputError(f"{path}: a mask stored as JPEG has lost its labels; store masks as PNG")
-    if picture.mode in ("LA", "RGBA"):
-        if picture.getextrema()[-1] != (255, 255):
-            raise InputError(f"{path}: a mask with transparent pixels; store it as a palette or grey PNG")
-        picture = picture.convert(picture.mode.removesuffix("A"))
-    if picture.mode == "RGB":
-        values = _labels_of_colours(np.asarray(picture), path)
-    elif picture.mode in ("1", "L", "P", "I") or picture.mode.startswith("I;16"):
-        values = np.array(picture, dtype=np.int32)
-    else:
-        raise InputError(f"{path}: a mask of Pillow's mode {picture.mode}; store it as a palette or grey PNG")
-    if void != VOID:
-        values[values == void] = VOID
-    wrong = np.unique(values[((values < 0) | (values >= labels)) & (values != VOID)]).tolist()
-    if wrong:
-        named = ", ".join(map(str, wrong[:8])) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise InputError(f"{path}: mask values {named} are no labels; allowed are 0 to {labels - 1}, and {void} (void)")
-    return values.astype(np.uint8)
-
-
-def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Expands folders to the images that lie directly in them, in the order of their names; files are kept as they are.
+def list_images(paths: str | Path | Iterable[str | Path], *, nested: bool = False) -> list[Path]:
+    """Expands folders to the images in them, in the order of their names; files are kept as they are.
 
     Hidden files and suffixes other than `IMAGE_SUFFIXES` are left out of a folder.
+
+    Args:
+        paths: a file or a folder, or several.
+        nested: also take images from folders in the folders, but not from hidden ones.
 
     Raises:
         InputError: a path does not exist, or a folder holds no image.
@@ -131,8 +103,13 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
-            shown = (file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith("."))
-            inside = [file for file in shown if file.suffix.lower() in IMAGE_SUFFIXES]
+            inside = [
+                file
+                for file in sorted(path.rglob("*") if nested else path.iterdir())
+                if file.suffix.lower() in IMAGE_SUFFIXES
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            ]
             if not inside:
                 raise InputError(f"{path}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
             found += inside
@@ -172,37 +149,99 @@ def photograph(name: str) -> np.ndarray:
     return pixels
 
 
-def _open(path: str | Path) -> Image.Image:
+class Coding(NamedTuple):
+    """How a file's values become Pillow's.
+
+    Attributes:
+        raw: the raw mode that the decoder is told; "" where it is not known.
+        largest: the largest value of a PGM or PPM that the decoder scales from; 0 where it does not.
+    """
+
+    raw: str = ""
+    largest: int = 0
+
+
+class Upright(NamedTuple):
+    """An image file as Pillow reads it, turned as EXIF says; the name of its format; how its values are coded."""
+
+    picture: Image.Image
+    format: str
+    coding: Coding
+
+
+def open_upright(path: str | Path) -> Upright:
+    """Reads an image file whole; what EXIF says is applied, or passed over where it cannot be read.
+
+    Raises:
+        InputError: as `read_image`.
+    """
     path = Path(path)
+    with _opened(path) as picture:
+        kind, coding = picture.format or "", _coding(picture)
+        picture.load()
+        turn = TURNS.get(_orientation(picture))
+        upright = picture.copy() if turn is None else picture.transpose(turn)
+    return Upright(upright, kind, coding)
+
+
+def orientation(path: str | Path) -> int:
+    """How EXIF says that an image file is to be turned, 1 to 8: 1 is not at all, from 5 height and width change places.
+
+    Raises:
+        InputError: as `read_image`, as far as the file's head tells.
+    """
+    with _opened(Path(path)) as picture:
+        return _orientation(picture)
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) in pixels of an image file once it is turned as EXIF says, read from the file's head.
+
+    Raises:
+        InputError: as `read_image`, as far as the file's head tells.
+    """
+    with _opened(Path(path)) as picture:
+        turned = picture.format != "TIFF" and _orientation(picture) >= 5  # Pillow gives a TIFF's size turned already
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, not yet decoded; what goes wrong with it meanwhile is told in one line."""
     if path.is_dir():
         raise InputError(f"{path}: a folder where an image file is needed")
     try:
         with Image.open(path) as picture:
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            upright.format = picture.format
-            return upright
+            yield picture
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except PermissionError:
         raise InputError(f"{path}: no permission to read it") from None
     except UnidentifiedImageError:
-        what = "an image" if path.stat().st_size else "an image: the file is empty"
-        raise InputError(f"{path}: not {what}") from None
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head in (b"II*\0", b"MM\0*"):
+            raise InputError(f"{path}: a TIFF of unusual channels; save it with 1, 3 or 4 of 8 bits each") from None
+        raise InputError(f"{path}: not an image{'' if head else ': the file is empty'}") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: too large to be read safely ({error}); scale it down") from None
     except Exception as error:  # the decoders raise OSError, SyntaxError, ValueError, struct.error, ... on bad bytes
         raise InputError(f"{path}: a broken image ({error}); was it written to its end?") from error
 
 
-def _labels_of_colours(colours: np.ndarray, path: str | Path) -> np.ndarray:
-    place = np.array([1 << 16, 1 << 8, 1])
-    palette, codes = voc_palette() @ place, colours @ place
-    order = np.argsort(palette)
-    position = np.searchsorted(palette[order], codes).clip(max=len(palette) - 1)
-    values: np.ndarray = order[position]
-    unknown = palette[values] != codes
-    if unknown.any():
-        first = tuple(colours[unknown][0].tolist())
-        raise InputError(f"{path}: colour {first} is not in PASCAL VOC's palette; store labels as a palette or grey PNG")
-    return values
+def _orientation(picture: Image.Image) -> int:
+    """The same of an open file; 1 where the EXIF data are broken."""
+    try:
+        found = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises what its parsers stumble over: SyntaxError, struct.error, ...
+        return 1
+    return found if found in TURNS else 1
+
+
+def _coding(picture: Image.Image) -> Coding:
+    if not (tiles := getattr(picture, "tile", None)):
+        return Coding()
+    decoder, _, _, told = tiles[0]
+    raw, *more = told if isinstance(told, tuple) else (told,)
+    scaled = decoder.startswith("ppm") and more and more[0] not in (255, 65535)
+    return Coding(str(raw), more[0] if scaled else 0)

@@ -55,6 +55,18 @@ def published(name: str, *, splits: Iterable[str], train: str = "train") -> Call
     return registered
 
 
+def check_split(name: str, split: str, splits: Iterable[str]) -> None:
+    """Raises InputError where a data set has no such split.
+
+    Example:
+        >>> check_split("voc", "validation", ["train", "val"])
+        Traceback (most recent call last):
+        dpn.errors.InputError: voc has no split 'validation'; choose one of train, val
+    """
+    if split not in splits:
+        raise InputError(f"{name} has no split {split!r}; choose one of {', '.join(splits)}")
+
+
 def with_own_labels(name: str, data: SegmentationData, labels: Labels) -> SegmentationData:
     """The data, where no labels are given or just its own; others are refused."""
     if labels is not None and (isinstance(labels, str | Path) or tuple(labels) != data.labels):
@@ -66,8 +78,9 @@ def open_data(name: str, *, root: str | Path | None = None, split: str | None, l
     """Opens a data set by its name, as recipes and the command line do.
 
     Args:
-        name: one of DATA_SETS: voc, camvid, coco, folder, scenes. The rest is what the function of that name takes.
-        root: None is the folder that the environment variable ``DPN_DATA`` names for voc, camvid and coco; scenes has none.
+        name: one of DATA_SETS: ade20k, camvid, cityscapes, coco, folder, scenes, voc. The rest is what the function
+            of that name takes.
+        root: None is the folder that the environment variable ``DPN_DATA`` names, but for folder; scenes has none.
         split: None only for a folder without splits.
         labels: a folder's label names, or a text file of them; the others know their own.
 
@@ -77,9 +90,9 @@ def open_data(name: str, *, root: str | Path | None = None, split: str | None, l
     Example:
         >>> open_data("scenes", split="val")[0].name
         'val_00000'
-        >>> open_data("cityscapes", split="val")  # doctest: +ELLIPSIS
+        >>> open_data("kitti", split="val")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        dpn.errors.InputError: no data set is called 'cityscapes'; choose one of camvid, ...
+        dpn.errors.InputError: no data set is called 'kitti'; choose one of ade20k, camvid, ...
     """
     return DATA_SETS[name].open(root, split, labels)
 

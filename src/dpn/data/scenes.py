@@ -23,7 +23,7 @@ from torch.nn.functional import interpolate
 
 from dpn.data.dataset import Sample, SegmentationData
 from dpn.data.images import to_tensor
-from dpn.data.registry import DATA_SETS, DataSet, Labels, with_own_labels
+from dpn.data.registry import DATA_SETS, DataSet, Labels, check_split, with_own_labels
 from dpn.errors import InputError
 
 SCENE_LABELS = ("sky", "water", "grass", "tree", "roof", "trunk", "house", "boat", "sun", "lamp")
@@ -61,8 +61,7 @@ def scenes(count: int | None = None, *, size: int = 128, seed: int = 0, split: s
         >>> sample.image.shape, sample.labels.shape, sample.name
         (torch.Size([3, 64, 64]), torch.Size([64, 64]), 'train_00000')
     """
-    if split not in COUNTS:
-        raise InputError(f"scenes has no split {split!r}; choose one of {', '.join(COUNTS)}")
+    check_split("scenes", split, COUNTS)
     count = COUNTS[split] if count is None else count
     if count < 1 or size < 32 or seed < 0:
         raise InputError(f"scenes of count {count}, size {size}, seed {seed}: needs at least count 1, size 32, seed 0")
@@ -93,6 +92,9 @@ class Scenes(SegmentationData):
         rng = np.random.default_rng([self.seed, list(COUNTS).index(self.split), index])
         image, labels = _scene(rng, self.size)
         return Sample(to_tensor(image), torch.from_numpy(labels).long(), f"{self.split}_{index:05d}")
+
+    def label_map(self, index: int) -> np.ndarray:
+        return self[index].labels.byte().numpy()
 
 
 def _scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:

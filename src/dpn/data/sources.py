@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dpn.data.dataset import read_lines
 from dpn.data.palette import voc_palette
+from dpn.data.text import read_lines
 from dpn.files import written_whole
 from dpn.terminal import progress_bar
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dpn.data.dataset import SegmentationData, read_lines
+from dpn.data.dataset import SegmentationData
 from dpn.data.palette import VOC_LABELS
-from dpn.data.registry import published
+from dpn.data.registry import check_split, published
+from dpn.data.text import read_lines
 from dpn.errors import InputError
 
 # A split's list files: the first of a tuple that exists is read.
@@ -36,8 +37,7 @@ def voc(root: str | Path, split: str) -> SegmentationData:
         Traceback (most recent call last):
         dpn.errors.InputError: voc has no split 'validation'; choose one of train, val, trainval, test, train_aug
     """
-    if split not in LISTS:
-        raise InputError(f"voc has no split {split!r}; choose one of {', '.join(LISTS)}")
+    check_split("voc", split, LISTS)
     home = _devkit(Path(root))
     masks = None
     if split != "test":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dpn.data import Sample, SegmentationData, data_sets_help, open_data
+from dpn.data.labels import labels_file
 from dpn.errors import InputError
 from dpn.inference.average import Average
 from dpn.inference.devices import device_named
@@ -144,7 +145,7 @@ def _open(name: str, root: Path | None, split: str, labels: Sequence[str]) -> Se
     if name != "folder" or root is None:
         return open_data(name, root=root, split=split)
     home = root if root.is_dir() else root.parent
-    return open_data(name, root=root, split=split, labels=None if (home / "labels.txt").is_file() else labels)
+    return open_data(name, root=root, split=split, labels=None if labels_file(home) else labels)
 
 
 def measured(networks: Networks, data: SegmentationData, keep: Callable[[Sample, Tensor], None] | None = None) -> Evaluation:
