@@ -44,7 +44,7 @@ COMMANDS = {
     ),
     "info": ("dpn.inference.info:info", "Tell what a model is: its labels, its parts, its size and where it comes from."),
     "app": ("dpn.app.command:app", "Look at what the network sees in photographs, on a page in the browser."),
-    "data": ("dpn.data.download:bring", "Bring a published data set, or VGG16's weights, to this machine."),
+    "data": ("dpn.data.command:data", "Bring a published data set to this machine, or look at one before training."),
     "completion": ("dpn.cli:completion", "Print a shell's script that completes words, options and their values."),
 }
 """{word: (the function that it calls, the first line of its docstring)}: a module is imported when its word is used."""

@@ -27,6 +27,37 @@ def write(root, labels, as_list):
             (root / f"{split}.txt").write_text("".join(lines))
 
 
+def test_binary_masks_are_trained_once_labels_yaml_names_255_and_refused_before(tmp_path, capsys):
+    write(tmp_path, 2, as_list=False)
+    for path in tmp_path.glob("*/masks/*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) * 255).save(path)
+    stages = [f"--stages.{stage}.steps=0" for stage in ("triple_penalty", "label_contexts", "joint")]
+    words = ["train", "--data.name=folder", f"--data.root={tmp_path}", "--data.crop=33", "--data.workers=0", *stages]
+    words += [
+        "--stages.unary.steps=1",
+        "--stages.unary.batch=2",
+        "--mrf.window=5",
+        "--mrf.context=3",
+        f"--out={tmp_path / 'run'}",
+    ]
+    assert main(words) == 2
+    assert "labels.yaml" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    (tmp_path / "labels.yaml").write_text("labels: {ground: 0, road: 255}")
+    assert main(words) == 0
+    assert load(tmp_path / "run").labels == ("ground", "road")
+    arguments = [
+        "evaluate",
+        str(tmp_path / "run"),
+        "--data",
+        "folder",
+        "--data-root",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main(arguments) == 0
+
+
 @pytest.mark.parametrize("as_list", [False, True], ids=["folder", "list"])
 @pytest.mark.parametrize("labels", [2, 21, 150])
 def test_a_network_is_trained_and_evaluated_on_any_number_of_labels(tmp_path, labels, as_list, capsys):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -136,3 +137,11 @@ def test_the_command_trains_the_head_of_a_network_that_it_is_told_of(tmp_path: P
     with pytest.raises(InputError, match=rf"give unary='{name}'"):
         load(out)
     assert load(out, unary=name).stage == "triple_penalty"
+
+
+def test_data_without_labels_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    void = scenes(2, size=48, split="val")
+    void.label_map = lambda index: np.full((48, 48), 255, np.uint8)  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="every image for validation is void everywhere"):
+        train(network(), (DATA[0], void), recipe(triple_penalty=STEPS), out=tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()

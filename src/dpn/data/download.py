@@ -1,4 +1,4 @@
-"""Published data sets and weights, brought into the folders that this package reads: `dpn data get`."""
+"""Published data sets and weights, brought into the folders that this package reads."""
 
 import os
 import shutil
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -78,28 +77,6 @@ def get(
     except OSError as error:
         raise InputError(f"{root}: {name} cannot be written ({error}); choose another folder") from error
     return root / os.path.commonpath([file.place for file in files])
-
-
-def bring(
-    action: Literal["get"], name: Annotated[str, tuple(SOURCES)], *, root: Path = Path("data"), archive: Path | None = None
-) -> None:
-    """Bring a published data set, or VGG16's weights, to this machine.
-
-    Several mirrors are tried in turn, what was cut off goes on where it stopped, and only files with the published checksum are
-    kept. sbd's masks join VOC's as train_aug. Where the machine has no network, --archive names a file that was brought some
-    other way.
-
-    examples:
-      dpn data get voc2012 --root data
-      dpn data get sbd --root data --archive benchmark.tgz
-
-    Args:
-        action: what to do
-        name (NAME): which
-        root (FOLDER): where to
-        archive (FILE): a local copy of the archive, instead of the network
-    """
-    print(f"{get(name, root, archive=archive)}: {name}")
 
 
 def _file_of(archive: Path, files: tuple[File, ...]) -> File:

@@ -19,6 +19,7 @@ from dpn import storage, terminal
 from dpn.data import Augment, Sample, SegmentationData
 from dpn.data.dataset import spread
 from dpn.data.held import Held
+from dpn.data.survey import require_labels
 from dpn.errors import InputError
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
@@ -100,6 +101,7 @@ def train(
             raise InputError(f"the model's labels are {ours}; those of the data are {theirs}")
     if (pairs := getattr(given, "pairs", None)) and pairs == getattr(validation, "pairs", None):
         raise InputError("the same images for training and validation; give two splits")
+    require_labels(spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images), model.labels)
     plan = recipe.stages.planned()
     penalty = model.mrf.label_contexts.penalty
     strength = model.mrf.config.penalty or MRFConfig().penalty
