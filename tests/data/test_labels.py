@@ -1,5 +1,6 @@
 """What stands for which label: labels.yaml and labels.txt, and the one line for each mistake in them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,16 @@ def test_a_category_stands_for_its_own_name_or_the_label_that_lists_it(tmp_path:
     assert [found.category(name, "a.json") for name in ("lorry", "person", "vehicle", "unsure")] == [0, 1, 0, 255]
     with pytest.raises(InputError, match=r"a\.json: category 'dog' is none of the labels \(vehicle, person\)"):
         found.category("dog", "a.json")
+
+
+def rows() -> list[str]:
+    """What docs/data.md says to write, a file for each row of its table."""
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    table = page.partition("## labels.yaml")[2].partition("## Outlines")[0]
+    said = [re.findall(r"`([a-z_]+: .+?)`", row) for row in table.splitlines() if row.startswith("| ")]
+    return ["\n".join(lines) for lines in said if lines]
+
+
+def test_every_row_of_the_page_is_read(tmp_path: Path) -> None:
+    assert len(rows()) >= 8
+    assert all(len(read(tmp_path, text).names) >= 2 for text in rows())

@@ -25,7 +25,7 @@ def data(
 ) -> int:
     """Bring a published data set to this machine, or look at one before training.
 
-    check looks at a folder of your own, at a list file, or at a data set by its name. It prints
+    check looks at a folder of your own (docs/data.md has the layouts), at a list file, or at a data set by its name. It prints
     the sizes, the share of each label of the pixels and the images that hold it; then faults, which stop training; then what is
     odd: images of one label, duplicates, photographs that EXIF turns, labels that are never trained. It draws
     contact_sheet.png: images with their labels over them. The exit code is 2 where there is a fault.
