@@ -15,7 +15,7 @@ from dpn.experiments.study import Study
 from dpn.model import STAGES
 from dpn.mrf import MRFConfig
 from dpn.storage import save
-from dpn.training import Recipe, train
+from dpn.training import Recipe, train_recipe
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
 from dpn.unary import MobileNetV2
 
@@ -104,7 +104,7 @@ def test_a_run_and_an_experiment_take_the_same_steps(tmp_path, monkeypatch, stag
     }
     as_it_is = DataRecipe(crop=SIZE, scale=(1.0, 1.0), flip=False, colour=0.0, workers=0)
     run = tmp_path / "run"
-    train(Recipe(mrf=CONFIG, data=as_it_is, stages=StagesRecipe(**stages)), run, console=Console(quiet=True))
+    train_recipe(Recipe(mrf=CONFIG, data=as_it_is, stages=StagesRecipe(**stages)), run, console=Console(quiet=True))
     last = torch.load(run / "last.ckpt", weights_only=True)["model"]
 
     fresh = study(tmp_path / "study", run)

@@ -25,15 +25,6 @@ FILES: tuple[Kind, ...] = ("labels", "overlay", "json")
 """What can be downloaded, of what Segmentation.save writes."""
 
 
-class Photograph(gr.Image):  # type: ignore[misc]
-    """An image as the file that was given, whatever is in it, so that `photograph` may say what is wrong with it."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        return payload and payload.path
-
-
 def page(networks: Mapping[str, DPN]) -> gr.Blocks:
     """The page for a network at the stages of its training, {stage: network}, in order."""
     titled = {TITLES[stage]: network for stage, network in networks.items()}
@@ -44,10 +35,11 @@ def page(networks: Mapping[str, DPN]) -> gr.Blocks:
         look = gr.State(None)
         with gr.Row(elem_id="layout"):
             with gr.Column(elem_id="given"):
-                photo = Photograph(
+                photo = gr.Image(
                     type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"], height=220,
                     elem_id="photo", buttons=[]
                 )  # fmt: skip
+                photo.preprocess = _file  # whatever is in it, so that `photograph` may say what is wrong
                 gr.Examples([[path] for path in _samples()], [photo], label="Or one of these", elem_id="examples")
                 with gr.Accordion("A coarse mask of your own", open=False):
                     mask = gr.File(label="PNG of labels or colours", file_types=["image"], height=110, elem_id="mask")
@@ -99,6 +91,11 @@ def _opened(networks: Mapping[str, DPN]) -> Any:
         return [look, gr.update(choices=names, value=names[-1]), *numbers]
 
     return opened
+
+
+def _file(given: Any) -> str | None:
+    """The file that an image component was given."""
+    return None if given is None else str(given.path)
 
 
 def _trained(look: Look | None, name: str) -> list[Any]:
