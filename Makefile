@@ -43,7 +43,7 @@ lint: $(STAMP)
 docs: $(STAMP)  ## the pages of docs/ as a site in build/docs
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python scripts/house.py picture docs/architecture.svg
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
