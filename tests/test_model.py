@@ -79,6 +79,16 @@ def test_which_parameters_a_stage_depends_on(model: DPN, image: torch.Tensor) ->
     assert [depends[stage, "b13"] for stage in STAGES] == [False, False, True, True]
 
 
+@pytest.mark.parametrize("channels", [1, 4, 12])
+def test_images_of_other_channels_serve_a_network_that_takes_them(channels: int) -> None:
+    mean = tuple(0.1 * c for c in range(channels))
+    unary = Wrap(nn.Conv2d(channels, 3, 3, padding=1), labels=3, mean=mean, std=(0.5,) * channels)
+    model, image = DPN(unary, MRF(3, window=5, context=3)).eval(), torch.rand(2, channels, 12, 14)
+    with torch.inference_mode():
+        colours = image.repeat(1, 3, 1, 1) if channels == 1 else image[:, :3]
+        torch.testing.assert_close(model(image), model.mrf(unary(image), colours.contiguous()))
+
+
 def test_the_names_are_numbers_unless_given() -> None:
     assert DPN(Wrap(nn.Identity(), labels=3), MRF(3)).labels == ("0", "1", "2")
 

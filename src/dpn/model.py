@@ -24,6 +24,8 @@ TITLES = dict(zip(STAGES, ("unary", "+ triple penalty", "+ label contexts", "joi
 class DPN(Pretrained, nn.Module):
     """Table 1(b): image (N,3,H,W), RGB in [0,1] -> log q (N,L,H,W).
 
+    A unary that takes other images, (N,C,H,W), is given all channels; b12 sees the first three as colours, or the only one.
+
     It is trained in four stages (Section 3.3), each of which adds layers or learns more of them; `stage` says which function
     the network is: "unary" ends at b11, "triple_penalty" has b12 under a Potts model, "label_contexts" and "joint" all layers.
 
@@ -69,7 +71,7 @@ class DPN(Pretrained, nn.Module):
 
     def refine(self, log_p: Tensor, image: Tensor) -> Tensor:
         """What follows the unary: log p (N,L,H,W), image (N,3,H,W) -> log q (N,L,H,W), as far as the stage goes."""
-        return log_p if self.stage == "unary" else self.mrf(log_p, image)
+        return log_p if self.stage == "unary" else self.mrf(log_p, image[:, :3])
 
     @property
     def stage(self) -> str:

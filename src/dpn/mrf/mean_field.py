@@ -67,13 +67,15 @@ class MRF(nn.Module):
         self.backend = backend
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
-        """log_p (N,L,H,W), image (N,3,H,W) RGB in [0,1] -> log q (N,L,H,W), of log_p's dtype.
+        """log_p (N,L,H,W), image (N,3,H,W) RGB or (N,1,H,W) grey in [0,1] -> log q (N,L,H,W), of log_p's dtype.
 
         Half precision stays so in inference, by a backend that multiplies it; elsewhere it is computed as float32.
         """
         if log_p.ndim != 4 or log_p.shape[1] != self.labels or 0 in log_p.shape[2:]:
             raise InputError(f"log_p must be (N,{self.labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
         image = image.to(torch.promote_types(log_p.dtype, torch.float32))
+        if image.ndim == 4 and image.shape[1] == 1:
+            image = image.expand(-1, 3, -1, -1)  # as grey pictures are in RGB
         with torch.autocast(log_p.device.type, enabled=False):
             if by_parts.serve(self, log_p, self.backend):
                 layers = self.triple_penalty, self.label_contexts

@@ -13,7 +13,7 @@ from dpn.errors import InputError
 from dpn.registry import Registry
 
 Activation = Literal["softmax", "sigmoid"]
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
 
 
 class UnaryNetwork(nn.Module, ABC):
@@ -109,7 +109,7 @@ UNARY_NETWORKS: Registry[type[UnaryNetwork]] = Registry("dpn.unary", "unary netw
 
 
 class Normalize(nn.Module):
-    """(image - mean) / std, a number a channel, for RGB in [0,1]; ImageNet's where none is given. Not in the state dict.
+    """(image - mean) / std, a number a channel; those of ImageNet's RGB in [0,1] where none is given. Not in the state dict.
 
     Example:
         >>> Normalize()(torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)).flatten()
@@ -121,8 +121,8 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Channels = (0.485, 0.456, 0.406), std: Channels = (0.229, 0.224, 0.225)) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.std
