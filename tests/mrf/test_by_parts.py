@@ -129,13 +129,13 @@ def test_nothing_waits_for_the_device(form, monkeypatch):
 
 
 def test_training_gradients_and_compiling_go_through_the_layers(monkeypatch):
-    mrf, (log_p, _) = learned(), scene()
+    mrf, (log_p, image) = learned(), scene()
     name = next(name for name in ABLE if BACKENDS[name].infers_by_parts and BACKENDS[name].serves(log_p.device, log_p.dtype))
     with torch.no_grad():
-        assert by_parts.serve(mrf.eval(), log_p, name)
-        assert not by_parts.serve(mrf.eval(), log_p, "reference")
-        assert not by_parts.serve(mrf.train(), log_p, name)
-    assert not by_parts.serve(mrf.eval(), log_p, name)
-    assert by_parts.serve(mrf.eval().requires_grad_(False), log_p, name)
+        assert by_parts.serve(mrf.eval(), log_p, image, name)
+        assert not by_parts.serve(mrf.eval(), log_p, image, "reference")
+        assert not by_parts.serve(mrf.train(), log_p, image, name)
+    assert not by_parts.serve(mrf.eval(), log_p, image, name)
+    assert by_parts.serve(mrf.eval().requires_grad_(False), log_p, image, name)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    assert not by_parts.serve(mrf, log_p, name)
+    assert not by_parts.serve(mrf, log_p, image, name)

@@ -8,6 +8,8 @@ from torch import Tensor
 from dpn.errors import InputError
 from dpn.functional.backend import BACKENDS
 from dpn.functional.choice import choose
+from dpn.functional.in_torch import contexts
+from dpn.functional.modes import inside_seen
 from dpn.functional.operators import differentiable_once, operator
 
 
@@ -27,8 +29,8 @@ def label_contexts(s: Tensor, mu: Tensor, *, dilation: int = 1, backend: str | N
         backend: one of dpn.functional.backends(); None takes the fastest one that serves s's device and dtype.
 
     Returns:
-        (N,L,H,W), of s's dtype; float16 and bfloat16 are summed in float32. Differentiable once, to s and to mu; the gradient
-        flows through the component chosen, the first on ties.
+        (N,L,H,W), of s's dtype; float16 and bfloat16 are summed in float32. Differentiable once, to s and to mu, or by
+        torch.func and forward derivatives to any order; they flow through the component chosen, the first on ties.
 
     Raises:
         InputError: if shapes, dilation or backend do not fit.
@@ -61,7 +63,11 @@ def label_contexts_and_components(
         raise InputError(f"dilation must be at least 1 pixel, got {dilation}")
     backend = choose(backend, s.device, s.dtype)
     wide = s.dtype if BACKENDS[backend].takes_half else torch.promote_types(s.dtype, torch.float32)
-    o14, component = _label_contexts(s.to(wide), mu.to(wide), dilation, backend)
+    s_wide, mu_wide = s.to(wide), mu.to(wide)
+    if inside_seen():
+        o14, component = contexts(s_wide, mu_wide, dilation=dilation)
+    else:
+        o14, component = _label_contexts(s_wide, mu_wide, dilation, backend)
     return o14.to(s.dtype), component
 
 

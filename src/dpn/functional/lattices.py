@@ -17,7 +17,7 @@ def filtered(window_sum: WindowSum, p: Tensor, image: Tensor, weights: Tensor, w
     stride = window.stride
     p = after_ones(p) if normalize else p.contiguous()
     o = window_sum(apart(p, stride), apart(image, stride, "replicate"), of_lattice(weights, stride), window)
-    o = _together(o, stride, p.shape)
+    o = together(o, stride, p.shape)
     if normalize:
         o[:, 1:] /= o[:, :1].clamp_min_(SMALLEST_SUM)
     return o
@@ -25,7 +25,7 @@ def filtered(window_sum: WindowSum, p: Tensor, image: Tensor, weights: Tensor, w
 
 def after_ones(p: Tensor) -> Tensor:
     """(N,C,H,W) -> (N,1+C,H,W): a map of ones before the others, whose filtered values are the sums of the weights."""
-    return torch.cat([p.new_ones(len(p), 1, *p.shape[2:]), p], dim=1)
+    return torch.cat([p.new_ones(p.shape[0], 1, *p.shape[2:]), p], dim=1)
 
 
 def of_lattice(weights: Tensor, stride: int) -> Tensor:
@@ -50,7 +50,7 @@ def apart(values: Tensor, stride: int, beyond: str = "constant") -> Tensor:
     return lattices.permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
 
 
-def _together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
+def together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
     """The values of that shape (N,C,H,W) whose lattices are these."""
     if stride == 1:
         return lattices

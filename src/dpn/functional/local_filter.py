@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from dpn.errors import InputError
+from dpn.functional import in_torch
 from dpn.functional.backend import BACKENDS
 from dpn.functional.choice import choose
 from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 from dpn.functional.lattices import after_ones
+from dpn.functional.modes import inside_seen
 from dpn.functional.operators import differentiable_once, operator
 
 
@@ -52,7 +54,7 @@ def local_filter(
 
     Returns:
         (N,L,H,W) of p's dtype, not to be changed in place before a backward pass. float16 and bfloat16 are summed in float32.
-        Differentiable once, to p and to the weights.
+        Differentiable once, to p and to the weights; by torch.func and forward derivatives, to any order.
 
     Raises:
         InputError: if shapes, window, kernel or backend do not fit, or a weight, where it is a float, is negative or NaN.
@@ -79,6 +81,9 @@ def local_filter(
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
     image = image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
+    if inside_seen():
+        neighbours = Window(kernel, before, after, stride, include_center)
+        return in_torch.local_filter(p.to(wide), image, w, neighbours, normalize=normalize).to(p.dtype)
     learns = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (p.requires_grad or w.requires_grad))
     if learns:
         absent_below = 0.0

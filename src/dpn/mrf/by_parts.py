@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dpn.functional.backend import BACKENDS, Parts, Present
 from dpn.functional.choice import choose
+from dpn.functional.modes import watched
 from dpn.mrf.absent_labels import NEAR, present
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
@@ -16,12 +17,12 @@ from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
 
-def serve(mrf: nn.Module, log_p: Tensor, backend: str | None) -> bool:
+def serve(mrf: nn.Module, log_p: Tensor, image: Tensor, backend: str | None) -> bool:
     """Whether a step may go this way: in evaluation mode, where no gradient is asked for, by a backend that does.
 
-    A network that torch compiles goes through the layers, which are one graph.
+    What compiles, traces, exports or transforms a network (dpn.functional.modes) sees the layers, which hide nothing from it.
     """
-    if torch.compiler.is_compiling() or mrf.training or log_p.numel() == 0:
+    if watched(log_p, image) or mrf.training or log_p.numel() == 0:
         return False
     learns = torch.is_grad_enabled() and (log_p.requires_grad or any(p.requires_grad for p in mrf.parameters()))
     return not learns and BACKENDS[choose(backend, log_p.device, log_p.dtype)].infers_by_parts

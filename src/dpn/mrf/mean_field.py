@@ -1,5 +1,6 @@
 """The mean-field step: (log p, image) -> log q, in three layers."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any
@@ -76,8 +77,8 @@ class MRF(nn.Module):
         image = image.to(torch.promote_types(log_p.dtype, torch.float32))
         if image.ndim == 4 and image.shape[1] == 1:
             image = image.expand(-1, 3, -1, -1)  # as grey pictures are in RGB
-        with torch.autocast(log_p.device.type, enabled=False):
-            if by_parts.serve(self, log_p, self.backend):
+        with _without_autocast(log_p.device.type):
+            if by_parts.serve(self, log_p, image, self.backend):
                 layers = self.triple_penalty, self.label_contexts
                 return by_parts.mean_field(*layers, self.config, log_p, image, backend=self.backend)
             return self._mean_field(log_p.to(image.dtype), image).to(log_p.dtype)
@@ -139,6 +140,11 @@ class MRF(nn.Module):
     @absent_below.setter
     def absent_below(self, threshold: float) -> None:
         self.config = self.config.changed(absent_below=threshold)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Turns autocast off where it is on: torch.export keeps the context in the graph, and cannot write it to a file."""
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _signature() -> Signature:

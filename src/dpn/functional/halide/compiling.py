@@ -19,7 +19,9 @@ import halide as hl
 import numpy as np
 from torch import Tensor
 
+from dpn.errors import InputError
 from dpn.functional.halide import linking, objects
+from dpn.functional.modes import plain
 
 TARGET = hl.get_host_target().with_feature(hl.TargetFeature.NoBoundsQuery)
 LANES = TARGET.natural_vector_size(hl.Float(32))  # float32 values in a vector
@@ -110,6 +112,12 @@ def _linker() -> linking.Linker:
 
 def _of_tensors(pipeline: Callable[..., None]) -> Pipeline:
     def run(*given: Any) -> None:
-        pipeline(*(each.detach().numpy() if isinstance(each, Tensor) else each for each in given))
+        pipeline(*(_array(each) if isinstance(each, Tensor) else each for each in given))
 
     return run
+
+
+def _array(given: Tensor) -> np.ndarray:
+    if given.device.type != "cpu" or not plain(given):
+        raise InputError(f"the backend 'halide' reads arrays on the CPU, got a {type(given).__name__} on {given.device}")
+    return given.detach().numpy()
