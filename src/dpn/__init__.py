@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dpn import data, functional, metrics, unary
     from dpn.errors import InputError
+    from dpn.exporting import export
     from dpn.inference import Segmentation, segment
     from dpn.model import DPN
     from dpn.mrf import MRF, MRFConfig, compress
@@ -21,6 +22,7 @@ HOMES = {
     "InputError": "dpn.errors",
     "Segmentation": "dpn.inference",
     "compress": "dpn.mrf",
+    "export": "dpn.exporting",
     "load": "dpn.storage",
     "load_mrf": "dpn.storage",
     "save": "dpn.storage",
@@ -37,6 +39,7 @@ __all__ = [
     "Segmentation",
     "compress",
     "data",
+    "export",
     "functional",
     "load",
     "load_mrf",

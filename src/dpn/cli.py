@@ -22,6 +22,7 @@ examples:
   dpn segment photo.jpg holiday/ --out results       a photograph, and a folder of them
   dpn train                                          the four stages on made-up scenes; needs no data
   dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains
+  dpn export voc --to onnx                           a file for onnxruntime, compared with the network
   dpn experiment all --quick --report report.html    the paper's tables and figures, on made-up scenes
   dpn info voc                                       its labels, its parts, where it comes from
   dpn bench --quick                                  what the layers cost, beside a dense CRF"""
@@ -36,6 +37,10 @@ COMMANDS = {
     "demo": (
         "dpn.inference.photographs:demo",
         "Segment scikit-image's astronaut, cat and motorcycle with the shipped network.",
+    ),
+    "export": (
+        "dpn.exporting.command:export_model",
+        "Write a trained network as a file that runs without dpn, and compare the two.",
     ),
     "experiment": ("dpn.experiments.command:experiment", "Make the paper's tables and figures, with its figures beside ours."),
     "bench": (

@@ -19,4 +19,4 @@ def interpolated(values: Tensor, side: int, size: tuple[int, int]) -> Tensor:
     """
     if side == 1:
         return values
-    return F.interpolate(values, scale_factor=side, mode="bilinear")[..., : size[0], : size[1]]
+    return F.interpolate(values, scale_factor=side, mode="bilinear").narrow(2, 0, size[0]).narrow(3, 0, size[1])

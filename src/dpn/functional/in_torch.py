@@ -71,7 +71,7 @@ def _window_sum(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Te
     corners = torch.arange(count, device=p.device)[:, None, None] * rows + SIDE * torch.arange(down, device=p.device)[:, None]
     corners = corners * columns + SIDE * torch.arange(across, device=p.device)
     o = _each(tile, corners.flatten()).view(count, down, across, SIDE, SIDE, channels).permute(0, 5, 1, 3, 2, 4)
-    return o.reshape(count, channels, down * SIDE, across * SIDE)[..., :height, :width]
+    return o.reshape(count, channels, down * SIDE, across * SIDE).narrow(2, 0, height).narrow(3, 0, width)
 
 
 def _over_both(along_y: Tensor, along_x: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

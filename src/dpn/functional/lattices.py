@@ -56,4 +56,4 @@ def together(lattices: Tensor, stride: int, shape: torch.Size) -> Tensor:
         return lattices
     values: Tensor = lattices.unflatten(0, (-1, stride, stride))  # (N,stride,stride,C,h,w)
     values = values.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)
-    return values[..., : shape[2], : shape[3]].contiguous()
+    return values.narrow(2, 0, shape[2]).narrow(3, 0, shape[3]).contiguous()

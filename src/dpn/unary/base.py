@@ -152,14 +152,18 @@ def upsample_from_corners(scores: Tensor, stride: int, size: tuple[int, int]) ->
         [0.0, 1.0, 2.0, 3.0]
     """
     height, width = size
-    filled = [stride * (cells - 1) + 1 for cells in scores.shape[-2:]]
-    return F.interpolate(scores, filled, mode="bilinear", align_corners=True)[..., :height, :width]
+    filled = [stride * (cells - 1) + 1 for cells in scores.shape[-2:]]  # narrow, unlike a slice, says the size that comes out
+    return F.interpolate(scores, filled, mode="bilinear", align_corners=True).narrow(2, 0, height).narrow(3, 0, width)
 
 
 def upsample_from_centres(scores: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     """The same of scores of which each lies at the centre of its own stride x stride pixels."""
     height, width = size
-    return F.interpolate(scores, scale_factor=stride, mode="bilinear", align_corners=False)[..., :height, :width]
+    return (
+        F.interpolate(scores, scale_factor=stride, mode="bilinear", align_corners=False)
+        .narrow(2, 0, height)
+        .narrow(3, 0, width)
+    )
 
 
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -62,7 +62,8 @@ class MobileNetV2Pyramid(UnaryNetwork):
         for blend in self.blends:
             finer = fine.pop()
             x = blend(F.interpolate(x, finer.shape[2:], mode="bilinear", align_corners=True) + finer)
-        scores: Tensor = self.score(x[..., : -(-(height - 1) // self.stride) + 1, : -(-(width - 1) // self.stride) + 1])
+        down, across = (-(-(side - 1) // self.stride) + 1 for side in (height, width))
+        scores: Tensor = self.score(x.narrow(2, 0, down).narrow(3, 0, across))
         return scores
 
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:

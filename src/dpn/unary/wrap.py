@@ -93,7 +93,7 @@ class Wrap(UnaryNetwork):
     def upsample(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         height, width = size
         filled = [side + -side % self.multiple for side in size] if self.size is None else size
-        return F.interpolate(scores, filled, mode="bilinear", align_corners=False)[..., :height, :width]
+        return F.interpolate(scores, filled, mode="bilinear", align_corners=False).narrow(2, 0, height).narrow(3, 0, width)
 
     def _pick(self, output: Any) -> Tensor:
         """The scores in what the module returned."""

@@ -1,0 +1,49 @@
+"""`dpn export`: a trained network as a file that runs without dpn."""
+
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from dpn.errors import InputError
+from dpn.exporting.write import export
+from dpn.storage import load, load_mrf
+
+
+def export_model(model: str, *, to: Literal["onnx", "pt2"] = "onnx", out: Path | None = None, head: bool = False) -> int:
+    """Write a trained network as a file that runs without dpn, and compare the two.
+
+    The file takes photographs of any number and any size. It is compared with the network
+    on scikit-image's astronaut at two sizes: the largest difference of any log-probability, the share of the pixels with the
+    same label, and the time of either. If they do not agree, nothing is written.
+
+    examples:
+      dpn export voc
+      dpn export runs/mine --to pt2 --out street.pt2
+      dpn export camvid --head --out head.onnx
+
+    Args:
+        model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id
+        to: ONNX, for onnxruntime and others (needs the extra `export`), or what torch.export.load opens
+        out (FILE): where to write; default: NAME.onnx or NAME.pt2, here
+        head: b12 to b15 alone, which take log p and the image; for a file that holds a head alone too
+
+    Raises:
+        InputError: as from dpn.export, or if the model cannot be read.
+    """
+    out = out or Path(f"{Path(model).stem}.{to}")
+    if out.suffix != f".{to}":
+        raise InputError(f"{out}: with --to {to} the file must be called NAME.{to}")
+    network = load_mrf(model) if head else load(model)
+    with Console(stderr=True).status(f"{model} to {out}: this takes a minute"):
+        agreements = export(network, out)
+    table = Table("pixels", "log q differs by", "same labels", f"{to}, ms", "torch, ms")
+    for each in agreements:
+        milliseconds = [f"{1000 * seconds:.0f}" for seconds in (each.seconds, each.torch_seconds)]
+        height, width = each.size
+        table.add_row(f"{width} x {height}", f"{each.difference:.1e}", f"{100 * each.labels:.3f} %", *milliseconds)
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+    return 0
