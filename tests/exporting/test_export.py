@@ -10,7 +10,7 @@ from dpn import DPN, MRF, InputError
 from dpn.exporting import write
 from dpn.exporting.compare import opened
 from dpn.exporting.program import inputs_of, program_of
-from dpn.unary import FCN
+from dpn.unary import FCN, MobileNetV2Pyramid
 
 FORMS = {
     "gaussian": {},
@@ -51,6 +51,14 @@ def test_onnx_holds_standard_operators_and_its_labels(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(opened(tmp_path / "small.onnx")({"image": image}), model(image), rtol=1e-4, atol=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["small.onnx"]
+
+
+def test_the_pyramid_s_sizes_are_the_same_in_onnx(tmp_path):
+    """Whose division of integers rounds towards 0."""
+    pytest.importorskip("onnxscript")
+    model = DPN(MobileNetV2Pyramid(labels=3, width=8), head(context=1), stage="triple_penalty").eval()
+    (large, small) = dpn.export(model, tmp_path / "pyramid.onnx")
+    assert large.labels > 0.999 and small.labels > 0.999
 
 
 def test_an_aligned_head_is_written_for_its_size(tmp_path):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dpn.data import photograph, to_tensor
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.exporting.program import as_exported, head_of, inputs_of
 from dpn.model import DPN
 from dpn.mrf import MRF
@@ -46,7 +46,8 @@ def compared(model: DPN | MRF, file: Path, name: Path) -> list[Agreement]:
     """The agreement at each of SIZES, or at the one size of an aligned head.
 
     Raises:
-        InputError: if a probability or the labels differ by more than LARGEST_DIFFERENCE; it calls the file by `name`.
+        InputError: if the file, which errors call by `name`, cannot be run, or a probability or the labels differ by more than
+            LARGEST_DIFFERENCE.
     """
     usual, exact, run = as_exported(model), as_exported(model), opened(file)
     head_of(exact).absent_below = 0.0
@@ -54,7 +55,12 @@ def compared(model: DPN | MRF, file: Path, name: Path) -> list[Agreement]:
     for size in SIZES if aligned is None else (aligned,):
         given = inputs_of(model, interpolate(to_tensor(photograph("astronaut"))[None], size, mode="bilinear", antialias=True))
         with torch.inference_mode():
-            log_q, true = run(given), exact(*given.values())
+            try:
+                log_q = run(given)
+            except Exception as error:  # the runtime's own, which share no other class
+                at = f"at {size[1]} x {size[0]} pixels"
+                raise InputError(f"{name}: not written, since it cannot be run {at}: {first_line(error)}") from error
+            true = exact(*given.values())
             same = (log_q.argmax(1) == usual(*given.values()).argmax(1)).float().mean().item()
             times = _seconds(run, given), _seconds(usual, *given.values())
         wrong = (log_q.exp() - true.exp()).abs().max().item()

@@ -11,6 +11,7 @@ from torch.fx.experimental import _config as symbolic
 from dpn.errors import InputError, first_line
 from dpn.model import DPN
 from dpn.mrf import MRF
+from dpn.unary import UNARY_NETWORKS
 
 TRIED = 2, (67, 90)
 """Images, and their size, with which a network is traced; no dimension of 1, which would stay 1."""
@@ -34,8 +35,9 @@ def program_of(model: DPN | MRF, path: Path | str) -> ExportedProgram:
     except Exception as error:  # whatever torch, or another's network, may raise
         what = type(model.unary).__name__ if isinstance(model, DPN) else "the head"
         raise InputError(f"{path}: torch cannot export {what}: {first_line(error)}") from error
-    # What torch has assumed of sizes is how memory is laid out at intermediate steps, which no operator depends on.
-    program._guards_code.clear()
+    if not isinstance(model, DPN) or UNARY_NETWORKS.name_of(type(model.unary)):
+        # What torch has assumed of sizes is how memory is laid out at intermediate steps, which no operator here depends on.
+        program._guards_code.clear()
     return program
 
 

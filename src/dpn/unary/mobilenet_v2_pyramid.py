@@ -62,7 +62,7 @@ class MobileNetV2Pyramid(UnaryNetwork):
         for blend in self.blends:
             finer = fine.pop()
             x = blend(F.interpolate(x, finer.shape[2:], mode="bilinear", align_corners=True) + finer)
-        down, across = (-(-(side - 1) // self.stride) + 1 for side in (height, width))
+        down, across = ((side + self.stride - 2) // self.stride + 1 for side in (height, width))
         scores: Tensor = self.score(x.narrow(2, 0, down).narrow(3, 0, across))
         return scores
 
