@@ -136,6 +136,17 @@ def test_flips_are_mended_broken_or_neither():
     assert broken.tolist() == [[False, False, True, False, False, False]]
 
 
+def test_outlines_are_measured_with_the_blur_and_without_it(folder):
+    _, results = folder
+    rows = {row[0]: row for row in results["outlines"].rows}
+    for stage in ("+ b12", "+ label contexts"):
+        none, once, twice = (rows[f"{stage}, {what}"] for what in ("not blurred", "blurred once", "blurred twice"))
+        assert none[2] is None and once[2] is not None
+        assert none[5] > once[5] >= twice[5]  # crumbs
+        assert none[6] > once[6] > twice[6]  # the length of outlines
+    assert rows["unary"][2] is None and len(rows) == 10
+
+
 def test_pixels_that_change_are_those_between_the_predictions(folder, network):
     out, results = folder
     study = Study(out, tiny(network))

@@ -36,7 +36,9 @@ class Watched(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "euclidean", "euclidean_table"])
-@pytest.mark.parametrize("strides", [{}, {"window_stride": 2, "context_dilation": 2, "context_stride": 2, "smoothness": 0.5}])
+@pytest.mark.parametrize(
+    "strides", [{}, {"window_stride": 2, "blur": 1, "context_dilation": 2, "context_stride": 2, "smoothness": 0.5}]
+)
 def test_a_step_forwards_and_backwards_needs_nothing_that_mps_lacks(kernel, strides, monkeypatch):
     monkeypatch.setattr(reference, "widest", lambda device: torch.float32)
     mrf = MRF(3, kernel=kernel, window=5, context=3, backend="reference", **strides)

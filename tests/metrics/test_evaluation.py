@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +250,30 @@ def test_systems_on_different_images_are_not_compared(evaluation: Evaluation) ->
 def test_nothing_scored_is_nothing_to_compare() -> None:
     with pytest.raises(InputError, match="nothing to compare"):
         Evaluation(LABELS).table()
+
+
+def test_scores_say_how_ragged_the_labels_are(tmp_path: Path) -> None:
+    target = np.zeros((20, 20), np.uint8)
+    target[5:15, 5:15] = 1
+    guess = target.copy()
+    guess[2, 2] = 1
+    rimmed = target.copy()
+    rimmed[4, 5:15] = 255
+    ragged = Evaluation(LABELS)
+    ragged.add("right", target, rimmed, "square")
+    ragged.add("freckled", guess, rimmed, "square")
+    right, freckled = ragged.scores.values()
+    assert (right.crumbs_per_image, right.outline_share) == (0, 1)
+    assert (freckled.crumbs_per_image, freckled.outline_share) == (1, 44 / 40)
+    freckled.save(tmp_path / "freckled.npz")
+    again = Scores.load(tmp_path / "freckled.npz")
+    assert (again.crumbs_per_image, again.outline_share) == (1, 44 / 40)
+
+
+def test_files_from_before_raggedness_was_measured_are_read(evaluation: Evaluation, tmp_path: Path) -> None:
+    scores = evaluation.scores["joint"]
+    replace(scores, crumbs=None, outlines=None).save(tmp_path / "joint.npz")
+    old = Scores.load(tmp_path / "joint.npz")
+    assert np.isnan([old.crumbs_per_image, old.outline_share]).all()
+    *_, row, _ = Table.of({"new": scores, "old": old}).markdown().split("\n\n")[0].splitlines() + [""]
+    assert row.endswith("|  |  |")

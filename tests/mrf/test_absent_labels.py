@@ -53,6 +53,7 @@ def both(
     components=st.integers(1, 3),
     context_stride=st.sampled_from([1, 2]),
     window_stride=st.sampled_from([1, 2]),
+    blur=st.sampled_from([0, 1]),
     threshold=st.sampled_from([1e-2, 1e-3, 1e-4]),
     strength=st.sampled_from([0.1, 1.0]),
     seed=st.integers(0, 100),
@@ -60,12 +61,12 @@ def both(
     backend=st.sampled_from(ABLE),
 )
 def test_no_probability_moves_by_more_than_the_bound(
-    components, context_stride, window_stride, threshold, strength, seed, places, backend
+    components, context_stride, window_stride, blur, threshold, strength, seed, places, backend
 ):
     torch.manual_seed(seed)
     labels, absent = 6, [1, 4]
     mrf = MRF(
-        labels, components=components, window=7, window_stride=window_stride, context=3, context_dilation=2,
+        labels, components=components, window=7, window_stride=window_stride, blur=blur, context=3, context_dilation=2,
         context_stride=context_stride, sigma_color=0.4,
     )  # fmt: skip
     deviation = mrf.label_contexts.deviation

@@ -18,7 +18,8 @@ FORMS = {
     "euclidean": {"kernel": "euclidean", "triple": True},
     "strides": {"window_stride": 2, "context_dilation": 4, "context_stride": 2, "iterations": 2},
     "many maps": {"components": 70},
-    "smooth": {"smoothness": 0.5, "sigma_smooth": 2.0, "include_center": False},
+    "blurred": {"blur": 1, "window_stride": 2, "context_dilation": 2, "context_stride": 2},
+    "smooth": {"blur": 2, "smoothness": 0.5, "sigma_smooth": 2.0, "include_center": False},
     "aligned": {"aligned": (9, 14)},
     "not normalised": {"normalize": False},
 }

@@ -28,7 +28,7 @@ def learned(**arguments) -> MRF:
     [
         {},
         {"kernel": "euclidean", "triple": True},
-        {"window_stride": 2, "context_dilation": 2, "context_stride": 2, "iterations": 2},
+        {"window_stride": 2, "blur": 1, "context_dilation": 2, "context_stride": 2, "iterations": 2},
     ],
 )
 def test_it_is_one_graph_with_the_same_values_and_gradients(arguments, training):

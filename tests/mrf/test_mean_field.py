@@ -78,6 +78,17 @@ def test_contexts_may_be_dilated_and_windows_strided():
     torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
 
 
+@pytest.mark.parametrize("blur", [1, 3])
+@pytest.mark.parametrize(
+    "form", [{}, {"normalize": False, "triple": True, "smoothness": 0.5}, {"window_stride": 2, "iterations": 2}]
+)
+def test_the_blur_is_that_of_the_energy(blur, form):
+    mrf = MRF(3, components=2, window=5, context=3, blur=blur, sigma_color=0.4, sigma_space=2.5, **form).double()
+    random_mu(mrf)
+    log_p, image = scene()
+    torch.testing.assert_close(mrf(log_p, image).exp(), truth(mrf, log_p, image))
+
+
 def test_a_log_sigmoid_unary_is_renormalised_by_b15():
     mrf = MRF(3, window=3, context=3, components=2, sigma_color=0.4).double()
     random_mu(mrf)
@@ -122,7 +133,7 @@ def test_one_component_and_a_1x1_context_are_the_dense_crf(iterations):
 
 
 def test_gradients_of_the_whole_step():
-    mrf = MRF(2, window=4, context=3, components=2, sigma_color=0.4, sigma_space=2.5).double()
+    mrf = MRF(2, window=4, blur=1, context=3, components=2, sigma_color=0.4, sigma_space=2.5).double()
     random_mu(mrf)
     log_p = torch.randn(1, 2, 4, 5, dtype=torch.float64).log_softmax(1).requires_grad_()
     image = torch.rand(1, 3, 4, 5, dtype=torch.float64)
@@ -188,6 +199,8 @@ def test_another_configuration_may_be_set_where_no_tensor_depends_on_it():
 def test_errors_say_what_was_received():
     with pytest.raises(InputError, match="iterations must be at least 1, got 0"):
         MRF(3, iterations=0)
+    with pytest.raises(InputError, match="blur must not be negative, got -1"):
+        MRF(3, blur=-1)
     with pytest.raises(InputError, match="sigma_color must be positive"):
         MRF(3, sigma_color=0)
     with pytest.raises(InputError, match=r"log_p must be \(N,3,H,W\)"):

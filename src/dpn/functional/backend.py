@@ -70,6 +70,9 @@ class MeanField(Protocol):
     def cell_means(self, maps: Tensor, side: int) -> Tensor:
         """(N,M,H,W) -> (N,M,h,w): the means over cells of side x side pixels, h = ceil(H / side)."""
 
+    def blurred(self, maps: Tensor) -> Tensor:
+        """(N,M,H,W) -> (N,M,H,W): one pass of dpn.functional.blur."""
+
     def update(
         self, log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
     ) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from dpn.errors import InputError
 from dpn.metrics.boundary import boundary_band
 from dpn.metrics.confusion import confusion_matrix, label_tensor
+from dpn.metrics.raggedness import crumbs, outline_length, without_void
 from dpn.metrics.scores import Scores
 from dpn.metrics.table import Table
 
@@ -37,7 +38,7 @@ class Evaluation:
         if 0 <= void < len(labels):
             raise InputError(f"void {void} is one of {len(labels)} labels; give another value, such as void=-1")
         self.labels, self.void, self.radius = tuple(labels), void, radius
-        self._counts: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
+        self._counts: dict[str, dict[str, tuple[Tensor, ...]]] = {}
 
     def add(self, system: str, prediction: ArrayLike | Tensor, target: ArrayLike | Tensor, name: str) -> None:
         """Count one image for one system.
@@ -61,7 +62,9 @@ class Evaluation:
             raise InputError(f"{name}: {error}") from None
         band = boundary_band(truth, self.radius, self.void)
         hits_and_total = torch.stack([((guess == truth) & band).sum(), band.sum()])
-        counts[name] = confusion.int().cpu(), hits_and_total.int().cpu()
+        seen, true = guess.cpu().numpy(), without_void(truth.cpu().numpy(), self.void)
+        ragged = [crumbs(seen), outline_length(seen), outline_length(true)]
+        counts[name] = confusion.int().cpu(), hits_and_total.int().cpu(), torch.tensor(ragged, dtype=torch.int32)
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -70,8 +73,10 @@ class Evaluation:
         for system, counts in self._counts.items():
             if counts:
                 images = tuple(sorted(counts))
-                confusions, band = zip(*(counts[image] for image in images), strict=True)
-                found[system] = Scores(self.labels, images, torch.stack(confusions), *torch.stack(band, dim=1))
+                of_images = zip(*(counts[image] for image in images), strict=True)
+                confusions, band, ragged = (torch.stack(each) for each in of_images)
+                hits, total = band.unbind(1)
+                found[system] = Scores(self.labels, images, confusions, hits, total, ragged[:, 0], ragged[:, 1:])
         return found
 
     def table(self, *, resamples: int = 2000, seed: int = 0) -> Table:

@@ -1,5 +1,6 @@
 """What one system got on one data set, image by image, so that it can be compared with another later."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -12,6 +13,9 @@ from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.metrics.confusion import iou, precision, recall
 
+RAGGED = ("crumbs", "outlines")
+"""What older files do not hold."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -23,6 +27,9 @@ class Scores:
         confusions: (M, L, L) int32, a confusion matrix an image, rows the truth.
         band_hits: (M,) int32, the boundary band's pixels that are right.
         band_total: (M,) int32, all the boundary band's pixels.
+        crumbs: (M,) int32, how many regions have fewer than 50 pixels; None if they were not counted.
+        outlines: (M, 2) int32, the lengths of all outlines, the system's and the truth's; see dpn.metrics.raggedness. None if
+            they were not measured.
 
     Example:
         >>> count = torch.tensor([5], dtype=torch.int32)
@@ -35,6 +42,8 @@ class Scores:
     confusions: Tensor
     band_hits: Tensor
     band_total: Tensor
+    crumbs: Tensor | None = None
+    outlines: Tensor | None = None
 
     @property
     def per_label(self) -> Tensor:
@@ -66,8 +75,20 @@ class Scores:
         """Pixel accuracy in the boundary band over the data set, in [0, 1]; NaN where there is no band."""
         return (self.band_hits.sum() / self.band_total.sum()).item()
 
+    @property
+    def crumbs_per_image(self) -> float:
+        """How many crumbs an image has in the mean; NaN if they were not counted."""
+        return math.nan if self.crumbs is None else self.crumbs.double().mean().item()
+
+    @property
+    def outline_share(self) -> float:
+        """How long the outlines are, over the data set, of the truth's: 1 if as long; NaN if that is not known."""
+        found, true = (math.nan, 1.0) if self.outlines is None else self.outlines.sum(0).double().tolist()
+        return found / true if true else math.nan
+
     def save(self, path: str | Path) -> None:
         """Write a compressed ``.npz``, whole or not at all."""
+        ragged = {name: getattr(self, name) for name in RAGGED if getattr(self, name) is not None}
         with written_whole(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -76,6 +97,7 @@ class Scores:
                 confusions=self.confusions.numpy(),
                 band_hits=self.band_hits.numpy(),
                 band_total=self.band_total.numpy(),
+                **{name: counts.numpy() for name, counts in ragged.items()},
             )
 
     @classmethod
@@ -89,6 +111,7 @@ class Scores:
                     confusions=torch.from_numpy(file["confusions"]),
                     band_hits=torch.from_numpy(file["band_hits"]),
                     band_total=torch.from_numpy(file["band_total"]),
+                    **{name: torch.from_numpy(file[name]) for name in RAGGED if name in file},
                 )
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise InputError(f"{path}: not a file of scores ({error}); give one that Scores.save wrote") from error

@@ -31,6 +31,8 @@ class Row:
         over_first: its gain over the first row; None in the first row.
         over_previous: its gain over the row above; None in the first row.
         band: pixel accuracy in the boundary band.
+        crumbs: how many regions of an image have fewer than 50 pixels, in the mean; NaN if that is not known.
+        outline: how long the outlines are, of the truth's; NaN if that is not known.
         per_label: IoU of each label, NaN where a label never occurs.
         precision: of each label, NaN where it was never given.
         recall: of each label, NaN where the truth does not hold it.
@@ -41,6 +43,8 @@ class Row:
     over_first: BootstrapResult | None
     over_previous: BootstrapResult | None
     band: float
+    crumbs: float
+    outline: float
     per_label: tuple[float, ...]
     precision: tuple[float, ...]
     recall: tuple[float, ...]
@@ -91,7 +95,7 @@ class Table:
             >>> evaluation = Evaluation(["sky", "sea"])
             >>> evaluation.add("unary", [[0, 1]], [[0, 1]], "beach")
             >>> print(Table.of(evaluation.scores).markdown().splitlines()[2])
-            | unary | 100.00 |  |  | 100.00 |
+            | unary | 100.00 |  |  | 100.00 | 2.0 | 100.0 |
         """
         if not scores:
             raise InputError("nothing to compare: no image was scored")
@@ -116,7 +120,8 @@ class Table:
             over_first = gain(system, systems[0]) if index > 0 else None
             over_previous = gain(system, systems[index - 1]) if index > 1 else over_first
             of_labels = (tuple(values.tolist()) for values in (its.per_label, its.precision, its.recall))
-            rows.append(Row(system, its.miou, over_first, over_previous, its.band_accuracy, *of_labels))
+            outlines = its.band_accuracy, its.crumbs_per_image, its.outline_share
+            rows.append(Row(system, its.miou, over_first, over_previous, *outlines, *of_labels))
         return cls(first.labels, len(first.images), tuple(rows))
 
     def markdown(self) -> str:
@@ -195,6 +200,10 @@ def _percent(share: float) -> str:
     return "" if math.isnan(share) else f"{100 * share:.2f}"
 
 
+def _short(number: float) -> str:
+    return "" if math.isnan(number) else f"{number:.1f}"
+
+
 def _gain(result: BootstrapResult | None) -> str:
     if result is None:
         return ""
@@ -215,6 +224,8 @@ COLUMNS = (
         lambda row: _bounds("over_previous", row.over_previous),
     ),
     Column("boundary %", lambda row: _percent(row.band), lambda row: {"band": row.band}),
+    Column("crumbs", lambda row: _short(row.crumbs), lambda row: {"crumbs": row.crumbs}),
+    Column("outlines %", lambda row: _short(100 * row.outline), lambda row: {"outline": row.outline}),
 )
 """What is said of each system: to add a column, add its attribute to Row and a line here."""
 

@@ -16,6 +16,7 @@ class MRFConfig:
         components: K, the patterns mixed for each label (b13, b14). The paper's 5.
         window: side of b12's window in pixels. The paper's 50 (Table 2a).
         window_stride: pixels between the neighbours in b12's window, along each side; 2 takes every fourth pixel. 1 takes all.
+        blur: how often b12's maps are blurred by (1 2 1) / 4 along both sides, so that outlines are smooth. 0 as in the paper.
         context: n, the side of b13's neighbourhood in taps. The paper's 9 (Table 2b).
         context_dilation: pixels between neighbouring taps of b13. 1 as in the paper; 8 did best over a unary of stride 16.
         context_stride: b13 sees s averaged over cells of so many pixels square, and what it gives is interpolated. It divides
@@ -51,6 +52,7 @@ class MRFConfig:
     components: int = 5
     window: int = 50
     window_stride: int = 1
+    blur: int = 0
     context: int = 9
     context_dilation: int = 1
     context_stride: int = 1
@@ -70,9 +72,12 @@ class MRFConfig:
 
     def __post_init__(self) -> None:
         kernel_named(self.kernel)
-        for name in ("components", "window", "window_stride", "context", "context_dilation", "context_stride", "iterations"):
+        extents = ("window", "window_stride", "context", "context_dilation", "context_stride")
+        for name in ("components", *extents, "iterations"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.blur < 0:
+            raise InputError(f"blur must not be negative, got {self.blur}")
         if self.components > 255:
             raise InputError(f"components must be at most 255, got {self.components}")
         if self.context_dilation % self.context_stride:

@@ -5,6 +5,7 @@ positions are row-major. `Model` holds what defines one energy; each function is
 """
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -61,10 +62,21 @@ def square_distance_in_pixels(model: Model) -> Tensor:
     return (model.position[:, None] - model.position[None]).double().square().sum(-1)
 
 
-def kernel(model: Model) -> Tensor:
-    """k(j,z) over N_j, 0 elsewhere, (P,P), and the second kernel added to it, `smoothness` times.
+def blurring(model: Model) -> Tensor:
+    """The weights of the pixels around each, (P,P): (1 2 1) / 4 along y and x, of the border's beyond it, `blur` times."""
+    (height, width), pixels = model.size, torch.arange(len(model.position))
+    once = torch.zeros(len(pixels), len(pixels), dtype=torch.float64)
+    for dy, dx in product((-1, 0, 1), repeat=2):
+        y, x = (model.position[:, 0] + dy).clamp(0, height - 1), (model.position[:, 1] + dx).clamp(0, width - 1)
+        once[pixels, y * width + x] += (2 - abs(dy)) * (2 - abs(dx)) / 16
+    weights: Tensor = torch.linalg.matrix_power(once, model.config.blur)
+    return weights
 
-    Each is divided by the sums of its rows (at least 1e-6) where `normalize` is set.
+
+def kernel(model: Model) -> Tensor:
+    """k(j,z) over N_j, 0 elsewhere, blurred over j, (P,P), and the second kernel added to it, `smoothness` times.
+
+    Each is divided by the sums of its rows (at least 1e-6), before, where `normalize` is set.
     """
     config, d = model.config, distance(model)
     inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | config.include_center)
@@ -72,7 +84,7 @@ def kernel(model: Model) -> Tensor:
     near = torch.exp(-square_distance_in_pixels(model) / (2 * config.sigma_smooth**2)) * inside
     if config.normalize:
         k, near = (each / each.sum(1, keepdim=True).clamp_min(SMALLEST_SUM) for each in (k, near))
-    return k + config.smoothness * near
+    return blurring(model) @ k + config.smoothness * near
 
 
 def compatibility(model: Model) -> Tensor:

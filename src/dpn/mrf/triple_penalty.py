@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dpn.functional import local_filter
+from dpn.functional.blur import blur
 from dpn.functional.kernels import SMALLEST_SUM
 from dpn.mrf.config import MRFConfig
 
@@ -17,11 +18,14 @@ class TriplePenalty(nn.Module):
         s_j^v = sum_{z in N_j} k(d(j,z)) q_z^v        times q_j^v where `triple` is set
         d(j,z) = |I_j - I_z|^2 / (2 sigma_color^2) + |x_j - x_z|^2 / (2 sigma_space^2)
 
+    With `blur`, s_j is then averaged with those of the pixels around j. One pixel's colour is noisy, and so is the choice of
+    pixels that it takes for its like; the mean is smooth, and so are the outlines of what b15 makes of it (docs/outlines.md).
+
     Two scalars are learned, as the logarithms of the widths, so that both stay positive; four, where the dense CRF's second
     kernel is added, :class:`Smoothness`.
 
     Args:
-        config, backend, options: as MRF's, errors too; window, window_stride, kernel, sigma_color, sigma_space, triple,
+        config, backend, options: as MRF's, errors too; window, window_stride, blur, kernel, sigma_color, sigma_space, triple,
             normalize, include_center, smoothness and sigma_smooth apply.
 
     Example:
@@ -71,13 +75,14 @@ class TriplePenalty(nn.Module):
             absent_below=absent_below if config.normalize else 0.0,
             backend=self.backend,
         )
+        s = blur(s, config.blur, backend=self.backend)
         if self.smoothness is not None:
             s = s + self.smoothness(q)
         return q * s if config.triple else s
 
     def extra_repr(self) -> str:
         color, space = self.log_sigma_color.exp().item(), self.log_sigma_space.exp().item()
-        size = f"window={self.config.window}, window_stride={self.config.window_stride}"
+        size = f"window={self.config.window}, window_stride={self.config.window_stride}, blur={self.config.blur}"
         return f"{self.config.kernel}, {size}, sigma_color={color:.4g}, sigma_space={space:.4g}, triple={self.config.triple}"
 
 

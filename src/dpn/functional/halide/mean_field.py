@@ -22,10 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.functional.backend import Present
+from dpn.functional.halide.blur import blurred
 from dpn.functional.halide.cells import extremes_in_cells, means_in_cells
 from dpn.functional.halide.compiling import LANES, Formula, compiled
 from dpn.functional.halide.expressions import BITS_OF_E, arrays, exp2, flags, floats, functions, integers, is_nan, variables
 from dpn.functional.memory import empty, scratch
+
+__all__ = ["blurred", "cell_means", "largest", "probabilities", "update"]
 
 ROWS = 2  # of a task
 SAMPLE = 16  # rows, and columns, by which p is told to be a distribution: at least so many, or all

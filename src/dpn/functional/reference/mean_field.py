@@ -1,12 +1,13 @@
 """A mean-field step over some of the labels, in plain torch; dpn.functional.backend.MeanField says what each function gives."""
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from dpn.functional.backend import Present
 from dpn.functional.cells import interpolated
 from dpn.functional.cells import means as cell_means
 
-__all__ = ["cell_means", "largest", "probabilities", "update"]
+__all__ = ["blurred", "cell_means", "largest", "probabilities", "update"]
 
 
 def largest(log_q: Tensor) -> Tensor:
@@ -15,6 +16,12 @@ def largest(log_q: Tensor) -> Tensor:
 
 def probabilities(log_q: Tensor, present: Present | None) -> Tensor:
     return (log_q if present is None else log_q[:, present.labels]).exp()
+
+
+def blurred(maps: Tensor) -> Tensor:
+    """Twice the mean of 2x2 pixels."""
+    around = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(around, 2, stride=1), 2, stride=1)
 
 
 def update(

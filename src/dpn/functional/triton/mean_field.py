@@ -9,11 +9,11 @@ import triton
 from torch import Tensor
 
 from dpn.functional.backend import Present
-from dpn.functional.reference.mean_field import largest
+from dpn.functional.reference.mean_field import blurred, largest
 from dpn.functional.triton import mean_field_kernels as kernels
 from dpn.functional.triton.devices import by_image, device_of
 
-__all__ = ["cell_means", "largest", "probabilities", "update"]
+__all__ = ["blurred", "cell_means", "largest", "probabilities", "update"]
 
 VALUES = 4096  # of a program of b15: pixels by labels
 FEWEST_PIXELS, MOST_PIXELS = 16, 1024  # of a program
