@@ -16,7 +16,7 @@ FORMS = {
     "gaussian": {},
     "euclidean": {"kernel": "euclidean", "normalize": False, "penalty": 0.1},
     "table": {"kernel": "euclidean_table", "window_stride": 2},
-    "cells": {"context_dilation": 4, "context_stride": 2, "iterations": 2, "window_stride": 3},
+    "blurred cells": {"blur": 1, "context_dilation": 4, "context_stride": 2, "iterations": 2, "window_stride": 3},
     "smooth": {"smoothness": 0.5, "include_center": False, "triple": True},
     "low rank": {"context_rank": 2},
 }

@@ -29,7 +29,7 @@ class Listening(TorchFunctionMode):
 
 @pytest.fixture
 def mrf() -> Iterator[MRF]:
-    mrf = MRF(4, components=2, window=5, context=3, sigma_color=0.4, absent_below=0.0).eval()
+    mrf = MRF(4, components=2, window=5, context=3, sigma_color=0.4, blur=1, absent_below=0.0).eval()
     with torch.no_grad():
         mrf.label_contexts.deviation.normal_()
         yield mrf

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from dpn.functional.backend import BACKENDS
 from dpn.functional.choice import choose
+from dpn.functional.modes import watched
 
 
 def blur(maps: Tensor, passes: int, *, backend: str | None = None) -> Tensor:
@@ -17,7 +18,7 @@ def blur(maps: Tensor, passes: int, *, backend: str | None = None) -> Tensor:
         >>> blur(torch.tensor([[[[0.0, 0.0, 4.0, 0.0]]]]), passes=1).flatten().tolist()
         [0.0, 1.0, 2.0, 1.0]
     """
-    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and maps.requires_grad):
+    if watched(maps) or (torch.is_grad_enabled() and maps.requires_grad):
         backend = "reference"
     for _ in range(passes):
         maps = BACKENDS[choose(backend, maps.device, maps.dtype)].parts().mean_field.blurred(maps)
