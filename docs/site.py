@@ -7,8 +7,13 @@ import griffe
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """A page for mkdocs: links out of docs/, which work in the repository, become the files' names."""
-    return re.sub(r"\[([^\]]+)\]\(\.\./((?:src|scripts|configs)/[^)]+)\)", r"\1 (`\2`)", markdown)
+    """A page for mkdocs. Links out of docs/, which work in the repository, become the files' names.
+
+    A link to a notebook leads to its page, or to the file where it is called by the file's name.
+    """
+    markdown = re.sub(r"\[`([^\]]+)`\]\(\.\./\1\)", r"`\1`", markdown)
+    markdown = re.sub(r"\[([^\]]+)\]\(\.\./((?:src|scripts|configs)/[^)]+)\)", r"\1 (`\2`)", markdown)
+    return re.sub(r"\[([^\]]+)(?<!\.ipynb)\]\((\w+)\.ipynb\)", r"[\1](\2.md)", markdown)
 
 
 class Examples(griffe.Extension):

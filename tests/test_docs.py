@@ -1,9 +1,11 @@
-"""The pages of docs/ and the README: every block of Python on them runs."""
+"""The pages of docs/ and the README: every block of Python on them runs, and so does every cell of the notebook."""
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,11 @@ from dpn.metrics import Evaluation
 HOME = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAMES = ("ground", "cat")
+
+spec = importlib.util.spec_from_file_location("notebook", HOME / "scripts" / "notebook.py")
+notebook = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(notebook)
+PAPER = HOME / "docs" / "paper.ipynb"
 
 
 def blocks(page: Path) -> list[str]:
@@ -82,3 +89,29 @@ def test_a_block_that_says_why_it_is_not_run_is_left_out(tmp_path: Path) -> None
     page = tmp_path / "page.md"
     page.write_text("```python\na = 1\n```\n\n<!-- not run: no GPU -->\n```python\nb = 2\n```\n\n```text\nc = 3\n```\n")
     assert read(page, {}).keys() >= {"a"} and len(blocks(page)) == 1
+
+
+def test_the_cells_of_the_paper_run_and_show_what_is_kept_but_for_numbers(folder: Path) -> None:
+    matplotlib.use("Agg")
+    kept, now = notebook.read(PAPER), notebook.read(PAPER)
+    notebook.run(now)
+    assert shown(kept) == shown(now), "python scripts/notebook.py docs/paper.ipynb shows it anew"
+
+
+def shown(paper: dict[str, Any]) -> list[list[str]]:
+    """What each cell shows, in words: without the numbers, which training gives otherwise on another machine."""
+    cells = [cell.get("outputs", []) for cell in paper["cells"]]
+    texts = ["".join("".join(output.get("text", "picture")) for output in outputs) for outputs in cells]
+    return [re.sub(r"-?\d[\d.e+-]*", "#", text).split() for text in texts]
+
+
+def test_the_paper_is_small_and_its_page_has_all_of_it() -> None:
+    paper = notebook.read(PAPER)
+    page, pictures = notebook.page(paper), []
+    for cell in paper["cells"]:
+        assert "".join(cell["source"]) in page
+        for output in cell.get("outputs", []):
+            pictures += [output["data"]["image/png"]] if "image/png" in output.get("data", {}) else []
+            assert "".join(output.get("text", "")).rstrip("\n") in page
+    assert len(pictures) > 5 and all(picture in page and len(picture) < 80_000 for picture in pictures)  # 60 KB in base64
+    assert PAPER.stat().st_size < 700_000
