@@ -149,7 +149,7 @@ def test_a_network_around_another_s_comes_back_where_that_is_given(tmp_path: Pat
     path = tmp_path / "model.safetensors"
     model = DPN(Wrap(Net(), 3, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), multiple=8), MRF(3, window=5, context=3)).eval()
     save(model, path)
-    with pytest.raises(InputError, match=r"model\.safetensors: its unary, .*Net, is no part of dpn: give unary=that network;"):
+    with pytest.raises(InputError, match=r"model\.safetensors: its unary, .*Net, is no part of dpn: give unary, that network;"):
         load(path)
     fresh = Net()
     before = fresh[0].weight.clone()
@@ -167,7 +167,7 @@ def test_code_that_a_file_names_runs_only_where_the_caller_names_it_too(tmp_path
     name = f"{tmp_path}/mine.py:net"
     save(DPN(made_by(name, labels=3), MRF(3, window=5)).eval(), path)
     ran.unlink()
-    with pytest.raises(InputError, match=rf"give unary='{name}'; code that it names is imported and run"):
+    with pytest.raises(InputError, match=rf"give unary='{name}' \(--unary {name}\); code that it names is imported and run"):
         load(path)
     assert not ran.exists()
     assert load(path, unary=name).unary.made_by == name and ran.exists()

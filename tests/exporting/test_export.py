@@ -10,7 +10,7 @@ from dpn import DPN, MRF, InputError
 from dpn.exporting import write
 from dpn.exporting.compare import opened
 from dpn.exporting.program import inputs_of, program_of
-from dpn.unary import FCN, MobileNetV2Pyramid
+from dpn.unary import FCN, MobileNetV2Pyramid, Wrap
 
 FORMS = {
     "gaussian": {},
@@ -59,6 +59,16 @@ def test_the_pyramid_s_sizes_are_the_same_in_onnx(tmp_path):
     model = DPN(MobileNetV2Pyramid(labels=3, width=8), head(context=1), stage="triple_penalty").eval()
     (large, small) = dpn.export(model, tmp_path / "pyramid.onnx")
     assert large.labels > 0.999 and small.labels > 0.999
+
+
+@pytest.mark.parametrize("options", [{}, {"multiple": 8}, {"mean": (0.5,) * 3, "std": (0.2,) * 3}, {"size": (24, 32)}])
+def test_another_s_network_is_exported_with_its_head(options):
+    model = DPN(Wrap(torch.nn.Conv2d(3, 3, 3, stride=4, padding=1), labels=3, **options), head()).eval()
+    program = program_of(model, "mine.pt2")
+    for count, *size in ((1, 33, 20), (3, 17, 48)):
+        image = torch.rand(count, 3, *size)
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(image), model(image), rtol=1e-4, atol=1e-4)
 
 
 def test_an_aligned_head_is_written_for_its_size(tmp_path):

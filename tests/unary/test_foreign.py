@@ -77,7 +77,7 @@ def test_a_configuration_says_the_number_of_labels(file: Path) -> None:
         ("my_networks:constant", 4, "my_networks has no function 'constant'"),
         ("my_networks:four", 5, "scores 4 labels where 5 are needed"),
         ("my_networks:unknown", None, "does not say how many labels it scores"),
-        ("my_networks:scores", None, "needs to be told the number of labels"),
+        ("my_networks:scores", None, "needs the number of labels, which nothing says"),
         ("my_networks:sized", 4, "needs labels, width; name a function that needs nothing, or labels alone"),
         ("my_networks:number", 4, "must make a torch.nn.Module, got a int"),
         ("my_networks:broken", 4, "failed with RuntimeError: no weights$"),

@@ -9,7 +9,9 @@ from dpn.storage import load_stages
 HOME = Path(__file__).parent
 
 
-def app(*, model: str = DEFAULT_MODEL, host: str = "127.0.0.1", port: int = 7860, open: bool = False) -> None:
+def app(
+    *, model: str = DEFAULT_MODEL, unary: str | None = None, host: str = "127.0.0.1", port: int = 7860, open: bool = False
+) -> None:
     """Look at what the network sees in photographs, on a page in the browser.
 
     A photograph is dropped there, or a photograph and a coarse mask of it. A divider compares the unary network with the head.
@@ -23,6 +25,7 @@ def app(*, model: str = DEFAULT_MODEL, host: str = "127.0.0.1", port: int = 7860
 
     Args:
         model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id
+        unary (NETWORK): what makes the network that the model is over, if that is no part of dpn; it is imported and run
         host (ADDRESS): where it listens
         port (NUMBER): at which port
         open: open the page in the browser
@@ -36,7 +39,7 @@ def app(*, model: str = DEFAULT_MODEL, host: str = "127.0.0.1", port: int = 7860
         raise InputError("the page needs gradio: pip install -c constraints.txt -e '.[app]'") from error
     from dpn.app.page import page
 
-    networks = load_stages(model)
+    networks = load_stages(model, unary=unary)
     theme = gr.themes.Default(
         primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )

@@ -11,7 +11,14 @@ from dpn.exporting.write import export
 from dpn.storage import load, load_mrf
 
 
-def export_model(model: str, *, to: Literal["onnx", "pt2"] = "onnx", out: Path | None = None, head: bool = False) -> int:
+def export_model(
+    model: str,
+    *,
+    to: Literal["onnx", "pt2"] = "onnx",
+    out: Path | None = None,
+    head: bool = False,
+    unary: str | None = None,
+) -> int:
     """Write a trained network as a file that runs without dpn, and compare the two.
 
     The file takes photographs of any number and any size. It is compared with the network
@@ -22,12 +29,14 @@ def export_model(model: str, *, to: Literal["onnx", "pt2"] = "onnx", out: Path |
       dpn export voc
       dpn export runs/mine --to pt2 --out street.pt2
       dpn export camvid --head --out head.onnx
+      dpn export runs/mine --unary mine.py:net
 
     Args:
         model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id
         to: ONNX, for onnxruntime and others (needs the extra `export`), or what torch.export.load opens
         out (FILE): where to write; default: NAME.onnx or NAME.pt2, here
         head: b12 to b15 alone, which take log p and the image; for a file that holds a head alone too
+        unary (NETWORK): what makes the network that the model is over, if that is no part of dpn; it is imported and run
 
     Raises:
         InputError: as from dpn.export, or if the model cannot be read.
@@ -35,7 +44,7 @@ def export_model(model: str, *, to: Literal["onnx", "pt2"] = "onnx", out: Path |
     out = out or Path(f"{Path(model).stem}.{to}")
     if out.suffix != f".{to}":
         raise InputError(f"{out}: with --to {to} the file must be called NAME.{to}")
-    network = load_mrf(model) if head else load(model)
+    network = load_mrf(model) if head else load(model, unary=unary)
     with Console(stderr=True).status(f"{model} to {out}: this takes a minute"):
         agreements = export(network, out)
     table = Table("pixels", "log q differs by", "same labels", f"{to}, ms", "torch, ms")

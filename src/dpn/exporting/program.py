@@ -11,7 +11,6 @@ from torch.fx.experimental import _config as symbolic
 from dpn.errors import InputError, first_line
 from dpn.model import DPN
 from dpn.mrf import MRF
-from dpn.unary import UNARY_NETWORKS
 
 TRIED = 2, (67, 90)
 """Images, and their size, with which a network is traced; no dimension of 1, which would stay 1."""
@@ -20,7 +19,8 @@ TRIED = 2, (67, 90)
 def program_of(model: DPN | MRF, path: Path | str) -> ExportedProgram:
     """What takes an image (N,3,H,W), or what a head takes, log p (N,L,H,W) and the image; it gives log q (N,L,H,W).
 
-    Of a head whose b12 is aligned, H and W are those that it was made for. `path` is named in errors.
+    Of a head whose b12 is aligned, H and W are those that it was made for. Another's network that does different things at
+    different sizes is written as it is at TRIED. `path` is named in errors.
 
     Raises:
         InputError: if torch cannot export the network, which only another's unary can bring about.
@@ -35,9 +35,8 @@ def program_of(model: DPN | MRF, path: Path | str) -> ExportedProgram:
     except Exception as error:  # whatever torch, or another's network, may raise
         what = type(model.unary).__name__ if isinstance(model, DPN) else "the head"
         raise InputError(f"{path}: torch cannot export {what}: {first_line(error)}") from error
-    if not isinstance(model, DPN) or UNARY_NETWORKS.name_of(type(model.unary)):
-        # What torch has assumed of sizes is how memory is laid out at intermediate steps, which no operator here depends on.
-        program._guards_code.clear()
+    # What torch has assumed of sizes is how memory is laid out at intermediate steps, which no operator here depends on.
+    program._guards_code.clear()
     return program
 
 

@@ -16,7 +16,7 @@ def device_named(name: str) -> torch.device:
         device(type='cpu')
         >>> device_named("abacus")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        dpn.errors.InputError: device 'abacus' does not serve (...); take auto, cpu or cuda
+        dpn.errors.InputError: device 'abacus' does not serve (...); take auto or cpu
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,4 +24,4 @@ def device_named(name: str) -> torch.device:
         torch.zeros(1, device=name).cpu()
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {name!r} does not serve ({first_line(error)}); take auto, cpu or cuda") from error
+        raise InputError(f"device {name!r} does not serve ({first_line(error)}); take auto or cpu") from error

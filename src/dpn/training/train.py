@@ -181,6 +181,7 @@ class _Run:
         if state := self.folder.resume(name):
             self.model.load_state_dict(state.pop("model"))
             learner.optimizer.load_state_dict(state.pop("optimizer"))
+            progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}")
         else:
             miou = self._miou(progress, scored)
             state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": _copy(self.model)}

@@ -48,8 +48,8 @@ def rebuilt(about: dict[str, Any], given: nn.Module | str | None = None) -> Unar
         return UNARY_NETWORKS[network](**arguments)
     foreign, labels = arguments.pop("foreign"), arguments.pop("labels")
     if given is None:
-        how = repr(network) if network else "that network"
-        raise InputError(f"its unary, {foreign}, is no part of dpn: give unary={how}; code that it names is imported and run")
+        how = f"unary={network!r} (--unary {network})" if network else "unary, that network"
+        raise InputError(f"its unary, {foreign}, is no part of dpn: give {how}; code that it names is imported and run")
     if isinstance(given, str):
         return made_by(given, labels, **arguments)
     return wrapped(deepcopy(given), type(given).__name__, labels, **arguments)

@@ -86,7 +86,7 @@ def _called(name: str, labels: int | None) -> object:
     if needed not in ([], ["labels"]):
         raise InputError(f"{name}: needs {', '.join(needed)}; name a function that needs nothing, or labels alone")
     if needed and labels is None:
-        raise InputError(f"{name}: needs to be told the number of labels")
+        raise InputError(f"{name}: needs the number of labels, which nothing says; return dpn.unary.Wrap(network, labels=...)")
     takes = "labels" in parameters and labels is not None
     try:
         return make(labels=labels) if takes else make()
@@ -114,6 +114,8 @@ def _module(home: str, name: str) -> ModuleType:
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # where pickles and dataclasses look for what it defines
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # where the file finds those beside it
         spec.loader.exec_module(module)
         return module
     except FileNotFoundError as error:

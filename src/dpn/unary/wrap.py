@@ -78,13 +78,13 @@ class Wrap(UnaryNetwork):
         """Image (N,3,H,W), RGB in [0,1] -> the module's scores (N,L,h,w)."""
         if self.size:
             image = F.interpolate(image, self.size, mode="bilinear", antialias=True)
-        below, right = (-side % self.multiple for side in image.shape[-2:])
-        if below or right:
+        if self.multiple > 1:
+            below, right = (-side % self.multiple for side in image.shape[-2:])
             image = F.pad(image, (0, right, 0, below), mode="replicate")
         scores = self._pick(self.module(self.normalize(image)))
         if scores.ndim == 4 and scores.shape[1] == 1 and self.labels == 2 and self.activation == "softmax":
             scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
-        expected = (len(image), self.labels)
+        expected = (image.shape[0], self.labels)
         if scores.ndim != 4 or scores.shape[:2] != expected:
             wanted = f"({expected[0]},{expected[1]},h,w)"
             raise InputError(f"{type(self.module).__name__}: scores must be {wanted}, got {tuple(scores.shape)}")
