@@ -90,10 +90,12 @@ def test_all_who_make_the_same_at_once_get_it_whole():
 
 
 def test_what_is_old_goes_when_something_is_written(folder):
-    kept("old", make)
-    os.utime(folder / "old", (time.time() - objects.OLD - 60,) * 2)
-    kept("new", make)
-    assert [path.name for path in folder.iterdir()] == ["new"]
+    kept("dpn_old", make)
+    (folder / "someone_s").write_text("note")
+    for name in ("dpn_old", "someone_s"):
+        os.utime(folder / name, (time.time() - objects.OLD - 60,) * 2)
+    kept("dpn_new", make)
+    assert sorted(path.name for path in folder.iterdir()) == ["dpn_new", "someone_s"]
 
 
 @pytest.mark.parametrize("changed", ["__version__", "version"])

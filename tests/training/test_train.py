@@ -16,6 +16,7 @@ from dpn.data import scenes
 from dpn.errors import InputError
 from dpn.training import Recipe, head_recipe, read_recipe
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
+from dpn.training.run_folder import Outcome, RunFolder, unfinished
 from dpn.unary import Wrap
 
 DATA = scenes(4, size=48), scenes(2, size=48, split="val")
@@ -145,3 +146,47 @@ def test_data_without_labels_are_refused_before_anything_is_written(tmp_path: Pa
     with pytest.raises(InputError, match="every image for validation is void everywhere"):
         train(network(), (DATA[0], void), recipe(triple_penalty=STEPS), out=tmp_path / "run", console=QUIET)
     assert not (tmp_path / "run").exists()
+
+
+def test_scores_of_other_images_are_not_taken(tmp_path: Path) -> None:
+    how = recipe(cache=True, triple_penalty=STEPS)
+    model = train(network(), DATA, how, out=tmp_path / "a", seconds=0, console=QUIET)
+    assert model.stage == "unary" and (tmp_path / "a" / "stages.json").is_file()
+    train(model, DATA, how, out=tmp_path / "a", seconds=0, console=QUIET)
+    others = scenes(4, size=48, seed=9), scenes(2, size=48, split="val", seed=9)
+    from_first = train(network(), others, how, out=tmp_path / "a", console=QUIET)
+    alone = train(network(), others, how, out=tmp_path / "b", console=QUIET)
+    log = [(tmp_path / each / "log.csv").read_text().splitlines()[-1].split(",")[-1] for each in "ab"]
+    assert log[0] == log[1] and from_first.stage == alone.stage  # both are measured on the others' scores
+
+
+def test_a_refused_call_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    model = network()
+    (tmp_path / "note.txt").write_text("mine")
+    for how, out in (
+        (recipe(triple_penalty=STEPS), tmp_path),
+        (recipe(joint=replace(STEPS, train_from="no")), tmp_path / "new"),
+    ):
+        with pytest.raises(InputError, match=r"holds other files|has no part 'no'"):
+            train(model, DATA, how, out=out, console=QUIET)
+    assert model.stage == "joint" and model.mrf.label_contexts.penalty == 2.0
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_stage_that_was_stored_but_not_recorded_ends_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = recipe(triple_penalty=STEPS, label_contexts=STEPS)
+    whole = train(network(), DATA, how, out=tmp_path / "whole", console=QUIET)
+    ended = RunFolder.ended
+
+    def killed(self: RunFolder, outcome: Outcome) -> None:
+        if outcome.stage == "triple_penalty":
+            raise KeyboardInterrupt
+        ended(self, outcome)
+
+    monkeypatch.setattr(RunFolder, "ended", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), DATA, how, out=tmp_path / "run", console=QUIET)
+    monkeypatch.setattr(RunFolder, "ended", ended)
+    again = train(network(), DATA, how, out=tmp_path / "run", console=QUIET)
+    assert not unfinished(tmp_path / "run")
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), again.parameters(), strict=True))

@@ -1,5 +1,6 @@
 """A network is made by the name of what makes it, or one line says what is wrong with that name."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,16 @@ def test_what_is_wrong_is_told_in_one_line(file: Path, name: str, labels: int | 
     with pytest.raises(InputError, match=message) as told:
         made_by(name, labels=labels)
     assert str(told.value).startswith(f"{name}: ")
+
+
+def test_a_file_hides_no_module_of_its_name_and_finds_those_beside_it(tmp_path: Path) -> None:
+    import json
+
+    (tmp_path / "beside_it.py").write_text("from torch import nn\nNet = nn.Identity\n")
+    (tmp_path / "json.py").write_text("from beside_it import Net\n")
+    assert isinstance(made_by(f"{tmp_path}/json.py:Net", labels=2).module, nn.Identity)
+    assert sys.modules["json"] is json
+    (tmp_path / "broken.py").write_text("import no_such_module")
+    with pytest.raises(InputError, match="cannot be imported: No module named"):
+        made_by(f"{tmp_path}/broken.py:net", labels=2)
+    assert not [name for name in sys.modules if name.startswith("broken_")]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from dpn import DPN, MRF, load, save
 from dpn.errors import InputError
 from dpn.unary import ONNXNetwork, Wrap, made_by
 
@@ -66,3 +67,11 @@ def test_what_is_no_network_of_images_is_refused(tmp_path: Path) -> None:
     onnx.save(helper.make_model(four, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "four.onnx")
     with pytest.raises(InputError, match=r"must take one image, \(N,3,H,W\) or \(N,H,W,3\), but takes x \[1, 4, 6, 8\]"):
         ONNXNetwork(tmp_path / "four.onnx")
+
+
+def test_it_is_copied_and_loaded_with_a_head(tmp_path: Path) -> None:
+    network = ONNXNetwork(written(tmp_path / "net.onnx", ["n", 3, "h", "w"]))
+    model = DPN(Wrap(network, 4), MRF(4, window=5)).eval()
+    save(model, tmp_path / "model.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(load(tmp_path / "model.safetensors", unary=network)(IMAGE), model(IMAGE))

@@ -125,3 +125,11 @@ def test_batch_normalisation_stays_as_it_was_trained():
     before = network.module[1].running_mean.clone()
     network(torch.rand(2, 3, 9, 12))
     assert network.module[0].training and torch.equal(network.module[1].running_mean, before)
+
+
+@pytest.mark.parametrize("around", [lambda wrap: wrap, nn.DataParallel, lambda wrap: nn.DataParallel(torch.compile(wrap))])
+def test_its_weights_load_whatever_was_around_it(around):
+    known, new, image = Wrap(Net(), labels=4), Wrap(torch.compile(Net()), labels=4), torch.rand(1, 3, 9, 12)
+    new.load_dpn(around(known).state_dict())
+    known.load_dpn(new.state_dict())
+    torch.testing.assert_close(new.module._orig_mod(image), known.module(image))

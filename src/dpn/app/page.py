@@ -21,6 +21,11 @@ TITLE = """<div class="dpn-title"><h1>Deep Parsing Network</h1>
 <p>A network says what each pixel looks like; one learned mean-field step says what it can be among its neighbours.
 Drag the divider to compare; point at a pixel for its probabilities.</p></div>"""
 EMPTY = '<div class="dpn-empty">Drop a photograph on the left, or choose one below it.</div>'
+FOLDER = tempfile.TemporaryDirectory(prefix="dpn-app-")
+"""Where files lie until the page is stopped."""
+
+HOUR = 3600  # seconds, after which gradio's own copies are deleted
+
 FILES: tuple[Kind, ...] = ("labels", "overlay", "json")
 """What can be downloaded, of what Segmentation.save writes."""
 
@@ -30,7 +35,7 @@ def page(networks: Mapping[str, DPN]) -> gr.Blocks:
     titled = {TITLES[stage]: network for stage, network in networks.items()}
     first = {title: network for title, network in titled.items() if network.stage != "unary"}
     start = Knobs.of(*[(title, network.mrf) for title, network in first.items()][-1])
-    with gr.Blocks(title="Deep Parsing Network", analytics_enabled=False, fill_width=True) as blocks:
+    with gr.Blocks(title="Deep Parsing Network", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)) as blocks:
         gr.HTML(TITLE)
         look = gr.State(None)
         with gr.Row(elem_id="layout"):
@@ -119,14 +124,14 @@ def _written(look: Look | None, on: bool, *knobs: Any) -> list[Any]:
     """The files to download, at the photograph's own size."""
     if look is None:
         return [gr.update(value=None, interactive=False) for _ in FILES]
-    folder = Path(tempfile.mkdtemp(prefix="dpn-app-"))
+    folder = Path(FOLDER.name, str(id(look)))  # of each photograph what was written last
     paths = refined(look, Knobs(*knobs) if on else None).save(folder, Path(look.source).stem, FILES)
     return [gr.update(value=str(path), interactive=True) for path in paths]
 
 
 def _samples() -> list[str]:
     """Photographs to try, as files."""
-    folder = Path(tempfile.mkdtemp(prefix="dpn-app-"))
+    folder = Path(FOLDER.name)
     for name in PHOTOGRAPHS:
         Image.fromarray(sample(name)).save(folder / f"{name}.jpg", quality=95)
     return [str(folder / f"{name}.jpg") for name in PHOTOGRAPHS]

@@ -1,5 +1,6 @@
 """The scores of a unary network that stays as it is, computed once an image and kept in files, for stages 2 and 3."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from dpn.unary import UnaryNetwork
 class Cached:
     """Images with the log p of a unary network, from its scores in half precision, a file an image.
 
-    Files that are there are read, so that a run that was stopped computes none twice; they are as the network was then.
+    Files that are there are read, so that a run that was stopped computes none twice; not those of other images. They are as
+    the network was then.
 
     Args:
         images: the images.
@@ -31,14 +33,16 @@ class Cached:
     def __init__(self, images: Subset[Sample], unary: UnaryNetwork, folder: Path, progress: Progress) -> None:
         self.images, self.unary, self.folder = images, unary, folder
         folder.mkdir(parents=True, exist_ok=True)
-        missing = [i for i in range(len(images)) if not self._path(i).is_file()]
-        task = progress.add_task("the unary's scores", total=len(missing))
+        task = progress.add_task("the unary's scores", total=len(images))
         device = next(unary.parameters(), torch.empty(0)).device
         with torch.inference_mode():
-            for i in missing:
-                scores = unary.scores(images[i].image[None].to(device))[0]
-                with written_whole(self._path(i)) as temporary:
-                    temporary.write_bytes(save({"scores": scores.half().cpu().contiguous()}))
+            for i in range(len(images)):
+                image = images[i].image
+                seen = torch.frombuffer(bytearray(sha256(image.cpu().contiguous().numpy()).digest()), dtype=torch.uint8)
+                if not (self._path(i).is_file() and torch.equal(load(self._path(i).read_bytes())["seen"], seen)):
+                    scores = unary.scores(image[None].to(device))[0].half().cpu().contiguous()
+                    with written_whole(self._path(i)) as temporary:
+                        temporary.write_bytes(save({"scores": scores, "seen": seen}))
                 progress.advance(task)
         progress.remove_task(task)
 

@@ -44,6 +44,11 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
+def require_part(model: DPN, recipe: StageRecipe) -> None:
+    """Raises InputError if the unary network has no part `train_from`."""
+    _from(model.unary, recipe.train_from)
+
+
 def phase_in(model: DPN, penalty: float, *, done: float) -> None:
     """Sets the Potts strength of stage 2: it grows from 0 evenly to `penalty` over the stage's first half, `done` in [0,1].
 

@@ -31,7 +31,7 @@ from dpn.training.pace import Pace
 from dpn.training.recipe import Recipe, StageRecipe, as_plain, check, head_recipe, read_recipe
 from dpn.training.run_folder import Outcome, RunFolder
 from dpn.training.sampler import Draws, mix
-from dpn.training.stages import begin, label_weights, softmax_loss
+from dpn.training.stages import label_weights, require_part, softmax_loss
 from dpn.unary.description import described
 
 COUNTED = 500
@@ -102,19 +102,19 @@ def train(
     if (pairs := getattr(given, "pairs", None)) and pairs == getattr(validation, "pairs", None):
         raise InputError("the same images for training and validation; give two splits")
     require_labels(spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images), model.labels)
-    plan = recipe.stages.planned()
-    penalty = model.mrf.label_contexts.penalty
-    strength = model.mrf.config.penalty or MRFConfig().penalty
-    if recipe.stages.triple_penalty.steps:
-        torch.nn.init.zeros_(penalty)
-    for stage, of_stage in plan:
-        begin(model, stage, of_stage)
     about = described(model.unary)
     unary = replace(recipe.unary, network=about["network"] or about["foreign"])
-    folder = RunFolder(out, as_plain(replace(recipe, unary=unary, mrf=model.mrf.config)))
+    plan, known = recipe.stages.planned(), as_plain(replace(recipe, unary=unary, mrf=model.mrf.config))
+    for _, of_stage in plan:
+        require_part(model, of_stage)
+    folder = RunFolder(out, known)  # from here on nothing is refused, and the model may change
+    strength = model.mrf.config.penalty or MRFConfig().penalty
+    if recipe.stages.triple_penalty.steps:
+        torch.nn.init.zeros_(model.mrf.label_contexts.penalty)
     fabric = Fabric(accelerator="auto", devices=1, precision=recipe.precision)
     model.to(fabric.device)
-    ends = storage.states(folder.model) if folder.outcomes else {}
+    stored = storage.states(folder.model) if folder.outcomes else {}
+    ends = {outcome.stage: stored[outcome.stage] for outcome in folder.outcomes}
     if ends:
         model.load_state_dict(list(ends.values())[-1])
     chosen = spread(validation, recipe.data.val_images)
@@ -131,14 +131,14 @@ def train(
             outcome = run.stage(stage, progress)
         if outcome is None:
             folder.close()
-            return model.eval()
+            return model.requires_grad_(True).eval()
         storage.save(model, folder.model, earlier=ends)
         folder.ended(outcome)
         ends[stage] = _copy(model)
         console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
         if stage != left[-1] and time.monotonic() >= until:
             folder.close()
-            return model.eval()
+            return model.requires_grad_(True).eval()
     folder.close()
     shutil.rmtree(folder.path / "scores", ignore_errors=True)
     model.requires_grad_(True).eval()

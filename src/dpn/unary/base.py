@@ -177,8 +177,7 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         dpn.errors.InputError: weights: bias has shape (3,), the network needs (1,)
     """
     needed = module.state_dict()
-    if tensors.keys() != needed.keys():
-        tensors = without_wrappers(tensors)
+    tensors = named_as(needed, tensors)
     if missing := [name for name in needed if name not in tensors]:
         raise InputError(f"weights: {_named(missing)} not found: are they of another architecture?")
     if unknown := [name for name in tensors if name not in needed]:
@@ -202,9 +201,26 @@ def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {short[within:]: tensors[name] for name, short in names.items()}
 
 
+def named_as(needed: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict by the names that a network needs; what wrappers add may stand in either's.
+
+    Example:
+        >>> list(named_as({"module._orig_mod.bias": torch.zeros(1)}, {"module.module.bias": torch.zeros(1)}))
+        ['module._orig_mod.bias']
+    """
+    ours = {name.replace("_orig_mod.", ""): name for name in needed}
+    inner = {
+        name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items() if name in needed or name != "n_averaged"
+    }
+    if not ours.keys() & inner.keys():
+        inner = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
+    return {ours.get(name, name): tensor for name, tensor in inner.items()}
+
+
 def _without_other_labels(network: UnaryNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, but the network's own where they have a row for each of another number of labels."""
-    own, tensors = network.state_dict(), without_wrappers(tensors)
+    own = network.state_dict()
+    tensors = named_as(own, tensors)
     differ = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
     rows = {(tensors[name].shape[:1], tensors[name].shape[1:] == own[name].shape[1:], own[name].shape[:1]) for name in differ}
     of_labels = len(rows) == 1 and all(alike and shape == (network.labels,) for _, alike, shape in rows)

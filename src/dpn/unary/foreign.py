@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -110,13 +111,18 @@ def _module(home: str, name: str) -> ModuleType:
                 sys.path.append("")  # the working directory
             return importlib.import_module(home)
         path = Path(home).resolve()
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        own = f"{path.stem}_{sha256(str(path).encode()).hexdigest()[:12]}"  # hides no other module
+        spec = importlib.util.spec_from_file_location(own, path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # where pickles and dataclasses look for what it defines
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))  # where the file finds those beside it
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[spec.name]
+            raise
         return module
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file: {home}") from error

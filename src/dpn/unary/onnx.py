@@ -63,5 +63,8 @@ class ONNXNetwork(nn.Module):
         scores = torch.from_numpy(np.concatenate(found)).to(image)
         return scores.permute(0, 3, 1, 2) if self._channels_last and scores.ndim == 4 else scores
 
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.path,)
+
     def extra_repr(self) -> str:
         return self.path

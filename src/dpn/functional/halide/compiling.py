@@ -101,7 +101,12 @@ def _pipeline(schedule: Callable[[], Formula], *what: object) -> Callable[..., N
     if not linking.AVAILABLE:
         return schedule().in_memory()
     name = objects.name_of(str(TARGET), *what)
-    return _linker().pipeline(name, objects.kept(name, lambda path: schedule().to_object(name, path)))
+    with _LOCK:
+        linker = _linker()
+    return linker.pipeline(name, objects.kept(name, lambda path: schedule().to_object(name, path)))
+
+
+_LOCK = threading.Lock()  # one linker, and so one runtime, for all threads
 
 
 @cache

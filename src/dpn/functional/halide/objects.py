@@ -92,9 +92,10 @@ def _write(path: Path, code: bytes) -> None:
         with written_whole(path) as temporary:
             temporary.touch(0o600)
             temporary.write_bytes(sha256(code).digest() + code)
-        for other in path.parent.iterdir():
-            if other.stat().st_mtime < time.time() - OLD:
-                other.unlink()
+        for other in path.parent.glob("dpn_*"):
+            with suppress(OSError):  # another process may have deleted it
+                if other.stat().st_mtime < time.time() - OLD:
+                    other.unlink()
 
 
 def _is_ours(status: os.stat_result) -> bool:
