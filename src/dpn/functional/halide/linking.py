@@ -4,6 +4,7 @@ The structures are those of Halide's HalideRuntime.h. All pipelines share one ru
 """
 
 import ctypes
+import os
 import platform
 import sys
 import threading
@@ -15,8 +16,13 @@ import halide as hl
 import numpy as np
 from numpy.typing import NDArray
 
-AVAILABLE = sys.platform == "linux" and platform.machine() == "x86_64" and find_spec("llvmlite") is not None
-"""Whether code can be linked: elsewhere it has not been tried."""
+ASKED = os.environ.get("DPN_KERNEL_CACHE") == "1"
+"""Whether code is to be linked. It is not unless asked for: LLVM has been seen to end a process of many allocations."""
+
+POSSIBLE = sys.platform == "linux" and platform.machine() == "x86_64" and find_spec("llvmlite") is not None
+"""Whether it can be: elsewhere it has not been tried."""
+
+AVAILABLE = ASKED and POSSIBLE
 
 CODES = {"i": 0, "u": 1, "f": 2}
 """Halide's number for each of numpy's kinds of numbers."""
@@ -79,7 +85,7 @@ class Linker:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         machine = binding.Target.from_default_triple().create_target_machine()
-        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine, use_lmm=True)
         self._from_bytes = binding.ObjectFileRef.from_data
         self._lock, self._errors = threading.Lock(), list[str]()
         self._handler = ErrorHandler(lambda _, message: self._errors.append(message.decode(errors="replace")))
