@@ -75,7 +75,7 @@ def test_an_aligned_head_is_written_for_its_size(tmp_path):
     mrf = head(aligned=(20, 24))
     (agreement,) = dpn.export(mrf, tmp_path / "faces.pt2")
     assert agreement.size == (20, 24)
-    assert agreement.labels == 1
+    assert agreement.labels > 0.99
 
 
 def test_what_is_not_the_network_is_not_written(tmp_path, monkeypatch):
