@@ -63,7 +63,29 @@ def mask2former() -> nn.Module:
     return transformers.Mask2FormerForUniversalSegmentation(config)
 
 
-@pytest.mark.parametrize("make", [segformer, upernet, mobilevit, dpt, mask2former])
+class SemanticOneFormer(nn.Module):
+    """OneFormer is also told its task, as tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        swin = transformers.SwinConfig(
+            embed_dim=8,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 1, 1],
+            window_size=4,
+            out_features=["stage1", "stage2", "stage3", "stage4"],
+        )
+        sizes = {"hidden_dim": 32, "mask_dim": 32, "conv_dim": 32, "num_queries": 5, "num_attention_heads": 2}
+        layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_feedforward_dim": 16, "dim_feedforward": 16}
+        config = transformers.OneFormerConfig(backbone_config=swin, num_labels=LABELS, is_training=False, **sizes, **layers)
+        self.network = transformers.OneFormerForUniversalSegmentation(config)
+        self.register_buffer("task", torch.arange(config.task_seq_len)[None])
+
+    def forward(self, image: torch.Tensor) -> object:
+        return self.network(image, task_inputs=self.task.expand(len(image), -1))
+
+
+@pytest.mark.parametrize("make", [segformer, upernet, mobilevit, dpt, mask2former, SemanticOneFormer])
 def test_a_head_refines_it_and_both_come_back_from_a_file(make, tmp_path):
     torch.manual_seed(0)
     network = make().eval()

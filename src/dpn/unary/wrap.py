@@ -20,9 +20,9 @@ class Wrap(UnaryNetwork):
     The module may return the scores themselves, a tuple or list in which they come first, or a dict or an object that holds
     them, as torchvision's and transformers' models do. They are upsampled bilinearly to the image's size, corners not aligned.
 
-    Networks that classify masks (Mask2Former, MaskFormer) say for each of Q queries which label it is, (N,Q,L+1), and where,
-    (N,Q,h,w). The scores are then the logarithms of sum_q softmax(label)_q sigmoid(mask)_q, the sums by which those networks
-    choose a pixel's label.
+    Networks that classify masks (Mask2Former, MaskFormer, OneFormer) say for each of Q queries which label it is, (N,Q,L+1),
+    and where, (N,Q,h,w). The scores are then the logarithms of sum_q softmax(label)_q sigmoid(mask)_q, the sums by which those
+    networks choose a pixel's label.
 
     A network of one channel says of each pixel whether it is the object, x: for two labels the scores are (0, x), so that
     their softmax is (1 - sigmoid(x), sigmoid(x)).
