@@ -31,7 +31,7 @@ FLOORS = [
 ]
 """From the top down: a room imports only from its own floor or from floors below. What is in no list is the cellar."""
 
-CELLAR = ["registry", "options", "files", "terminal", "packages", "weights", "hub", "errors"]
+CELLAR = ["registry", "options", "files", "terminal", "packages", "weights", "hub", "devices", "errors"]
 
 
 def modules() -> dict[str, Path]:

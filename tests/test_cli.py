@@ -401,7 +401,7 @@ def test_the_printed_config_is_a_recipe_and_options_after_it_win(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipes = []
-    monkeypatch.setattr("dpn.training.run.train_recipe", lambda recipe, out, seconds: recipes.append(recipe))
+    monkeypatch.setattr("dpn.training.run.train_recipe", lambda recipe, out, seconds, device: recipes.append(recipe))
     monkeypatch.setattr("dpn.training.run.unfinished", lambda out: [])
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):

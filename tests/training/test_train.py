@@ -140,6 +140,12 @@ def test_the_command_trains_the_head_of_a_network_that_it_is_told_of(tmp_path: P
     assert load(out, unary=name).stage == "triple_penalty"
 
 
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="device 'abacus' does not serve"):
+        train(network(), DATA, recipe(triple_penalty=STEPS), out=tmp_path / "run", device="abacus", console=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_without_labels_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     void = scenes(2, size=48, split="val")
     void.label_map = lambda index: np.full((48, 48), 255, np.uint8)  # type: ignore[method-assign]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dpn.data import Sample, SegmentationData, data_sets_help, open_data
 from dpn.data.labels import labels_file
+from dpn.devices import device_named
 from dpn.errors import InputError
 from dpn.inference.average import Average
-from dpn.inference.devices import device_named
 from dpn.inference.results import VOID, Worst, write_results
 from dpn.inference.submission import submission as write_submission
 from dpn.metrics import Evaluation, Scores, Table

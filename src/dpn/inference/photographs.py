@@ -13,9 +13,9 @@ from PIL import Image
 from rich.table import Column, Table
 
 from dpn.data import PHOTOGRAPHS, list_images, photograph, read_image
+from dpn.devices import device_named
 from dpn.errors import InputError
 from dpn.files import written_whole
-from dpn.inference.devices import device_named
 from dpn.inference.names import output_names
 from dpn.inference.segmentation import SIZE, USUAL, Kind, segment
 from dpn.model import TITLES

@@ -70,7 +70,9 @@ def _begin_with(unary: UnaryNetwork, recipe: UnaryRecipe, weights: str) -> None:
         raise InputError(f"unary.layout: {recipe.network} has no weights of layout {recipe.layout!r}; use imagenet")
 
 
-def train_recipe(recipe: Recipe, out: Path, *, seconds: float = math.inf, console: Console | None = None) -> DPN:
+def train_recipe(
+    recipe: Recipe, out: Path, *, seconds: float = math.inf, device: str = "auto", console: Console | None = None
+) -> DPN:
     """Builds the network of a recipe, opens its data, and trains it: see `dpn.train`.
 
     Raises:
@@ -80,10 +82,11 @@ def train_recipe(recipe: Recipe, out: Path, *, seconds: float = math.inf, consol
     given = recipe.data
     data = open_data(given.name, root=given.root, split=given.train)
     validation = open_data(given.name, root=given.root, split=given.val, labels=data.labels)
-    return train(build(recipe, data.labels), (data, validation), recipe, out=out, seconds=seconds, console=console)
+    model = build(recipe, data.labels)
+    return train(model, (data, validation), recipe, out=out, seconds=seconds, device=device, console=console)
 
 
-def run_recipe(recipe: Recipe, *, out: Path | None = None, seconds: float | None = None) -> None:
+def run_recipe(recipe: Recipe, *, out: Path | None = None, seconds: float | None = None, device: str = "auto") -> None:
     """Train the four stages of a Deep Parsing Network.
 
     The unary network (b1 - b11), the triple penalty (b12), the label contexts (b13, b14), everything jointly: each stage
@@ -105,9 +108,10 @@ def run_recipe(recipe: Recipe, *, out: Path | None = None, seconds: float | None
         recipe (RECIPE): the same as RECIPE after train
         out (FOLDER): the run's folder (default: runs/ and the time)
         seconds (S): stop after so long, with a checkpoint
+        device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
     """
     out = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    train_recipe(recipe, out, seconds=math.inf if seconds is None else seconds)
+    train_recipe(recipe, out, seconds=math.inf if seconds is None else seconds, device=device)
     if left := unfinished(out):
         print(f"{out}: the time is over; left are {', '.join(left)}; start it again to go on")
     else:

@@ -20,6 +20,7 @@ from dpn.data import Augment, Sample, SegmentationData
 from dpn.data.dataset import spread
 from dpn.data.held import Held
 from dpn.data.survey import require_labels
+from dpn.devices import device_named
 from dpn.errors import InputError
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
@@ -48,6 +49,7 @@ def train(
     *,
     out: Path | str,
     seconds: float = math.inf,
+    device: str = "auto",
     console: Console | None = None,
 ) -> DPN:
     """Trains the stages of a recipe that have steps, in order, on any DPN, and writes the folder `out`.
@@ -65,13 +67,15 @@ def train(
             trains the head alone, on cached scores of the unary, as dpn.training.head_recipe has it.
         out: the run's folder.
         seconds: it stops by itself after so long, having done one step or more, and leaves a checkpoint.
+        device: where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one.
         console: where it reports; None is the terminal.
 
     Returns:
         The model, in evaluation mode, as the best validation of the last stage had it, or as it is when the time is over.
 
     Raises:
-        InputError: if the folder holds another run, the data have other labels, or something in the recipe does not serve.
+        InputError: if the folder holds another run, the data have other labels, or the device or something in the recipe does
+            not serve.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -94,6 +98,7 @@ def train(
     out, until, console = Path(out), time.monotonic() + seconds, console or terminal.console()
     recipe = head_recipe() if recipe is None else read_recipe(recipe) if isinstance(recipe, str | Path) else recipe
     check(recipe)
+    where = device_named(device)
     given, validation = data
     for each in data:
         if tuple(each.labels) != model.labels:
@@ -111,7 +116,7 @@ def train(
     strength = model.mrf.config.penalty or MRFConfig().penalty
     if recipe.stages.triple_penalty.steps:
         torch.nn.init.zeros_(model.mrf.label_contexts.penalty)
-    fabric = Fabric(accelerator="auto", devices=1, precision=recipe.precision)
+    fabric = Fabric(accelerator=where.type, devices=1 if where.index is None else [where.index], precision=recipe.precision)
     model.to(fabric.device)
     stored = storage.states(folder.model) if folder.outcomes else {}
     ends = {outcome.stage: stored[outcome.stage] for outcome in folder.outcomes}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from dpn.devices import device_named
 from dpn.errors import InputError
-from dpn.inference.devices import device_named
 
 
 def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
