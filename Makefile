@@ -21,7 +21,6 @@ bench: $(STAMP)  ## speed and memory, by layer and beside peers; BENCH='--quick 
 
 test: $(STAMP)  ## all tests; DPN_DATA=<folder of VOCdevkit/, CamVid/, weights/> adds those on real data
 	$(BIN)/python -m pytest -q
-	DPN_KERNEL_CACHE=1 $(BIN)/python -m pytest -q tests/functional/test_halide_linking.py
 
 test-triton: $(STAMP)  ## the Triton kernels under their interpreter and their compiler, on the CPU; installs triton (700 MB)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gpu]'

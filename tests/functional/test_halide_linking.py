@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import halide as hl
 import pytest
@@ -10,7 +11,7 @@ import torch
 from dpn.functional.halide import linking, objects
 from dpn.functional.halide.compiling import Formula, compiled
 
-pytestmark = pytest.mark.skipif(not linking.AVAILABLE, reason="DPN_KERNEL_CACHE=1 asks for it, as make test does")
+pytestmark = pytest.mark.skipif(not linking.AVAILABLE, reason="needs llvmlite on x86-64 Linux")
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +78,54 @@ def test_the_second_process_compiles_nothing(folder):
         done = subprocess.run([sys.executable, "-c", PROGRAM.replace("COMPILE", prepare)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert len(list(folder.iterdir())) > 3
+
+
+NO_RESERVE = 0x4000  # of Linux; Python names it from 3.13 on
+FAR = f"""
+import mmap
+import halide as hl
+import numpy as np
+from dpn.functional.halide import linking
+from dpn.functional.halide.compiling import TARGET, Formula
+def code(name, depth):
+    x, y, out, given = hl.Var("x"), hl.Var("y"), hl.Func("out"), hl.ImageParam(hl.Float(32), 2, "given")
+    value = given[x, y]
+    for _ in range(depth):
+        value = hl.exp(hl.sin(value))
+    out[x, y] = value
+    out.vectorize(x, 8).parallel(y)
+    Formula(out=out, inputs=[given]).to_object(name, "code.o")
+    return open("code.o", "rb").read()
+hl.compile_standalone_runtime("code.o", TARGET)
+linker = linking.Linker(open("code.o", "rb").read())
+codes, held = {{depth: code("pipeline_%d" % depth, depth) for depth in (1, 31)}}, []
+for k in range(150):
+    for depth, each in codes.items():
+        linker._link("library_%d_%d" % (k, depth), each, "pipeline_%d" % depth)
+        held.append(mmap.mmap(-1, 3 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | {NO_RESERVE}))
+given, result = np.ones((8, 16), np.float32), np.empty((8, 16), np.float32)
+linker.pipeline("pipeline_1", codes[1])(given, result)
+np.testing.assert_allclose(result, np.exp(np.sin(given)), rtol=1e-6)
+"""
+
+
+def test_code_is_linked_however_far_apart_memory_is(tmp_path):
+    """More than 2 GiB lie between any two objects. LLVM's older linker, RuntimeDyld, aborts here."""
+    done = subprocess.run([sys.executable, "-c", FAR], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_threads_link_and_fail_at_once(folder):
+    def of(steps: int) -> str:
+        values, moved = torch.empty(30, 20), torch.empty(30, 20, dtype=torch.int32)
+        pipeline, given = compiled(scheduled)(steps), torch.rand(30, 20)
+        for _ in range(20):
+            pipeline(given, torch.arange(20, dtype=torch.int32), 1.0, 0, False, values, moved)
+            torch.testing.assert_close(values, given + steps)
+        with pytest.raises(hl.HalideError) as error:
+            pipeline(given, torch.arange(steps, dtype=torch.int32), 1.0, 0, False, values, moved)
+        return str(error.value)
+
+    with ThreadPoolExecutor(6) as threads:
+        for steps, message in enumerate(threads.map(of, range(1, 13)), 1):
+            assert f"beyond the max ({steps - 1})" in message

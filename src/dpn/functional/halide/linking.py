@@ -16,13 +16,12 @@ import halide as hl
 import numpy as np
 from numpy.typing import NDArray
 
-ASKED = os.environ.get("DPN_KERNEL_CACHE") == "1"
-"""Whether code is to be linked. It is not unless asked for: LLVM has been seen to end a process of many allocations."""
+TRIED = sys.platform == "linux" and platform.machine() == "x86_64"
+AVAILABLE = TRIED and find_spec("llvmlite") is not None and os.environ.get("DPN_KERNEL_CACHE") != "0"
+"""Whether code is linked; else every process compiles its own."""
 
-POSSIBLE = sys.platform == "linux" and platform.machine() == "x86_64" and find_spec("llvmlite") is not None
-"""Whether it can be: elsewhere it has not been tried."""
-
-AVAILABLE = ASKED and POSSIBLE
+RUNTIME = "halide_runtime"
+"""The library that all pipelines share."""
 
 CODES = {"i": 0, "u": 1, "f": 2}
 """Halide's number for each of numpy's kinds of numbers."""
@@ -77,48 +76,57 @@ ErrorHandler = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
 
 
 class Linker:
-    """What is linked stays until the process ends, since the runtime's threads may be anywhere in it."""
+    """What is linked stays until the process ends, since the runtime's threads may be anywhere in it.
+
+    JITLink lays an object out in one piece. LLVM's older linker tears it apart where memory is fragmented, and aborts.
+    """
 
     def __init__(self, runtime: bytes) -> None:
         from llvmlite import binding
 
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-        machine = binding.Target.from_default_triple().create_target_machine()
-        self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine, use_lmm=True)
-        self._from_bytes = binding.ObjectFileRef.from_data
-        self._lock, self._errors = threading.Lock(), list[str]()
-        self._handler = ErrorHandler(lambda _, message: self._errors.append(message.decode(errors="replace")))
-        self._add(runtime)
-        self._function("halide_set_error_handler", ctypes.c_void_p, ErrorHandler)(self._handler)
+        machine = binding.Target.from_default_triple().create_target_machine(reloc="pic")
+        self._engine = binding.create_lljit_compiler(machine, use_jit_link=True)
+        self._library = binding.JITLibraryBuilder
+        self._lock, self._linked, self._error = threading.Lock(), dict[str, Any](), threading.local()
+        self._handler = ErrorHandler(self._failed)
+        setter = self._link(RUNTIME, runtime, "halide_set_error_handler")
+        ctypes.CFUNCTYPE(ctypes.c_void_p, ErrorHandler)(setter["halide_set_error_handler"])(self._handler)
 
     def pipeline(self, name: str, code: bytes) -> Callable[..., None]:
         """The function of that name in an object file: it takes arrays, (..., y, x), and numbers.
 
         Inputs may lie in memory in any order. Raises halide.HalideError in Halide's words where it refuses what it is given.
         """
-        self._add(code)
-        metadata = self._function(f"{name}_metadata", ctypes.POINTER(_Metadata))().contents
+        found = self._link(name, code, name, f"{name}_metadata")
+        metadata = ctypes.CFUNCTYPE(ctypes.POINTER(_Metadata))(found[f"{name}_metadata"])().contents
         arguments = metadata.arguments[: metadata.num_arguments]
         kinds = [each.kind for each in arguments]
         types = [ctypes.POINTER(_Buffer) if each.kind else SCALARS[each.type.code, each.type.bits] for each in arguments]
-        call = self._function(name, ctypes.c_int, *types)
+        call = ctypes.CFUNCTYPE(ctypes.c_int, *types)(found[name])
 
         def run(*given: Any) -> None:
             lying = [np.ascontiguousarray(each) if kind == INPUT else each for kind, each in zip(kinds, given, strict=True)]
             if error := call(*(_buffer(each) if kind else each for kind, each in zip(kinds, lying, strict=True))):
-                raise hl.HalideError(self._errors.pop() if self._errors else f"error {error}")
+                raise hl.HalideError(getattr(self._error, "message", f"error {error}"))
 
         return run
 
-    def _add(self, code: bytes) -> None:
+    def _link(self, library: str, code: bytes, *names: str) -> Any:
+        """{name: its address} of an object file, which may call the runtime and the C library."""
+        builder = self._library().add_object_img(code).add_current_process()
+        if library != RUNTIME:
+            builder.add_jit_library(RUNTIME)
+        for name in names:
+            builder.export_symbol(name)
         with self._lock:
-            self._engine.add_object_file(self._from_bytes(code))
-            self._engine.finalize_object()
+            if library not in self._linked:
+                self._linked[library] = builder.link(self._engine, library)
+            return self._linked[library]
 
-    def _function(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-        with self._lock:
-            return ctypes.CFUNCTYPE(result, *arguments)(self._engine.get_function_address(name))
+    def _failed(self, _: int | None, message: bytes) -> None:
+        self._error.message = message.decode(errors="replace")
 
 
 def _buffer(array: NDArray[Any]) -> _Buffer:
