@@ -21,7 +21,7 @@ from dpn.functional.kernels import Window
 
 def call_all(dtype: torch.dtype, labels: int = 21, components: int = 5, n: int = 9) -> None:
     """Every function of the backend."""
-    b12, contexts, step, fused = BACKENDS["triton"].parts()
+    b12, contexts, step, fused, _ = BACKENDS["triton"].parts()
     log_p, image = torch.zeros(2, labels, 48, 64, dtype=dtype), torch.zeros(2, 3, 48, 64)
     mu, weights, penalty = torch.zeros(labels, components, labels, n, n), torch.ones(2), torch.tensor(4.0)
     for kernel in ("gaussian", "euclidean"):

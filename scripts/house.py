@@ -26,7 +26,7 @@ FLOORS = [
     ["storage"],
     ["model_files"],
     ["model"],
-    ["unary", "mrf"],
+    ["unary", "mrf", "compat"],
     ["functional"],
 ]
 """From the top down: a room imports only from its own floor or from floors below. What is in no list is the cellar."""

@@ -9,6 +9,8 @@ from dpn import MRF
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig, crf_rnn, deeplab, dense_crf, dsn, energy
 
+pytestmark = pytest.mark.filterwarnings("ignore:window=")  # a few pixels, for the truth's sake
+
 CASES = {
     dense_crf: {"penalty": 10, "smoothness": 3, "sigma_space": 80, "sigma_color": 13 / 255, "sigma_smooth": 3},
     deeplab: {"penalty": 4, "smoothness": 3, "sigma_space": 67, "sigma_color": 3 / 255, "sigma_smooth": 1},

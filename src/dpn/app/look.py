@@ -75,7 +75,7 @@ class Knobs:
         if not isinstance(b12, TriplePenalty):
             raise InputError("the page shows heads whose filters are made from the image; this one's are learned by position")
         color, space = round(b12.log_sigma_color.exp().item(), 4), round(b12.log_sigma_space.exp().item(), 1)
-        return cls(name, color, space, head.config.window, round(head.label_contexts.penalty.item(), 2))
+        return cls(name, color, space, head.config.side, round(head.label_contexts.penalty.item(), 2))
 
 
 def photograph(path: str | Path, networks: Mapping[str, DPN]) -> Look:

@@ -106,7 +106,7 @@ def run_bench(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made a folder ({error.strerror}); choose another place") from error
-    base = Workload(network.mrf.config.window, network.mrf.labels, plan.size)
+    base = Workload(network.mrf.config.side, network.mrf.labels, plan.size)
     rows = list(_once(network, model, base, plan))
     known: dict[tuple[str, str], Cost] = {}
     with progress_bar() as progress:
@@ -167,7 +167,7 @@ def _rows(network: DPN, axis: str, workload: Workload, plan: Plan, base: Mapping
     `base` holds what they cost in the plan's first workload, from which it is foretold whether they would take too long.
     """
     of = case(network, workload)
-    before = Workload(network.mrf.config.window, network.mrf.labels, plan.size)
+    before = Workload(network.mrf.config.side, network.mrf.labels, plan.size)
     for (what, direction), part in of.parts.items():
         if axis and axis not in AXES[what]:
             continue

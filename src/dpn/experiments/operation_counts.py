@@ -10,7 +10,7 @@ def run(study: Study) -> Result:
     mrf = study.stages["joint"].mrf
     b13 = mrf.label_contexts
     components, n = mrf.config.components, mrf.config.context
-    reach = -(-mrf.config.window // mrf.config.window_stride)
+    reach = -(-mrf.config.side // mrf.config.window_stride)
     theirs, ours = counts(21, 5, 50, 9), counts(mrf.labels, components, reach, n, b13.cell)
     return Result(
         "Operation counts",

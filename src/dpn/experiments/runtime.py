@@ -15,7 +15,7 @@ DENSE_CRF = 12_000  # ms, one iteration of Eqn. 7 on ten images on their CPU
 def run(study: Study) -> Result:
     """Measures the layers on photographs of 512x512; `dpn bench` measures them beside their peers."""
     model, batch = study.stages["joint"], 1 if study.scale.quick else 10
-    labels, window, stride = model.mrf.labels, model.mrf.config.window, model.mrf.config.window_stride
+    labels, window, stride = model.mrf.labels, model.mrf.config.side, model.mrf.config.window_stride
     parts = case(model, Workload(window=window, labels=labels, size=512, batch=batch)).parts
     rows: list[tuple[Cell, ...]] = []
     for name in ("unary, b1-b11", "b12 euclidean", "b12 gaussian", "b13 + b14", "b15", "b12-b15"):

@@ -201,7 +201,7 @@ class Study:
     def window(self) -> dict[str, int]:
         """The window of the network's b12 and its stride, for systems that are to see as far."""
         config = self.stages["joint"].mrf.config
-        return {"window": config.window, "window_stride": config.window_stride}
+        return {"window": config.side, "window_stride": config.window_stride}
 
     def log_p(self, sample: Sample, scores: Tensor | None) -> Tensor:
         """The unary's log p (1,L,H,W) of a sample, without gradients: from its scores (L,h,w), or from the image if None."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dpn.functional.kernels import Window
+from dpn.functional.permutohedral import Filter, Lattice
 from dpn.registry import Registry
 
 
@@ -103,6 +104,13 @@ class Fused(Protocol):
         """
 
 
+class LatticePasses(Protocol):
+    """A permutohedral lattice's passes, `permutohedral.py` of a backend's folder, where it has one."""
+
+    def passes(self, lattice: Lattice) -> Filter:
+        """What computes Lattice.filter, with what it takes of the lattice prepared."""
+
+
 class Parts(NamedTuple):
     """What a backend computes: the modules of its folder."""
 
@@ -110,6 +118,7 @@ class Parts(NamedTuple):
     label_contexts: LabelContexts
     mean_field: MeanField
     fused: Fused | None = None
+    permutohedral: LatticePasses | None = None
 
 
 class Backend(Protocol):

@@ -92,7 +92,8 @@ def _of_contexts(name: str, device: torch.device) -> tuple[list[Tensor], list[Te
     chosen = BACKENDS[name].parts().label_contexts.contexts(s.to(device).float(), mu.to(device).float(), dilation=2)[1]
 
     def answers(name: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
-        (_, of, step, fused), component = BACKENDS[name].parts(), chosen.to(device)
+        parts, component = BACKENDS[name].parts(), chosen.to(device)
+        of, step, fused = parts.label_contexts, parts.mean_field, parts.fused
         s_there, g_there, mu_there = (each.to(device, dtype) for each in (s, g, mu))
         values, _ = of.contexts(s_there, mu_there, dilation=2)
         gradients = of.contexts_gradients(g_there, component, s_there, mu_there, dilation=2, need_s=True, need_mu=True)

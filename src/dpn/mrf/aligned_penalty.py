@@ -1,5 +1,7 @@
 """b12 for aligned images (footnote 1): a filter of its own for every position, learned instead of made from the image."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,6 +47,10 @@ class AlignedPenalty(nn.Module):
             raise InputError(f"an aligned b12 of {self.size} pixels got an image of {tuple(q.shape[-2:])}: resize it")
         alone = q.reshape(-1, 1, *self.size)
         return (self._neighbours(alone) * self.filters.to(q.dtype)).sum(1).view_as(q)
+
+    def over(self, image: Tensor) -> Callable[..., Tensor]:
+        """As TriplePenalty's."""
+        return lambda q, absent_below=0.0: self(q, image)
 
     def _neighbours(self, maps: Tensor) -> Tensor:
         """(M,1,H,W) -> (M,n^2,H W): each position's window."""

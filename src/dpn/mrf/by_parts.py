@@ -48,11 +48,12 @@ def mean_field(
     log_p = log_p if chosen.takes_half else log_p.to(torch.promote_types(given, torch.float32))
     leave_out = chosen.leaves_labels_out if leave_out is None else leave_out
     leave_out = leave_out and config.absent_below > 0 and not (chosen.counts_on_device and isinstance(b13, LowRankContexts))
-    log_q, near = log_p, NEAR * config.absent_below
+    log_q, neighbours = log_p, b12.over(image)
+    near = NEAR * config.absent_below if leave_out else 0.0
     for _ in range(config.iterations):
         which = present(log_q, config.absent_below, backend=backend) if leave_out else None
         q = parts.mean_field.probabilities(log_q, which)  # (N,M,H,W); the next call on this thread overwrites it
-        s = b12(q, image, absent_below=near if leave_out else 0.0) if isinstance(b12, TriplePenalty) else b12(q, image)
+        s = neighbours(q, absent_below=near)
         log_q = _from_b13_on(b13, parts, log_p, s, which)
     return log_q.to(given)
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from dpn.errors import InputError
 from dpn.functional.kernels import kernel_named
@@ -14,7 +14,8 @@ class MRFConfig:
 
     Attributes:
         components: K, the patterns mixed for each label (b13, b14). The paper's 5.
-        window: side of b12's window in pixels. The paper's 50 (Table 2a).
+        window: side of b12's window in pixels. The paper's 50 (Table 2a). None is all pixels of the image, as in the dense CRF,
+            on a lattice (dpn.functional.fully_connected).
         window_stride: pixels between the neighbours in b12's window, along each side; 2 takes every fourth pixel. 1 takes all.
         blur: how often b12's maps are blurred by (1 2 1) / 4 along both sides, so that outlines are smooth. 0 as in the paper.
         context: n, the side of b13's neighbourhood in taps. The paper's 9 (Table 2b).
@@ -26,8 +27,9 @@ class MRFConfig:
             euclidean_table is the same on colours of 8 bits, as by Appendix A's lookup table.
         iterations: mean-field updates; all share the same parameters. The paper's 1.
         triple: multiply b12 by q_j, as Eqn. 7 prints it and Table 1 does not.
-        normalize: divide b12 by the sum of its weights.
-        include_center: whether a pixel is its own neighbour in b12. Eqn. 10 leaves it out.
+        normalize: divide b12 by the sum of its weights; or "symmetric", where every pixel is a neighbour: by the roots of both
+            pixels' sums, as pydensecrf does.
+        include_center: whether a pixel is its own neighbour in b12. Eqn. 10 leaves it out, pydensecrf does not.
         sigma_color: b12's width in colour, in units of RGB in [0,1]; w1 = 1 / (2 sigma^2). Tuned on VOC val.
         sigma_space: b12's width in space, in pixels; w2 = 1 / (2 sigma^2). Tuned on VOC val.
         smoothness: weight of b12's second kernel, of distance alone, as the dense CRF has it. 0 is none.
@@ -50,7 +52,7 @@ class MRFConfig:
     """
 
     components: int = 5
-    window: int = 50
+    window: int | None = 50
     window_stride: int = 1
     blur: int = 0
     context: int = 9
@@ -60,7 +62,7 @@ class MRFConfig:
     kernel: str = "gaussian"
     iterations: int = 1
     triple: bool = False
-    normalize: bool = True
+    normalize: bool | Literal["symmetric"] = True
     include_center: bool = True
     sigma_color: float = 0.03
     sigma_space: float = 40.0
@@ -74,8 +76,18 @@ class MRFConfig:
         kernel_named(self.kernel)
         extents = ("window", "window_stride", "context", "context_dilation", "context_stride")
         for name in ("components", *extents, "iterations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
+        if self.window is None:
+            needed = {"kernel": "gaussian", "window_stride": 1, "include_center": True, "aligned": None}
+            for name, value in needed.items():
+                if getattr(self, name) != value:
+                    raise InputError(
+                        f"where window is None, {name} must be {value}, got {getattr(self, name)}; or give a window"
+                    )
+        elif self.normalize == "symmetric":
+            raise InputError("normalize='symmetric' needs window=None: every pixel is a neighbour")
         if self.blur < 0:
             raise InputError(f"blur must not be negative, got {self.blur}")
         if self.components > 255:
@@ -99,6 +111,13 @@ class MRFConfig:
             object.__setattr__(self, "aligned", tuple(self.aligned))  # a file or a recipe may hold a list
             if len(self.aligned) != 2 or min(self.aligned) < 1:
                 raise InputError(f"aligned must be a height and a width of at least 1 pixel, got {self.aligned}")
+
+    @property
+    def side(self) -> int:
+        """The window, where there must be one; InputError where every pixel is a neighbour."""
+        if self.window is None:
+            raise InputError("this needs a head with a window; in this one every pixel is a neighbour (window=None)")
+        return self.window
 
     def changed(self, **options: Any) -> "MRFConfig":
         """The same with some parameters changed. One that is out of range, or that there is not, raises InputError.

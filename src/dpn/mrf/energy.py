@@ -44,8 +44,13 @@ class Model:
 
 
 def neighbours(model: Model) -> Tensor:
-    """N_j as a (P,P) mask: row j, column z, offsets in y and in x the multiples of the stride in -(n//2) .. n-1-n//2."""
+    """N_j as a (P,P) mask: row j, column z, offsets in y and in x the multiples of the stride in -(n//2) .. n-1-n//2.
+
+    Without a window it is all pixels.
+    """
     offset = model.position[None] - model.position[:, None]
+    if model.config.window is None:
+        return torch.ones_like(offset[..., 0], dtype=torch.bool)
     n, stride = model.config.window, model.config.window_stride
     return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)).all(-1)
 
@@ -76,13 +81,16 @@ def blurring(model: Model) -> Tensor:
 def kernel(model: Model) -> Tensor:
     """k(j,z) over N_j, 0 elsewhere, blurred over j, (P,P), and the second kernel added to it, `smoothness` times.
 
-    Each is divided by the sums of its rows (at least 1e-6), before, where `normalize` is set.
+    Each is divided by the sums of its rows (at least 1e-6), before, where `normalize` is set; symmetric, by the
+    roots of both pixels' sums.
     """
     config, d = model.config, distance(model)
     inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | config.include_center)
     k = kernel_named(config.kernel).weight(d) * inside
     near = torch.exp(-square_distance_in_pixels(model) / (2 * config.sigma_smooth**2)) * inside
-    if config.normalize:
+    if config.normalize == "symmetric":
+        k, near = (each / torch.outer(each.sum(1), each.sum(1)).sqrt() for each in (k, near))
+    elif config.normalize:
         k, near = (each / each.sum(1, keepdim=True).clamp_min(SMALLEST_SUM) for each in (k, near))
     return blurring(model) @ k + config.smoothness * near
 

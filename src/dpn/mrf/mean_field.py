@@ -62,7 +62,7 @@ class MRF(nn.Module):
         if self.config.aligned is None:
             self.triple_penalty = TriplePenalty(self.config)
         else:
-            self.triple_penalty = AlignedPenalty(self.config.aligned, window=self.config.window)
+            self.triple_penalty = AlignedPenalty(self.config.aligned, window=self.config.window or 0)
         contexts = LabelContexts if self.config.context_rank is None else LowRankContexts
         self.label_contexts = contexts(labels, self.config)
         self.backend = backend
@@ -84,9 +84,9 @@ class MRF(nn.Module):
             return self._mean_field(log_p.to(image.dtype), image).to(log_p.dtype)
 
     def _mean_field(self, log_p: Tensor, image: Tensor) -> Tensor:
-        log_q = log_p
+        log_q, b12 = log_p, self.triple_penalty.over(image)
         for _ in range(self.iterations):
-            s = self.triple_penalty(log_q.exp(), image)  # b12        (N,L,H,W)
+            s = b12(log_q.exp())  # b12                               (N,L,H,W)
             o14 = self.label_contexts(s)  # b13, b14                  (N,L,H,W)
             log_q = (log_p - o14).log_softmax(1)  # b15               (N,L,H,W)
         return log_q

@@ -4,13 +4,22 @@ With one component and a context of the pixel alone, b13 is a compatibility matr
 
     q_i^u ~ exp{ log p_i^u - sum_v mu(u,v) sum_{z != i} k(i,z) q_z^v },        k = appearance + smoothness,
 
-which is theirs. They are fully connected; here a pixel's neighbours are those in its window. All four divide each kernel by
-its sum, as pydensecrf does with NORMALIZE_AFTER, and leave no label out.
+which is theirs. All four are fully connected: every pixel is a neighbour, and takes part itself, as in pydensecrf, whose labels
+they give for the same parameters. Asked for a window, they sum over it alone, exactly, without the pixel itself, and divide by
+the sum of the weights, as pydensecrf does with NORMALIZE_AFTER.
 """
 
+import math
+import warnings
 from typing import Any
 
 from dpn.mrf.mean_field import MRF
+
+ABSENT_BELOW = 1e-4
+"""A label whose probability is nowhere above this takes no part where every pixel is a neighbour."""
+
+CUT_OFF = 0.1
+"""The share of a kernel's weight that a window may cut off without a word."""
 
 
 def dense_crf(labels: int = 21, *, iterations: int = 10, **arguments: Any) -> MRF:
@@ -22,17 +31,37 @@ def dense_crf(labels: int = 21, *, iterations: int = 10, **arguments: Any) -> MR
     Args:
         labels: L.
         iterations: mean-field updates.
-        arguments: MRF's, instead of those set here. One that is out of its range raises InputError.
+        arguments: MRF's, instead of those set here. One that is out of its range raises InputError. A window that cuts off
+            more than a tenth of a kernel's weight in space is warned of.
 
     Example:
         >>> import torch
-        >>> crf = dense_crf(4, iterations=2, window=9).eval()
+        >>> crf = dense_crf(4, iterations=2).eval()
         >>> crf(torch.rand(1, 4, 8, 8).log_softmax(1), torch.rand(1, 3, 8, 8)).shape
         torch.Size([1, 4, 8, 8])
     """
     set_here = {"sigma_color": 13 / 255, "sigma_space": 80.0, "penalty": 10.0, "smoothness": 3 / 10, "sigma_smooth": 3.0}
-    eqn_10 = {"components": 1, "context": 1, "include_center": False, "absent_below": 0.0}
-    return MRF(labels, iterations=iterations, **eqn_10 | set_here | arguments)
+    everywhere = {"window": None, "normalize": "symmetric", "absent_below": ABSENT_BELOW}
+    in_window = {"include_center": False, "absent_below": 0.0}
+    of_window = everywhere if arguments.get("window") is None else in_window
+    crf = MRF(labels, iterations=iterations, **{"components": 1, "context": 1} | of_window | set_here | arguments)
+    _warn_of_window(crf)
+    return crf
+
+
+def _warn_of_window(crf: MRF) -> None:
+    """Says how much of the widest kernel's weight its window cuts off, if that is much; the weight in space, colours aside."""
+    config = crf.config
+    if config.window is None:
+        return
+    width = max(config.sigma_space, config.sigma_smooth)
+    cut = 1 - math.erf(config.window / 2 / (width * math.sqrt(2))) ** 2
+    if cut > CUT_OFF:
+        warnings.warn(
+            f"window={config.window} cuts off {100 * cut:.0f} % of the weight of a kernel {width:g} pixels wide; give one of "
+            f"{math.ceil(4 * width)} or more, or none: every pixel is a neighbour then",
+            stacklevel=3,
+        )
 
 
 def deeplab(labels: int = 21, *, iterations: int = 10, **arguments: Any) -> MRF:
@@ -42,7 +71,7 @@ def deeplab(labels: int = 21, *, iterations: int = 10, **arguments: Any) -> MRF:
     (width 1). Arguments, return value and errors are :func:`dense_crf`'s.
 
     Example:
-        >>> deeplab(21, window=100).iterations
+        >>> deeplab(21).iterations
         10
     """
     set_here = {"sigma_color": 3 / 255, "sigma_space": 67.0, "penalty": 4.0, "smoothness": 3 / 4, "sigma_smooth": 1.0}

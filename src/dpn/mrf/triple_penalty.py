@@ -1,6 +1,7 @@
 """b12, the triple penalty: how strongly each label is present among the neighbours that look alike, or are just near."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from dpn.functional import local_filter
 from dpn.functional.blur import blur
+from dpn.functional.fully_connected import FullyConnected
 from dpn.functional.kernels import SMALLEST_SUM
 from dpn.mrf.config import MRFConfig
 
@@ -62,28 +64,58 @@ class TriplePenalty(nn.Module):
 
         Where b12 is normalised, no element is off by more than absent_below, see dpn.functional.local_filter.
         """
+        return self.over(image.to(torch.promote_types(q.dtype, torch.float32)))(q, absent_below)
+
+    def over(self, image: Tensor) -> Callable[..., Tensor]:
+        """The same for one image and any q, `(q, absent_below=0.0)`: what the image alone says is computed once."""
+        smoothness = None if self.smoothness is None else self.smoothness.over(image)
+        kernel = self._in_window(image) if self.config.window else self._everywhere(image)
+
+        def neighbours(q: Tensor, absent_below: float = 0.0) -> Tensor:
+            s = blur(kernel(q, absent_below), self.config.blur, backend=self.backend)
+            if smoothness is not None:
+                s = s + smoothness(q)
+            return q * s if self.config.triple else s
+
+        return neighbours
+
+    def _everywhere(self, image: Tensor) -> Callable[..., Tensor]:
+        place = positions(image) / self.log_sigma_space.exp()
+        features = torch.cat([place.expand(len(image), -1, -1, -1), image / self.log_sigma_color.exp()], 1)
+        kernel = FullyConnected(features, normalize=normalization(self.config), backend=self.backend)
+        return lambda q, absent_below: kernel(q)
+
+    def _in_window(self, image: Tensor) -> Callable[..., Tensor]:
         config = self.config
-        s = local_filter(
+        return lambda q, absent_below: local_filter(
             q,
             image,
-            window=config.window,
+            window=config.side,
             weights=self.weights,
             kernel=config.kernel,
             stride=config.window_stride,
-            normalize=config.normalize,
+            normalize=bool(config.normalize),
             include_center=config.include_center,
             absent_below=absent_below if config.normalize else 0.0,
             backend=self.backend,
         )
-        s = blur(s, config.blur, backend=self.backend)
-        if self.smoothness is not None:
-            s = s + self.smoothness(q)
-        return q * s if config.triple else s
 
     def extra_repr(self) -> str:
         color, space = self.log_sigma_color.exp().item(), self.log_sigma_space.exp().item()
         size = f"window={self.config.window}, window_stride={self.config.window_stride}, blur={self.config.blur}"
         return f"{self.config.kernel}, {size}, sigma_color={color:.4g}, sigma_space={space:.4g}, triple={self.config.triple}"
+
+
+def positions(maps: Tensor) -> Tensor:
+    """(1,2,H,W): where each pixel of maps (...,H,W) is, x and y in pixels, of their dtype, float32 at least."""
+    rows, columns = (torch.arange(extent, device=maps.device) for extent in maps.shape[-2:])
+    where = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))[None]
+    return where.to(torch.promote_types(maps.dtype, torch.float32))
+
+
+def normalization(config: MRFConfig) -> str | None:
+    """As FullyConnected calls it."""
+    return "symmetric" if config.normalize == "symmetric" else "after" if config.normalize else None
 
 
 class Smoothness(nn.Module):
@@ -106,8 +138,18 @@ class Smoothness(nn.Module):
         self.log_weight = nn.Parameter(torch.tensor(math.log(config.smoothness)))
         self.log_sigma = nn.Parameter(torch.tensor(math.log(config.sigma_smooth)))
 
+    def over(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+        """The same, as a function of q for one size of image."""
+        if self.config.window:
+            return self
+        features = positions(image).expand(len(image), -1, -1, -1) / self.log_sigma.exp()
+        kernel = FullyConnected(features, normalize=normalization(self.config))
+        return lambda q: self.log_weight.exp() * kernel(q)
+
     def forward(self, q: Tensor) -> Tensor:
         """q (N,L,H,W) probabilities -> (N,L,H,W)."""
+        if not self.config.window:
+            return self.over(q)(q)
         given, q = q.dtype, q.to(torch.promote_types(q.dtype, torch.float32))
         along_y, along_x = (self._band(extent, q) for extent in q.shape[-2:])
         s = along_y @ q @ along_x.T
@@ -122,7 +164,7 @@ class Smoothness(nn.Module):
         """k of every pair of rows, or of columns, (extent, extent); 0 outside the window."""
         position = torch.arange(extent, device=like.device)
         offset = position - position[:, None]
-        n, stride = self.config.window, self.config.window_stride
+        n, stride = self.config.window or 2 * extent, self.config.window_stride
         inside = (offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)
         return torch.exp(-0.5 * (offset.to(like.dtype) / self.log_sigma.exp().to(like.dtype)).square()) * inside
 

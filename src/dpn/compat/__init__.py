@@ -1,0 +1,1 @@
+"""Names under which other libraries' users find what they call."""

@@ -1,0 +1,124 @@
+"""The fully connected gaussian kernel of the dense CRF: every pixel is a neighbour of every other, whatever the widths."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dpn.errors import InputError
+from dpn.functional.backend import BACKENDS
+from dpn.functional.choice import choose
+from dpn.functional.modes import watched
+from dpn.functional.permutohedral import Filter, lattice_of
+
+
+class FullyConnected:
+    """sum_j k(i,j) p_j over all points j of an image, k(i,j) = exp(-|f_i - f_j|^2 / 2), on a lattice that is built once.
+
+    It is as near as the permutohedral lattice is (pydensecrf's numbers): of means over pixels of photographs, the root mean
+    square error is about a tenth of their spread. Only what is divided by the sums of the kernel means something in itself:
+    the sums themselves are too small by a factor that grows with C.
+
+    Args:
+        features: (N,C,...), the points of N images in units of the kernel's width, of any number of axes, C from 1 to 16.
+            float32 or float64; gradients flow to it, and so to widths that it was divided by.
+        normalize: "after" divides the sums by those of the kernel, sum_j k(i,j), so that they are means; "before" divides p
+            by them; "symmetric" divides p and the sums by their roots, as pydensecrf does; None leaves them.
+        backend: one of dpn.functional.backends(); None takes the fastest that serves.
+
+    Raises:
+        InputError: if the features do not fit, or where a compiler, an exporter or a transform of torch.func is to see it.
+
+    Example:
+        >>> where = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(9.0), indexing="ij"))[None]
+        >>> near = FullyConnected(where / 3.0, normalize="after")
+        >>> p = torch.rand(1, 4, 8, 9).softmax(1)
+        >>> near(p).shape, torch.allclose(near(p).sum(1), torch.ones(1, 8, 9))
+        (torch.Size([1, 4, 8, 9]), True)
+    """
+
+    def __init__(self, features: Tensor, *, normalize: str | None = "after", backend: str | None = None) -> None:
+        if features.ndim < 3 or features.dtype not in (torch.float32, torch.float64):
+            raise InputError(f"features must be float32 or float64 (N,C,...), got {features.dtype} {tuple(features.shape)}")
+        if watched(features):
+            raise InputError("a fully connected kernel cannot be compiled, exported or transformed; give a window")
+        self._shape = features.shape[0], *features.shape[2:]
+        self._features = _points(features)
+        lattice = lattice_of(self._features.detach().unflatten(0, (features.shape[0], -1)))
+        part = BACKENDS[choose(backend, features.device, features.dtype)].parts().permutohedral
+        self._sums = lattice.filter if part is None else part.passes(lattice)
+        self._before, self._after = self._scales(normalize)
+
+    def __call__(self, p: Tensor) -> Tensor:
+        """(N,L,...), float, of the features' size -> (N,L,...), of p's dtype. Gradients flow to p, any number of times."""
+        if p.ndim < 3 or (p.shape[0], *p.shape[2:]) != self._shape:
+            raise InputError(f"p must be (N,L,...) for {self._shape} points, got {tuple(p.shape)}")
+        sums = self._after * _sum(self._before * _points(p.to(self._features.dtype)), self._features, self._sums)
+        return sums.view(p.shape[0], -1, p.shape[1]).transpose(1, 2).reshape(p.shape).to(p.dtype)
+
+    def _scales(self, normalize: str | None) -> tuple[Tensor, Tensor]:
+        """What values are multiplied by before they are summed, and after; (P,1) or (1,1)."""
+        one = self._features.new_ones(1, 1)
+        if normalize is None:
+            return one, one
+        total = _sum(one.expand(len(self._features), 1).contiguous(), self._features, self._sums)
+        total = total.clamp_min(torch.finfo(total.dtype).tiny)
+        if normalize == "symmetric":
+            return total.rsqrt(), total.rsqrt()
+        inverse = total.reciprocal()
+        return (inverse, one) if normalize == "before" else (one, inverse)
+
+
+def _points(maps: Tensor) -> Tensor:
+    """(N,C,...) -> (P,C): all of a point lie side by side."""
+    return maps.flatten(2).transpose(1, 2).reshape(-1, maps.shape[1])
+
+
+def _sum(values: Tensor, features: Tensor, sums: Filter, transposed: bool = False) -> Tensor:
+    result: Tensor = _Sum.apply(values, features, sums, transposed)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Sum(torch.autograd.Function):
+    """K v, linear in the values v (P,V); the gradient to v is K' g, and that to the features the gaussian's own."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, features: Tensor, sums: Filter, transposed: bool) -> Tensor:
+        ctx.save_for_backward(values, features)
+        ctx.sums, ctx.transposed = sums, transposed
+        return sums(values.detach(), transposed)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        values, features = ctx.saved_tensors
+        of_values = of_features = None
+        if ctx.needs_input_grad[0]:
+            of_values = _sum(g, features, ctx.sums, not ctx.transposed)
+        if ctx.needs_input_grad[1]:
+            of_features = _FeatureGradient.apply(values, g, features, ctx.sums)  # type: ignore[no-untyped-call]
+        return of_values, of_features, None, None
+
+
+class _FeatureGradient(torch.autograd.Function):
+    """The gradient of sum_i <g_i, (K v)_i> to the features (P,C), by four sums over all points (Krähenbühl and Koltun, 2013).
+
+    Of k(i,j) it is k(i,j) (f_j - f_i) to f_i, so that it is sum_j k(i,j) (f_j - f_i) (<g_i, v_j> + <v_i, g_j>).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, g: Tensor, features: Tensor, sums: Filter) -> Tensor:
+        features = features - features.mean(0)
+        result = torch.empty_like(features)
+        of_values, of_g = sums(values, False), sums(g, False)
+        for feature, gradient in zip(features.T[..., None], result.T, strict=True):
+            apart = g * (sums(values * feature, False) - feature * of_values) + values * (
+                sums(g * feature, False) - feature * of_g
+            )
+            gradient.copy_(apart.sum(1))
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise NotImplementedError("a fully connected kernel is differentiable once to its features")

@@ -1,0 +1,134 @@
+"""pydensecrf's interface: its results where it is installed, and what its documentation says where it is not."""
+
+import numpy as np
+import pytest
+
+import dpn.compat.densecrf as ours
+from dpn.compat import utils
+from dpn.errors import InputError
+
+HEIGHT, WIDTH, LABELS = 30, 44, 3
+NORMALIZATIONS = ["NO_NORMALIZATION", "NORMALIZE_BEFORE", "NORMALIZE_AFTER", "NORMALIZE_SYMMETRIC"]
+COMPATIBILITIES = {"potts": 3, "diagonal": np.float32([-1, -2, -3]), "full": np.float32([[-2, 0, 1], [0, -3, 0], [1, 0, -1]])}
+
+
+@pytest.fixture
+def theirs():
+    return pytest.importorskip("pydensecrf.densecrf")
+
+
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """Unary energies (L,n) and an image (H,W,3) that go together."""
+    draw = np.random.default_rng(0)
+    y, x = np.indices((HEIGHT, WIDTH))
+    image = np.stack([120 + 100 * np.sin(x / 7 + i) * np.cos(y / 9) for i in range(3)], -1) + draw.normal(
+        0, 6, (HEIGHT, WIDTH, 3)
+    )
+    image = image.clip(0, 255).astype(np.uint8)
+    scores = image.reshape(-1, 3).T / 60 + draw.normal(0, 1, (LABELS, HEIGHT * WIDTH))
+    p = np.exp(scores) / np.exp(scores).sum(0)
+    return utils.unary_from_softmax(p), image
+
+
+def built(module, compat, normalization: str, sxy=20, srgb=30):
+    unary, image = scene()
+    crf = module.DenseCRF2D(WIDTH, HEIGHT, LABELS)
+    crf.setUnaryEnergy(unary)
+    how = {"normalization": getattr(module, normalization)}
+    crf.addPairwiseGaussian(sxy=3, compat=compat, kernel=module.DIAG_KERNEL, **how)
+    crf.addPairwiseBilateral(sxy=sxy, srgb=srgb, rgbim=image, compat=compat, **how)
+    return crf
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("compat", COMPATIBILITIES)
+def test_probabilities_and_the_divergence_are_pydensecrf_s(theirs, compat, normalization):
+    scaled = np.asarray(COMPATIBILITIES[compat], np.float32) * (0.01 if normalization == "NO_NORMALIZATION" else 1)
+    scaled = float(scaled) if scaled.ndim == 0 else scaled
+    a, b = built(ours, scaled, normalization), built(theirs, scaled, normalization)
+    expected = np.array(b.inference(5))
+    assert np.abs(a.inference(5) - expected).mean() < 2e-4
+    assert (a.map(5) == expected.argmax(0)).mean() > 0.999
+    q, *rest = b.startInference()
+    b.stepInference(q, *rest)
+    assert a.klDivergence(np.array(q)) == pytest.approx(b.klDivergence(q), rel=1e-3)
+
+
+def test_widths_of_each_axis_and_channel_are_pydensecrf_s(theirs):
+    widths = {"sxy": (30, 8), "srgb": (20, 40, 60)}
+    a, b = built(ours, 3, "NORMALIZE_SYMMETRIC", **widths), built(theirs, 3, "NORMALIZE_SYMMETRIC", **widths)
+    assert np.abs(a.inference(5) - np.array(b.inference(5))).mean() < 2e-4
+
+
+def test_features_of_any_kind_are_pydensecrf_s(theirs):
+    unary, image = scene()
+    features = utils.create_pairwise_bilateral((10, 10), (30,), image[..., :1], chdim=2)
+    results = []
+    for module in (ours, theirs):
+        crf = module.DenseCRF(HEIGHT * WIDTH, LABELS)
+        crf.setUnaryEnergy(unary)
+        crf.addPairwiseEnergy(features, compat=3, kernel=module.FULL_KERNEL, normalization=module.NORMALIZE_AFTER)
+        results.append(np.array(crf.inference(4)))
+    assert np.abs(results[0] - results[1]).mean() < 2e-4
+
+
+def test_steps_are_the_inference(tmp_path):
+    crf = built(ours, 3, "NORMALIZE_SYMMETRIC")
+    q, t1, t2 = crf.startInference()
+    before = crf.klDivergence(q)
+    for _ in range(5):
+        crf.stepInference(q, t1, t2)
+    np.testing.assert_array_equal(q, crf.inference(5))
+    np.testing.assert_allclose(q.sum(0), 1, rtol=1e-5)
+    assert q.dtype == np.float32 and crf.klDivergence(q) < before
+
+
+def test_helpers_are_pydensecrf_s():
+    theirs = pytest.importorskip("pydensecrf.utils")
+    draw = np.random.default_rng(0)
+    p = draw.dirichlet(np.ones(4), (6, 7)).transpose(2, 0, 1)
+    labels, image = draw.integers(0, 5, (6, 7)), draw.integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    calls = [
+        ("unary_from_softmax", (p,), {}),
+        ("unary_from_softmax", (p,), {"scale": 0.7, "clip": None}),
+        ("unary_from_labels", (labels, 4, 0.7), {}),
+        ("unary_from_labels", (labels - (labels == 4), 4, 0.7), {"zero_unsure": False}),
+        ("create_pairwise_gaussian", ((3, 5), (6, 7)), {}),
+        ("create_pairwise_bilateral", ((3, 5), (10, 20, 30), image), {"chdim": 2}),
+        ("create_pairwise_bilateral", ((3, 5), 13, image[..., 0]), {}),
+        ("create_pairwise_bilateral", ((3, 5), 13, image.transpose(2, 0, 1)), {"chdim": 0}),
+    ]
+    for name, arguments, options in calls:
+        expected = getattr(theirs, name)(*arguments, **options)
+        found = getattr(utils, name)(*arguments, **options)
+        assert found.dtype == expected.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["compute_unary", "softmax_to_unary"])
+def test_old_names_of_helpers_serve_and_tell_the_new_ones(name):
+    with pytest.warns(DeprecationWarning, match="is now called unary_from"):
+        energies = (
+            utils.compute_unary([1, 2], 2, 0.9) if name == "compute_unary" else utils.softmax_to_unary([[0.9, 0.1], [0.1, 0.9]])
+        )
+    np.testing.assert_allclose(np.exp(-energies), [[0.9, 0.1], [0.1, 0.9]], rtol=1e-5)
+
+
+def test_what_does_not_fit_is_told():
+    crf = ours.DenseCRF2D(4, 3, 2)
+    with pytest.raises(InputError, match="call setUnaryEnergy first"):
+        crf.inference(1)
+    with pytest.raises(InputError, match=r"must be \(L,n\) = \(2, 12\), got \(2, 3, 4\)"):
+        crf.setUnaryEnergy(np.zeros((2, 3, 4)))
+    with pytest.raises(InputError, match="must be finite: clip probabilities"):
+        crf.setUnaryEnergy(np.full((2, 12), np.inf))
+    with pytest.raises(InputError, match=r"rgbim must be \(3, 4, 3\) uint8, got \(4, 3, 3\) uint8"):
+        crf.addPairwiseBilateral(80, 13, np.zeros((4, 3, 3), np.uint8), 10)
+    with pytest.raises(InputError, match=r"compat must be a number, \(2,\) or \(2,2\), got \(3,\)"):
+        crf.addPairwiseGaussian(3, np.ones(3))
+    with pytest.raises(InputError, match="normalization must be one of 0 to 3"):
+        crf.addPairwiseGaussian(3, 3, normalization=7)
+    with pytest.raises(InputError, match=r"features must be \(C,12\), got \(2, 5\)"):
+        crf.addPairwiseEnergy(np.zeros((2, 5)), 3)
+    with pytest.raises(InputError, match="labels must be 0 to 2, got 1 to 3"):
+        utils.unary_from_labels([1, 3], 2, 0.7)

@@ -1,0 +1,93 @@
+"""The permutohedral lattice: near the exact gaussian sums, each set of points for itself, on every backend the same."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dpn.errors import InputError
+from dpn.functional.permutohedral import lattice_of
+
+DIMENSIONS = [1, 2, 3, 5, 9, 16]
+
+
+def points(dimensions: int, sets: int = 1, count: int = 500, *, spread: float = 1.0) -> Tensor:
+    draw = torch.Generator().manual_seed(dimensions)
+    return spread * torch.randn(sets, count, dimensions, generator=draw, dtype=torch.float64)
+
+
+def exact(features: Tensor, values: Tensor) -> Tensor:
+    """Every pair of points, in float64."""
+    return torch.exp(-torch.cdist(features, features).square() / 2) @ values
+
+
+@pytest.mark.parametrize(("dimensions", "error"), [(1, 0.05), (2, 0.06), (3, 0.07), (5, 0.13)])
+def test_means_are_near_those_of_every_pair_of_points(dimensions, error):
+    (features,) = points(dimensions, count=2000)
+    values, ones = features[:, :1], torch.ones(2000, 1, dtype=torch.float64)
+    lattice, truth = lattice_of(features[None]), exact(features, values) / exact(features, ones)
+    found = lattice.filter(values) / lattice.filter(ones)
+    assert (found - truth).square().mean().sqrt() < error * truth.std()
+
+
+@pytest.mark.parametrize("dimensions", DIMENSIONS)
+def test_a_point_s_weights_sum_to_one_and_none_is_negative(dimensions):
+    weights = lattice_of(points(dimensions, spread=20.0)).weights
+    assert weights.shape == (dimensions + 1, 500)
+    torch.testing.assert_close(weights.sum(0), torch.ones(500, dtype=torch.float64))
+    assert weights.min() > -1e-12
+
+
+@pytest.mark.parametrize("dimensions", DIMENSIONS)
+def test_sets_of_points_do_not_see_each_other(dimensions):
+    features, values = points(dimensions, sets=3), torch.rand(3, 500, 2, dtype=torch.float64)
+    together = lattice_of(features).filter(values.flatten(0, 1)).view_as(values)
+    for feature, value, found in zip(features, values, together, strict=True):
+        torch.testing.assert_close(found, lattice_of(feature[None]).filter(value))
+
+
+@pytest.mark.parametrize("dimensions", DIMENSIONS)
+def test_the_transposed_sum_is_the_adjoint_one(dimensions):
+    lattice, (x, y) = lattice_of(points(dimensions)), torch.rand(2, 500, 3, dtype=torch.float64)
+    torch.testing.assert_close((lattice.filter(x) * y).sum(), (x * lattice.filter(y, transposed=True)).sum())
+
+
+def test_points_that_are_one_have_equal_sums():
+    features = torch.zeros(1, 7, 3)
+    sums = lattice_of(features).filter(torch.arange(7.0)[:, None])
+    torch.testing.assert_close(sums, sums[:1].expand(7, 1))
+
+
+@pytest.mark.parametrize("dimensions", [0, 17])
+def test_too_many_features_or_none_are_told(dimensions):
+    with pytest.raises(InputError, match=f"1 to 16 features, got {dimensions}"):
+        lattice_of(torch.zeros(1, 4, dimensions))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("count", [1, 3, 8, 21])
+@pytest.mark.parametrize("dimensions", [1, 2, 5, 7])
+def test_halide_s_passes_compute_the_same(dimensions, count, transposed):
+    passes = pytest.importorskip("dpn.functional.halide.permutohedral").passes
+    lattice, values = lattice_of(points(dimensions, sets=2).float()), torch.rand(1000, count)
+    expected = lattice.filter(values, transposed=transposed)
+    torch.testing.assert_close(passes(lattice)(values, transposed), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_it_is_the_filter_of_pydensecrf():
+    densecrf = pytest.importorskip("pydensecrf.densecrf")
+    rng = np.random.default_rng(0)
+    height, width, labels = 40, 60, 3
+    image, unary = (
+        rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        3 * rng.random((labels, height * width), np.float32),
+    )
+    theirs = densecrf.DenseCRF2D(width, height, labels)
+    theirs.setUnaryEnergy(unary)
+    theirs.addPairwiseBilateral(sxy=20, srgb=50, rgbim=image, compat=0.02, normalization=densecrf.NO_NORMALIZATION)
+    expected = torch.from_numpy(np.array(theirs.inference(1)))
+    place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1) / 20
+    features = torch.from_numpy(np.concatenate([place, image / 50], -1).reshape(1, -1, 5)).float()
+    energy = torch.from_numpy(-unary)
+    found = (energy + 0.02 * lattice_of(features).filter(energy.softmax(0).T).T).softmax(0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)

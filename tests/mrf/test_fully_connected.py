@@ -1,0 +1,136 @@
+"""Every pixel a neighbour, window=None: near the exact energy, pydensecrf's labels, the same in training and in inference."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dpn import MRF, InputError
+from dpn.data import photograph, to_tensor
+from dpn.mrf import MRFConfig, crf_rnn, deeplab, dense_crf, dsn, energy
+
+HEIGHT, WIDTH = 24, 30
+
+
+def scene(labels: int = 3, *, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """A part of the cat, and a guess that goes with its colours, and wavers: log p (1,L,H,W), image (1,3,H,W)."""
+    image = to_tensor(photograph("cat"))[None, :, 60 : 60 + 4 * HEIGHT : 4, 120 : 120 + 4 * WIDTH : 4].to(dtype)
+    draw = torch.Generator().manual_seed(0)
+    scores = 4 * image[:, torch.arange(labels) % 3] + torch.randn(1, labels, HEIGHT, WIDTH, generator=draw, dtype=dtype)
+    return scores.log_softmax(1), image
+
+
+def exact(mrf: MRF, log_p: Tensor, image: Tensor) -> Tensor:
+    """q (1,L,H,W) by the energy's definition, every pair of pixels in float64."""
+    layer = mrf.triple_penalty
+    w1, w2 = (weight.item() for weight in layer.weights)
+    weight, width = (
+        (layer.smoothness.log_weight, layer.smoothness.log_sigma) if layer.smoothness else (torch.zeros(()), torch.zeros(()))
+    )
+    settled = {"smoothness": weight.exp().item() if layer.smoothness else 0.0, "sigma_smooth": width.exp().item()}
+    config = mrf.config.changed(**settled)
+    mu = mrf.label_contexts.mu.detach()
+    model = energy.Model(log_p[0].flatten(1).T, image[0].flatten(1).T, (HEIGHT, WIDTH), w1, w2, mu, config)
+    return energy.mean_field(model, mrf.iterations).T.unflatten(1, (HEIGHT, WIDTH))[None]
+
+
+@pytest.mark.parametrize("normalize", [True, "symmetric"])
+@pytest.mark.parametrize("smoothness", [0.0, 0.5])
+def test_it_is_near_the_energy_s(normalize, smoothness):
+    options = {"normalize": normalize, "smoothness": smoothness, "sigma_color": 0.1, "sigma_space": 8.0, "penalty": 3.0}
+    mrf = MRF(3, components=1, context=1, window=None, **options).double().eval()
+    log_p, image = scene()
+    truth, found = exact(mrf, log_p, image), mrf(log_p, image).exp()
+    moved = (truth - log_p.exp()).abs().mean()
+    assert (found - truth).abs().mean() < 0.1 * moved
+    assert (found.argmax(1) == truth.argmax(1)).double().mean() > 0.98
+
+
+@pytest.mark.parametrize("case", [dense_crf, deeplab, crf_rnn, dsn])
+def test_the_special_cases_are_fully_connected_unless_asked_for_a_window(case):
+    config = case(4).config
+    assert (config.window, config.normalize, config.include_center) == (None, "symmetric", True)
+    asked = case(4, window=1000).config
+    assert (asked.window, asked.normalize, asked.include_center) == (1000, True, False)
+
+
+@pytest.mark.parametrize(("case", "parameters"), [(dense_crf, ((3, 3), (80, 13, 10))), (deeplab, ((1, 3), (67, 3, 4)))])
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_its_labels_are_pydensecrf_s(case, parameters, iterations):
+    densecrf = pytest.importorskip("pydensecrf.densecrf")
+    (near, weight), (far, colour, strength) = parameters
+    image = np.ascontiguousarray(photograph("cat")[50:170, 100:260])
+    height, width, _ = image.shape
+    draw = torch.Generator().manual_seed(0)
+    given = to_tensor(image)[None]
+    scores = 4 * given[:, [0, 1, 2, 0]] + torch.randn(1, 4, height, width, generator=draw)
+    log_p = scores.log_softmax(1)
+    theirs = densecrf.DenseCRF2D(width, height, 4)
+    theirs.setUnaryEnergy(np.ascontiguousarray(-log_p[0].flatten(1).numpy()))
+    theirs.addPairwiseGaussian(sxy=near, compat=weight)
+    theirs.addPairwiseBilateral(sxy=far, srgb=colour, rgbim=image, compat=strength)
+    expected = np.array(theirs.inference(iterations)).argmax(0).reshape(height, width)
+    with torch.inference_mode():
+        found = case(4, iterations=iterations).eval()(log_p, given)[0].argmax(0).numpy()
+    changed = expected != log_p[0].argmax(0).numpy()
+    assert changed.mean() > 0.05 and (found == expected)[changed].mean() > 0.99
+
+
+def test_training_and_inference_compute_the_same_and_widths_learn():
+    crf = dense_crf(3, iterations=3, sigma_color=0.1, sigma_space=8.0)
+    log_p, image = scene(dtype=torch.float32)
+    learned = crf.train()(log_p.requires_grad_(), image)
+    with torch.inference_mode():
+        torch.testing.assert_close(crf.eval()(log_p, image), learned, rtol=1e-3, atol=1e-3)
+    (learned.exp() * log_p.detach()).sum().backward()
+    for parameter in (log_p, *crf.triple_penalty.parameters()):
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0
+
+
+def test_images_of_a_batch_do_not_see_each_other():
+    crf = dense_crf(3, iterations=2, sigma_color=0.1, sigma_space=8.0).eval()
+    (log_p, image), other = scene(dtype=torch.float32), torch.rand(1, 3, HEIGHT, WIDTH)
+    with torch.inference_mode():
+        alone = crf(log_p, image)
+        together = crf(torch.cat([log_p, log_p]), torch.cat([image, other]))
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(together[1:], alone, atol=0.1)
+
+
+def test_labels_that_are_nowhere_likely_cost_and_change_nothing():
+    crf = dense_crf(30, iterations=3, sigma_color=0.1, sigma_space=8.0).eval()
+    log_p, image = scene(dtype=torch.float32)
+    padded = torch.cat([log_p, torch.full((1, 27, HEIGHT, WIDTH), -14.0)], 1).log_softmax(1)
+    with torch.inference_mode():
+        found = crf(padded, image)[:, :3].exp()
+        torch.testing.assert_close(
+            found, dense_crf(3, iterations=3, sigma_color=0.1, sigma_space=8.0).eval()(log_p, image).exp(), rtol=0, atol=1e-3
+        )
+
+
+def test_a_window_that_cuts_off_much_is_told():
+    with pytest.warns(
+        UserWarning, match="window=50 cuts off 94 % of the weight of a kernel 80 pixels wide; give one of 320 or more"
+    ):
+        dense_crf(3, window=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dense_crf(3)
+        dense_crf(3, window=161, sigma_space=40.0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"kernel": "euclidean"}, {"window_stride": 2}, {"include_center": False}, {"aligned": (8, 8)}], ids=str
+)
+def test_what_a_lattice_cannot_do_is_refused(options):
+    with pytest.raises(InputError, match=f"where window is None, {next(iter(options))} must be .* or give a window"):
+        MRFConfig(window=None, **options)
+
+
+def test_symmetric_sums_need_every_pixel():
+    with pytest.raises(InputError, match="normalize='symmetric' needs window=None"):
+        MRFConfig(normalize="symmetric")
+    with pytest.raises(InputError, match="needs a head with a window"):
+        _ = MRFConfig(window=None).side
