@@ -40,8 +40,8 @@ class DPN(Pretrained, nn.Module):
         backend: what computes b12 to b14, see dpn.functional.backends; may be set.
 
     Raises:
-        InputError: if the parts differ in their number of labels, there are not two at least, two have the same name, or the
-            stage is unknown.
+        InputError: if the parts differ in their number of labels, a name is none or stands twice, or the stage is
+            unknown.
 
     Example:
         >>> import torch
@@ -58,8 +58,8 @@ class DPN(Pretrained, nn.Module):
         if not unary.labels == mrf.labels == len(self.labels):
             counts = f"unary {unary.labels}, mrf {mrf.labels}, names {len(self.labels)}"
             raise InputError(f"the parts of a DPN must have the same number of labels, got {counts}")
-        if len(self.labels) < 2:
-            raise InputError("a DPN chooses among two labels or more; for one object take two, the second for all else")
+        if odd := next((name for name in self.labels if not isinstance(name, str)), None):
+            raise InputError(f"labels are names, got {odd!r}, a {type(odd).__name__}")
         if twice := next((name for i, name in enumerate(self.labels) if name in self.labels[:i]), None):
             raise InputError(f"two labels are called {twice!r}: give each a name of its own")
         self.stage = stage

@@ -162,3 +162,13 @@ def test_all_of_it_happens_on_the_sample_s_device_without_a_wait() -> None:
 def test_wrong_settings_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Augment(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [1, 4, 12])
+def test_images_of_other_channels_keep_their_values_and_are_grey_outside(channels: int) -> None:
+    image, labels = torch.rand(channels, 20, 20), torch.zeros(20, 20, dtype=torch.int64)
+    out = Augment(24, (1.0, 1.0), flip=False, colour=0.4)(Sample(image, labels, "many"), seed=0)
+    inside = out.labels == 0
+    assert out.image.shape == (channels, 24, 24)
+    torch.testing.assert_close(out.image[:, inside].view_as(image), image)
+    assert torch.unique(out.image[:, ~inside]).numel() == 1

@@ -10,7 +10,7 @@ from torch import nn
 
 from dpn import DPN, MRF, InputError
 from dpn.data import SegmentationData
-from dpn.inference.evaluate import labelled, measured
+from dpn.inference.evaluate import evaluate, labelled, measured
 from dpn.inference.results import VOID, Worst
 from dpn.plots.colours import palette_of
 from dpn.unary import Wrap
@@ -98,3 +98,11 @@ def test_a_mask_that_does_not_serve_is_named(tmp_path: Path, truth: list[list[in
     data = SegmentationData([pair(tmp_path, "one", [[0, 1]], truth)], NAMES)
     with pytest.raises(InputError, match=words):
         measured({"mine": brightest()}, data)
+
+
+def test_images_that_are_void_everywhere_measure_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    void = SegmentationData([pair(tmp_path, "one", [[0, 1]], [[255, 255]])], NAMES)
+    monkeypatch.setattr("dpn.inference.evaluate._by_stage", lambda *_: {"mine": brightest()})
+    monkeypatch.setattr("dpn.inference.evaluate._open", lambda *_: void)
+    with pytest.raises(InputError, match="mine, val: every image is void everywhere"):
+        evaluate(["mine"], data="mine", out=tmp_path / "out")

@@ -231,3 +231,9 @@ def test_over_256_labels_have_16_bits(tmp_path: Path) -> None:
 def test_a_size_without_pixels_is_refused(brightest: DPN) -> None:
     with pytest.raises(InputError, match="at least 1 pixel, got 0"):
         segment(photograph(), brightest, size=0)
+
+
+def test_a_network_that_does_not_take_the_image_is_told_in_one_line() -> None:
+    grey = DPN(Wrap(nn.Conv2d(1, 2, 3), 2), MRF(2, window=3, context=1))
+    with pytest.raises(InputError, match=r"does not take this image \(60 x 40 pixels, RGB\): .*1 channels.*multiple=32"):
+        segment(np.zeros((40, 60, 3), np.uint8), grey)

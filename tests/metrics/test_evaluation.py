@@ -277,3 +277,9 @@ def test_files_from_before_raggedness_was_measured_are_read(evaluation: Evaluati
     assert np.isnan([old.crumbs_per_image, old.outline_share]).all()
     *_, row, _ = Table.of({"new": scores, "old": old}).markdown().split("\n\n")[0].splitlines() + [""]
     assert row.endswith("|  |  |")
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (1, 2, 2)])
+def test_labels_that_are_no_map_are_told(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"beach: labels must be \(H,W\), got "):
+        Evaluation(["sky", "sea"]).add("mine", np.zeros(shape, int), np.zeros((2, 2), int), "beach")

@@ -207,3 +207,10 @@ def test_errors_say_what_was_received():
         MRF(3)(torch.zeros(1, 4, 5, 5), torch.zeros(1, 3, 5, 5))
     with pytest.raises(InputError, match=r"of a pixel at least, got \(1, 3, 0, 5\)"):
         MRF(3)(torch.zeros(1, 3, 0, 5), torch.zeros(1, 3, 0, 5))
+
+
+def test_one_label_is_refused_with_the_two_that_serve() -> None:
+    with pytest.raises(
+        InputError, match=r"two labels or more, got 1; .* the second for the object: log p is \(log s\(-x\), log s\(x\)\)"
+    ):
+        MRF(1)

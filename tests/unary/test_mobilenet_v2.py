@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.unary import MobileNetV2
+from dpn.unary import MobileNetV2, MobileNetV2Pyramid
 from dpn.unary.mobilenet_v2 import InvertedResidual
 from dpn.weights import read_weights
 
@@ -181,3 +181,10 @@ def test_dilated_layers_learn_from_their_own_gradient_in_bfloat16():
             block(x).float().square().mean().backward()
         found, true = block.get_parameter(depthwise).grad, exact.get_parameter(depthwise).grad
         assert (found - true).norm() < 0.05 * true.norm()
+
+
+@pytest.mark.parametrize("network", [MobileNetV2, MobileNetV2Pyramid])
+def test_torch_func_maps_it_over_images(network) -> None:
+    unary, images = network(labels=3).eval(), torch.rand(2, 3, 33, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.vmap(lambda each: unary(each[None])[0])(images), unary(images), rtol=1e-4, atol=1e-4)

@@ -73,7 +73,10 @@ class Augment:
         crop = Crop.drawn(labels.shape, self._size, rng)
         factors = rng.uniform(1 - self.colour, 1 + self.colour, 3).tolist()
         crop = crop._replace(mirrored=self.flip and rng.random() < 0.5)
-        image = crop.of(_recolour(image[crop.seen], *factors), _channels(PADDING, image.device))
+        seen = image[crop.seen]
+        coloured = len(image) == len(PADDING)
+        outside = _channels(PADDING, image.device) if coloured else image.new_full((1, 1, 1), sum(PADDING) / len(PADDING))
+        image = crop.of(_recolour(seen, *factors) if coloured else seen, outside)
         return Sample(image, crop.of(labels[crop.seen], labels.new_full((1, 1), VOID)), sample.name)
 
     @property

@@ -26,7 +26,7 @@ def watched(*tensors: Tensor) -> bool:
     return (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
-        or _transformed()
+        or transformed()
         or is_in_torch_dispatch_mode()
         or any(not isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
         or not all(map(plain, tensors))
@@ -55,8 +55,9 @@ def inside_seen() -> bool:
         return exporting()
     if torch.onnx.is_in_onnx_export():
         raise InputError("torch's old ONNX exporter cannot write a DPN: use dpn.export, or torch.onnx.export(..., dynamo=True)")
-    return _transformed()
+    return transformed()
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
+    """Whether torch.func's transforms or forward derivatives are at work."""
     return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0

@@ -1,5 +1,6 @@
 """`dpn evaluate`: networks measured on a data set, image by image, a row each."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import dumps
 from pathlib import Path
@@ -113,6 +114,8 @@ def evaluate(
             save_mask(out / "predictions" / f"{sample.name}.png", labels.cpu().numpy(), palette)
 
     scores = measured(networks, images, keep).scores
+    if all(math.isnan(each.miou) for each in scores.values()):
+        raise InputError(f"{data}, {split}: every image is void everywhere, so that there is nothing to measure")
     table = Table.of(scores | others)
     about = {"model": list(model), "data": data, "split": split, "device": str(where)}
     results = write_results(out, about, table, scores, worst)

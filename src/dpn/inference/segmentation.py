@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from dpn.data import read_image, rgb, to_tensor
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.model import DPN
 from dpn.storage import WRAPPERS, load
 
@@ -149,7 +149,7 @@ def segment(
             and the result scaled back.
 
     Raises:
-        InputError: if the image or the model is none of these or cannot be read, or the size is below 1.
+        InputError: if the image or the model is none of these or cannot be read, the size is below 1, or the network fails.
 
     Example:
         >>> from dpn.mrf import MRF
@@ -163,8 +163,15 @@ def segment(
     network, names = _network(model)
     pixels = _pixels(image)
     seen = _at_most(size, pixels)
-    with torch.inference_mode():
-        q = network.eval()(to_tensor(seen)[None].to(next(network.parameters()))).float().exp()
+    try:
+        with torch.inference_mode():
+            q = network.eval()(to_tensor(seen)[None].to(next(network.parameters()))).float().exp()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        of = f"{seen.shape[1]} x {seen.shape[0]} pixels, RGB"
+        remedy = "Wrap(network, labels, multiple=32) or size=(H, W) gives it what it needs, where that is the size"
+        raise InputError(f"the network does not take this image ({of}): {first_line(error)}; {remedy}") from error
     return Segmentation(pixels, q[0].cpu().numpy(), names, str(image) if isinstance(image, str | Path) else "")
 
 

@@ -57,6 +57,8 @@ class Evaluation:
         try:
             truth = label_tensor(target)
             guess = label_tensor(prediction).to(truth.device)
+            if truth.ndim != 2 or guess.ndim != 2:
+                raise InputError(f"labels must be (H,W), got {tuple(guess.shape)} and for the truth {tuple(truth.shape)}")
             confusion = confusion_matrix(guess, truth, len(self.labels), self.void)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None

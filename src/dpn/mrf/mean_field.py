@@ -42,7 +42,7 @@ class MRF(nn.Module):
             parameter that tensors are made with (SETTLED); `iterations` and `absent_below` may be set by themselves.
 
     Raises:
-        InputError: if a parameter is out of range or unknown, or if log_p and image do not fit.
+        InputError: if there are fewer than two labels, a parameter is out of range or unknown, or log_p and image do not fit.
 
     Example:
         >>> mrf = MRF(labels=4, window=5, context=3)
@@ -58,6 +58,11 @@ class MRF(nn.Module):
         self, labels: int = 21, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any
     ) -> None:
         super().__init__()
+        if labels < 2:
+            raise InputError(
+                f"an MRF chooses among two labels or more, got {labels}; for one object of score x take two, the second for "
+                "the object: log p is (log s(-x), log s(x))"
+            )
         self.labels, self._config = labels, (config or MRFConfig()).changed(**options)
         if self.config.aligned is None:
             self.triple_penalty = TriplePenalty(self.config)

@@ -18,14 +18,15 @@ Pixels = NDArray[np.uint8]
 
 
 def pixels(image: Tensor) -> Pixels:
-    """(3,H,W) RGB in [0,1] -> (H,W,3) uint8.
+    """(3,H,W) RGB in [0,1] -> (H,W,3) uint8; of other numbers of channels the first three, or the first as grey, are shown.
 
     Example:
         >>> import torch
         >>> pixels(torch.full((3, 1, 2), 0.5)).tolist()
         [[[128, 128, 128], [128, 128, 128]]]
     """
-    return np.asarray((255 * image).round().byte().permute(1, 2, 0))
+    shown = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    return np.asarray((255 * shown.clamp(0, 1)).round().byte().permute(1, 2, 0))
 
 
 def panels(

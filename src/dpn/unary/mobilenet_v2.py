@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.errors import InputError
+from dpn.functional.modes import transformed
 from dpn.unary.base import (
     UNARY_NETWORKS,
     Activation,
@@ -68,8 +69,7 @@ class MobileNetV2(UnaryNetwork):
         """Image (N,3,H,W), RGB in [0,1] -> raw scores (N,L,h,w); at stride 16 h = ceil((H - 1) / 16) + 1, w likewise."""
         height, width = image.shape[-2:]
         x = F.pad(self.normalize(image), (0, (1 - width) % 16, 0, (1 - height) % 16))
-        x = x.contiguous(memory_format=torch.channels_last)  # in which depthwise convolutions are faster
-        x = self.features(x)  # (N,320,h,w)
+        x = self.features(channels_last(x))  # (N,320,h,w)
         pooled = self.image_pooling(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
         scores: Tensor = self.score(self.project(torch.cat([pooled, self.aspp(x)], dim=1)))
         return scores
@@ -136,6 +136,11 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(x)
         return x + y if self.adds_input else y
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same with the channels last in memory, where depthwise convolutions are faster; torch.func knows no such format."""
+    return x if transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
 class Convolution(nn.Conv2d):

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dpn.unary.base import UNARY_NETWORKS, Activation, Normalize, UnaryNetwork, initialize, upsample_from_corners
-from dpn.unary.mobilenet_v2 import conv, features, load_features
+from dpn.unary.mobilenet_v2 import channels_last, conv, features, load_features
 
 LEVELS = {3: 24, 6: 32, 13: 96, 17: 320}
 """{block of MobileNetV2: channels of what it gives}, the last ones of strides 4, 8, 16 and 32."""
@@ -51,8 +50,7 @@ class MobileNetV2Pyramid(UnaryNetwork):
         """Image (N,3,H,W), RGB in [0,1] -> raw scores (N,L,h,w); h = ceil((H - 1) / 4) + 1, w likewise."""
         height, width = image.shape[-2:]
         x = F.pad(self.normalize(image), (0, (1 - width) % 32, 0, (1 - height) % 32))
-        x = x.contiguous(memory_format=torch.channels_last)  # in which depthwise convolutions are faster
-        levels = []
+        x, levels = channels_last(x), []
         for block, layer in enumerate(self.features):
             x = layer(x)
             if block in LEVELS:
