@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from dpn.errors import InputError
+from dpn.functional.modes import watched
 from dpn.mrf import by_parts
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
+from dpn.mrf.inputs import look_at, require_shapes
 from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
@@ -71,16 +73,20 @@ class MRF(nn.Module):
         contexts = LabelContexts if self.config.context_rank is None else LowRankContexts
         self.label_contexts = contexts(labels, self.config)
         self.backend = backend
+        self._looked = False  # at what it is given, which is done once
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
         """log_p (N,L,H,W), image (N,3,H,W) RGB or (N,1,H,W) grey in [0,1] -> log q (N,L,H,W), of log_p's dtype.
 
-        Half precision stays so in inference, by a backend that multiplies it; elsewhere it is computed as float32.
+        Half precision stays so in inference, by a backend that multiplies it; elsewhere it is computed as float32. The first
+        call warns of values that look like probabilities, raw scores or another image than RGB in [0,1], and refuses NaN.
         """
-        if log_p.ndim != 4 or log_p.shape[1] != self.labels or 0 in log_p.shape[2:]:
-            raise InputError(f"log_p must be (N,{self.labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
+        require_shapes(self.labels, log_p, image)
+        if not (self._looked or watched(log_p, image)):
+            look_at(log_p, image)
+            self._looked = True
         image = image.to(torch.promote_types(log_p.dtype, torch.float32))
-        if image.ndim == 4 and image.shape[1] == 1:
+        if image.shape[1] == 1:
             image = image.expand(-1, 3, -1, -1)  # as grey pictures are in RGB
         with _without_autocast(log_p.device.type):
             if by_parts.serve(self, log_p, image, self.backend):

@@ -1,0 +1,52 @@
+"""Whether log p and image are what an MRF is to be given: what people give instead computes, and is wrong."""
+
+import warnings
+
+from torch import Tensor
+
+from dpn.errors import InputError
+
+SLACK = 0.01
+"""By how much a probability, their sum or a colour may be off without a word."""
+
+
+def require_shapes(labels: int, log_p: Tensor, image: Tensor) -> None:
+    """log_p (N,L,H,W) float, image (N,3,H,W) or (N,1,H,W) float, or an InputError that says what to do."""
+    if log_p.ndim != 4 or log_p.shape[1] != labels or 0 in log_p.shape[2:]:
+        raise InputError(f"log_p must be (N,{labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
+    if not log_p.is_floating_point():
+        raise InputError(f"log_p must be log-probabilities, float, got {log_p.dtype}")
+    if not image.is_floating_point():
+        raise InputError(f"the image must be float, RGB in [0,1], got {image.dtype}: image.float() / 255")
+    if image.ndim != 4 or image.shape[0] != log_p.shape[0] or image.shape[1] not in (1, 3):
+        raise InputError(f"the image must be ({log_p.shape[0]},3,H,W), or grey with one channel, got {tuple(image.shape)}")
+    if image.shape[2:] != log_p.shape[2:]:
+        (height, width), (rows, columns) = image.shape[2:], log_p.shape[2:]
+        raise InputError(
+            f"log_p is of {rows} x {columns} pixels, the image of {height} x {width}: give the scores at the image's size, "
+            "F.interpolate(scores, image.shape[2:], mode='bilinear').log_softmax(1), or let dpn.DPN(dpn.unary.Wrap(network, "
+            "labels), mrf) do so"
+        )
+
+
+def look_at(log_p: Tensor, image: Tensor) -> None:
+    """Warns of values that look like something else: probabilities, raw scores, an image in 0..255 or a normalised one.
+
+    NaN raises an InputError. This waits for the device, and is for a layer's first call.
+    """
+    if log_p.numel() == 0:
+        return
+    for name, values in (("log_p", log_p), ("the image", image)):
+        if values.isnan().any():
+            raise InputError(f"{name} has values that are NaN")
+    lowest, highest = (float(value) for value in image.aminmax())
+    if lowest < -SLACK or highest > 1 + SLACK:
+        what = "in 0..255? divide it by 255" if highest > 10 else "normalised? give the image as it was before"
+        warnings.warn(f"the image's values are {lowest:.3g} to {highest:.3g}, not in [0,1]: {what}", stacklevel=5)
+    lowest, highest = (float(value) for value in log_p.aminmax())
+    if highest <= SLACK:
+        return
+    if lowest >= -SLACK and highest <= 1 + SLACK and bool(((log_p.sum(1) - 1).abs() < SLACK).all()):
+        warnings.warn("log_p looks like probabilities: give their logarithms, p.log()", stacklevel=5)
+    else:
+        warnings.warn(f"log_p has values up to {highest:.3g}: raw scores? give scores.log_softmax(1)", stacklevel=5)

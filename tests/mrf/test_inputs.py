@@ -1,0 +1,78 @@
+"""What people give for log p and image instead is told, once a layer; what is right is not."""
+
+import warnings
+
+import pytest
+import torch
+
+from dpn import MRF, InputError
+from dpn.functional.choice import backends
+
+P = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(0)).softmax(1)
+IMAGE = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(1))
+
+
+def mrf(**options: object) -> MRF:
+    return MRF(3, window=5, context=1, **options).eval()
+
+
+@pytest.mark.parametrize(
+    ("log_p", "image", "words"),
+    [
+        (P, IMAGE, r"looks like probabilities: give their logarithms, p\.log\(\)"),
+        (10 * P - 2, IMAGE, r"values up to .*: raw scores\? give scores\.log_softmax\(1\)"),
+        (P.log(), 255 * IMAGE, r"not in \[0,1\]: in 0\.\.255\? divide it by 255"),
+        (P.log(), (IMAGE - 0.45) / 0.22, r"not in \[0,1\]: normalised\? give the image as it was before"),
+    ],
+    ids=["probabilities", "scores", "255", "normalised"],
+)
+def test_values_that_look_like_something_else_are_warned_of_once(log_p, image, words):
+    layer = mrf()
+    with pytest.warns(UserWarning, match=words):
+        layer(log_p, image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(log_p, image)
+
+
+@pytest.mark.parametrize(
+    "log_p", [P.log(), torch.nn.functional.logsigmoid(5 * P), P.bfloat16().log()], ids=["softmax", "sigmoid", "half"]
+)
+def test_what_is_right_is_not_warned_of(log_p):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mrf()(log_p, IMAGE)
+        mrf()(log_p, IMAGE[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("log_p", "image", "words"),
+    [
+        (P.log(), (255 * IMAGE).byte(), r"must be float, RGB in \[0,1\], got torch\.uint8: image\.float\(\) / 255"),
+        (P.argmax(1, keepdim=True).expand(1, 3, 8, 9), IMAGE, "log_p must be log-probabilities, float, got torch.int64"),
+        (P.log(), IMAGE[0], r"the image must be \(1,3,H,W\), or grey with one channel, got \(3, 8, 9\)"),
+        (
+            P.log(),
+            torch.rand(1, 3, 64, 72),
+            r"log_p is of 8 x 9 pixels, the image of 64 x 72: give the scores at the image's size",
+        ),
+        (P.log().masked_fill(P > 0.4, torch.nan), IMAGE, "log_p has values that are NaN"),
+        (P.log(), IMAGE.masked_fill(IMAGE > 0.9, torch.nan), "the image has values that are NaN"),
+    ],
+    ids=["bytes", "labels", "no batch", "stride", "NaN", "NaN in the image"],
+)
+def test_what_cannot_be_meant_is_refused_with_what_to_do(log_p, image, words):
+    with pytest.raises(InputError, match=words):
+        mrf()(log_p, image)
+
+
+@pytest.mark.parametrize("backend", [name for name in backends() if name != "triton"])
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_labels_that_are_impossible_stay_so_and_all_else_is_finite(backend, iterations):
+    impossible = torch.zeros(P.shape, dtype=torch.bool)
+    impossible[0, 1, 2, 3] = impossible[0, 0, 4] = True
+    log_p = P.log().masked_fill(impossible, -torch.inf)
+    for layer in (mrf(iterations=iterations, backend=backend), mrf(iterations=iterations, backend=backend).train()):
+        q = layer(log_p, IMAGE).exp()
+        assert q.isfinite().all() and not q[impossible].any()
+        torch.testing.assert_close(q.sum(1), torch.ones(1, 8, 9))
