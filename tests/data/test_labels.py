@@ -47,6 +47,22 @@ def test_reduce_zero_label_makes_0_void_and_shifts_the_others_by_one(tmp_path: P
         ids(found, 3)
 
 
+@pytest.mark.parametrize("word", ["True", "TRUE", "yes", "Yes", "on", "1", '"true"'])
+def test_every_way_to_write_true(tmp_path: Path, word: str) -> None:
+    assert ids(read(tmp_path, f"reduce_zero_label: {word}\nlabels: [wall, building]"), 0, 1, 2) == [255, 0, 1]
+
+
+@pytest.mark.parametrize("word", ["false", "False", "no", "OFF", "0"])
+def test_every_way_to_write_false(tmp_path: Path, word: str) -> None:
+    assert ids(read(tmp_path, f"reduce_zero_label: {word}\nlabels: [wall, building]"), 0, 1) == [0, 1]
+
+
+@pytest.mark.parametrize("null", ["null", "Null", "~"])
+def test_yaml_s_null_is_a_key_that_is_not_there(tmp_path: Path, null: str) -> None:
+    keys = ("void", "others", "reduce_zero_label", "image_suffix", "mask_suffix")
+    assert read(tmp_path, "".join(f"{key}: {null}\n" for key in keys) + "labels: [a]") == read(tmp_path, "labels: [a]")
+
+
 def test_void_is_one_value_or_several_and_others_may_be_void_or_a_label(tmp_path: Path) -> None:
     assert ids(read(tmp_path, "labels: {a: 1}\nvoid: 0"), 0, 1, 255) == [255, 0, 255]
     assert ids(read(tmp_path, "labels: {a: 1}\nvoid: [0, 7]"), 0, 7, 1) == [255, 255, 0]
@@ -88,6 +104,10 @@ def test_a_number_may_be_a_name_and_an_id(tmp_path: Path) -> None:
         ("labels: {a: 300 0 0}", "colour 300 0 0: red, green and blue are 0 to 255"),
         ("labels: [a]\nothers: b", "others: 'b' is neither void nor a label"),
         ("labels: {a: 1}\nreduce_zero_label: true", "reduce_zero_label needs `labels` to be a list"),
+        ("labels: [a]\nreduce_zero_label: ja", "reduce_zero_label: 'ja' is neither true nor false"),
+        ("labels: [a]\nreduce_zero_label: 2", "reduce_zero_label: '2' is neither true nor false"),
+        ("labels: [a]\nvoid: 7\nlabels: [b]", "the key 'labels' is there twice"),
+        ("labels: null", "no key `labels`"),
         ("labels: [a]\nmask_suffix: [_x, _y]", "mask_suffix: give one value"),
         ("labels: {a: {id: 1}}", "a: give one value or a list of values"),
         ("labels: {[a, b]: 1}", "labels: a name is a word or several"),
@@ -121,7 +141,7 @@ def rows() -> list[str]:
     """What docs/data.md says to write, a file for each row of its table."""
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     table = page.partition("## labels.yaml")[2].partition("## Outlines")[0]
-    said = [re.findall(r"`([a-z_]+: .+?)`", row) for row in table.splitlines() if row.startswith("| ")]
+    said = [re.findall(r"`([a-z_]+: .+?)`", row.partition("; or")[0]) for row in table.splitlines() if row.startswith("| ")]
     return ["\n".join(lines) for lines in said if lines]
 
 

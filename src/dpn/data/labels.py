@@ -1,6 +1,7 @@
 """The files in which people say what stands for which label: `labels.yaml`, or `labels.txt` where ids are 0, 1, ..."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from dpn.data.images import VOID
 from dpn.data.label_map import LabelMap, Value, few
 from dpn.data.text import read_lines, read_text
 from dpn.errors import InputError
+
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+"""How YAML's booleans are written, in any case of letters."""
 
 FILES = ("labels.yaml", "labels.yml", "labels.txt")
 """Where a folder may name its labels; the first that is there is read."""
@@ -60,13 +64,18 @@ def labels_file(home: Path) -> Path | None:
 
 
 def _parsed(text: str) -> LabelMap:
-    given = dict(_pairs(yaml.compose(text, Loader=yaml.BaseLoader), "the file"))
+    pairs = _pairs(yaml.compose(text, Loader=yaml.BaseLoader), "the file")
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise InputError(f"the key {twice!r} is there twice; keep one of them")
+    given = {key: node for key, node in given.items() if not _is_null(node)}
     if unknown := given.keys() - set(KEYS):
         raise InputError(f"no key is called {min(unknown)!r}; there are {', '.join(KEYS)}")
     if "labels" not in given:
         raise InputError("no key `labels`: a list of names, or `name: value` a line")
     listed = isinstance(given["labels"], yaml.SequenceNode)
-    shift = _text(given, "reduce_zero_label") == "true"
+    shift = _flag(given, "reduce_zero_label")
     if shift and not listed:
         raise InputError("reduce_zero_label needs `labels` to be a list of names; ids that are named need no shift")
     void = [_value(text) for text in _texts(given["void"], "void")] if "void" in given else []
@@ -137,6 +146,18 @@ def _text(given: Mapping[str, yaml.Node], key: str) -> str | None:
     if not isinstance(given[key], yaml.ScalarNode):
         raise InputError(f"{key}: give one value")
     return str(given[key].value)
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value.lower() in ("null", "~")
+
+
+def _flag(given: Mapping[str, yaml.Node], key: str) -> bool:
+    """Whether a key says yes; it does not where it is not there."""
+    text = _text(given, key)
+    if text is not None and text.lower() not in YES + NO:
+        raise InputError(f"{key}: {text!r} is neither true nor false")
+    return text is not None and text.lower() in YES
 
 
 def _value(text: str) -> Value:
