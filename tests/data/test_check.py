@@ -86,10 +86,38 @@ def test_binary_masks_are_told_what_to_do(tmp_path: Path, capsys: pytest.Capture
     code, _, error = check(tmp_path / "mine", capsys)
     assert code == 2 and error.endswith("labels.yaml, as labels: {name_0: 0, name_1: 255}\n")
     (tmp_path / "mine" / "labels.txt").write_text("ground\nroad\n")
-    assert "masks of 0 and 255 need labels.yaml to name 255" in check(tmp_path / "mine", capsys)[1]
+    code, printed, _ = check(tmp_path / "mine", capsys)
+    assert code == 2 and "all: FAULT: the images for training hold 'ground' and no other label; masks of 0 and 255" in printed
+    (tmp_path / "mine" / "labels.txt").write_text("ground\n")
+    code, printed, _ = check(tmp_path / "mine", capsys)
+    assert code == 0 and "masks of 0 and 255 need labels.yaml to name 255" in printed
+    (tmp_path / "mine" / "labels.txt").unlink()
     (tmp_path / "mine" / "labels.yaml").write_text("labels: {ground: 0, road: 255}")
     code, printed, _ = check(tmp_path / "mine", capsys)
     assert code == 0 and "FAULT" not in printed and "255" not in printed
+
+
+@pytest.mark.parametrize(("split", "code"), [("train", 2), ("val", 2), ("test", 0)])
+def test_void_alone_is_a_fault_of_the_splits_that_training_reads(
+    root: Path, capsys: pytest.CaptureFixture[str], split: str, code: int
+) -> None:
+    if split == "test":
+        write(root, "test", 2)
+    for mask in (root / split / "masks").iterdir():
+        Image.new("L", (48, 48), 255).save(mask)
+    found, printed, _ = check(root, capsys)
+    assert found == code
+    assert f"{split}: FAULT: every image for" in printed if code else f"{split}: every image is void everywhere" in printed
+
+
+@pytest.mark.parametrize(("split", "code"), [("train", 2), ("val", 0)])
+def test_one_label_alone_is_a_fault_of_training_images(
+    root: Path, capsys: pytest.CaptureFixture[str], split: str, code: int
+) -> None:
+    for mask in (root / split / "masks").iterdir():
+        Image.new("L", (48, 48), 1).save(mask)
+    found, printed, _ = check(root, capsys)
+    assert found == code and ("train: FAULT: the images for training hold 'See' and no other label" in printed) == (code == 2)
 
 
 def test_a_data_set_is_checked_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

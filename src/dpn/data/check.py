@@ -1,6 +1,6 @@
 """What `dpn data check` says of a data set, and the sheet of pictures that it draws."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from dpn.data.dataset import Sample, SegmentationData, spread
 from dpn.data.folder import open_folder, splits
 from dpn.data.pairs import Matched
 from dpn.data.registry import DATA_SETS, open_data
-from dpn.data.survey import Survey, survey
+from dpn.data.survey import NOTHING_TO_CHOOSE_BY, Survey, nothing_to_learn, survey
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.terminal import console
@@ -50,6 +50,8 @@ def check(name: str, *, root: Path | None = None, split: str | None = None, out:
             surveys[part].faults.append(f"{_counted(matched.images, 'image')} without a mask: {_first(matched.images)}")
         for mask in matched.masks:
             surveys[part].odd("mask without an image", mask.name)
+    for part, fault in _refused(surveys):
+        surveys[part].faults.append(fault)
     printer = console()
     printer.print(_table(surveys))
     for line in [*_sizes(surveys), *_faults(surveys), *_oddities(surveys)]:
@@ -112,6 +114,24 @@ def _opened(name: str, root: Path | None, split: str | None) -> dict[str, tuple[
     return found
 
 
+def _trained(parts: Iterable[str]) -> str | None:
+    """The part that `dpn train` learns from, unless a recipe names another."""
+    return next((part for part in parts if part == "all" or part.startswith("train")), None)
+
+
+def _refused(surveys: Mapping[str, Survey]) -> Iterator[tuple[str, str]]:
+    """(part, what `dpn train` would say of its labels)."""
+    trained = _trained(surveys)
+    for part, found in surveys.items():
+        fault = None
+        if part == trained:
+            fault = nothing_to_learn(found.present, found.labels)
+        elif part.startswith("val") and not found.present:
+            fault = NOTHING_TO_CHOOSE_BY
+        if fault and found.read:
+            yield part, fault
+
+
 def _table(surveys: Mapping[str, Survey]) -> Table:
     from dpn.plots.legend import percent
 
@@ -147,10 +167,13 @@ def _oddities(surveys: Mapping[str, Survey]) -> Iterator[str]:
     for part, found in surveys.items():
         for what, names in found.oddities.items():
             yield f"{part}: {what}: {_counted(names, 'image')} ({_first(names)})"
-    trained = next((part for part in surveys if part.startswith("train")), next(iter(surveys)))
+        if found.read and not found.present and not found.faults:
+            yield f"{part}: every image is void everywhere"
+    trained = _trained(surveys) or next(iter(surveys))
     if absent := surveys[trained].absent:
         yield f"{trained}: no image holds {', '.join(absent)}"
-    if all(not found.pixels[1:-1].any() and found.pixels[0] and found.pixels[-1] for found in surveys.values()):
+    binary = (not found.pixels[1:-1].any() and found.pixels[0] and found.pixels[-1] for found in surveys.values())
+    if all(binary) and not any(found.faults for found in surveys.values()):
         yield "there is nothing but the first label and void: masks of 0 and 255 need labels.yaml to name 255"
     parts = list(surveys)
     for i, one in enumerate(parts):

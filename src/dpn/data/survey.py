@@ -14,6 +14,9 @@ from dpn.errors import InputError
 from dpn.files import checksum
 from dpn.terminal import complain, progress_bar
 
+NOTHING_TO_CHOOSE_BY = "every image for validation is void everywhere, so no model can be chosen; give it labels"
+"""What is said of such a validation split."""
+
 
 @dataclass
 class Survey:
@@ -46,6 +49,11 @@ class Survey:
     def absent(self) -> list[str]:
         """The labels that no image holds."""
         return [name for name, held in zip(self.labels, self.held[:-1], strict=True) if not held]
+
+    @property
+    def present(self) -> set[int]:
+        """The labels that some image holds."""
+        return {label for label, held in enumerate(self.held[:-1]) if held}
 
     def odd(self, what: str, name: str) -> None:
         """Notes an image."""
@@ -81,8 +89,6 @@ def survey(data: SegmentationData, *, description: str = "look") -> Survey:
                 found.odd("one label only", sample.name)
             if data.pairs:
                 _look_at_files(found, sample.name, *data.pairs[i])
-    if found.read and not found.pixels[:-1].any():
-        found.faults.append("every image is void everywhere")
     for names in found.files.values():
         if len(names) > 1:
             found.odd("the same image twice", " = ".join(names))
@@ -94,6 +100,22 @@ def _look_at_files(found: Survey, name: str, image: Path, mask: Path | None) -> 
     turned = orientation(image)
     if turned != 1 and mask and orientation(mask) == 1:
         found.odd("turned by EXIF, its mask is not: see whether they fit", name)
+
+
+def nothing_to_learn(present: set[int], labels: Sequence[str]) -> str | None:
+    """Why images for training that hold these labels serve nothing; None where they serve.
+
+    Example:
+        >>> nothing_to_learn({0, 2}, ["sky", "sea", "ship"])
+    """
+    if not present:
+        return "every image for training is void everywhere, so nothing can be learned; give it labels"
+    if len(present) == 1 < len(labels):
+        return (
+            f"the images for training hold {labels[min(present)]!r} and no other label; masks of 0 and 255 need a labels.yaml "
+            "that names 255, as labels: {background: 0, foreground: 255}"
+        )
+    return None
 
 
 def require_labels(learned: Subset[Sample], chosen: Subset[Sample], labels: Sequence[str]) -> None:
@@ -116,15 +138,10 @@ def require_labels(learned: Subset[Sample], chosen: Subset[Sample], labels: Sequ
         >>> require_labels(data, data, scenes(1).labels)
     """
     if not _present(chosen, 1):
-        raise InputError("every image for validation is void everywhere, so no model can be chosen; give it labels")
+        raise InputError(NOTHING_TO_CHOOSE_BY)
     present = _present(learned, len(labels))
-    if not present:
-        raise InputError("every image for training is void everywhere, so nothing can be learned; give it labels")
-    if len(present) == 1 < len(labels):
-        raise InputError(
-            f"the images for training hold {labels[present.pop()]!r} and no other label; masks of 0 and 255 need a labels.yaml "
-            "that names 255, as labels: {background: 0, foreground: 255}"
-        )
+    if fault := nothing_to_learn(present, labels):
+        raise InputError(fault)
     if absent := [name for label, name in enumerate(labels) if label not in present]:
         complain(f"warning: no image for training holds {', '.join(absent)}; nothing can be learned of it")
 
