@@ -1,5 +1,6 @@
 """`dpn data check`, as a person uses it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,49 @@ def test_faults_are_told_and_the_exit_code_is_2(root: Path, capsys: pytest.Captu
         "train: mask without an image: 1 image (nobody.png)",
     ):
         assert said in printed
+
+
+@pytest.mark.parametrize("layout", ["labelme", "labelme inside", "coco", "cvat"])
+def test_images_without_outlines_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str) -> None:
+    home = tmp_path / "mine" / "train"
+    place = home / "street" if layout == "labelme inside" else home
+    place.mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (4, 4)).save(place / name)
+    points, inside = [0, 0, 4, 0, 4, 2, 0, 2], {"height": 4, "width": 4}
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"} | inside],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [points], "area": 8, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "car"}],
+    }
+    labelme = {"imagePath": "a.jpg", "shapes": [{"label": "car", "points": [[0, 0], [4, 0], [4, 2], [0, 2]]}]}
+    if layout == "cvat":
+        box = '<box label="car" xtl="0" ytl="0" xbr="4" ybr="2"/>'
+        text = f'<annotations><image name="a.jpg" width="4" height="4">{box}</image></annotations>'
+        (home / "annotations.xml").write_text(text)
+    elif layout == "coco":
+        (home / "annotations.json").write_text(json.dumps(coco))
+    else:
+        (place / "a.json").write_text(json.dumps(labelme))
+    code, printed, _ = check(tmp_path / "mine", capsys)
+    assert code == 0 and "train: 1 image, 4 x 4 pixels" in printed
+    assert "train: image without outlines, left out: 1 image (b.jpg)" in printed
+
+
+def test_images_of_another_split_are_not_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    (tmp_path / "mine" / "annotations").mkdir()
+    for number, split in enumerate(("train", "val")):
+        Image.new("RGB", (4, 4), number).save(tmp_path / "mine" / "images" / f"{split}.jpg")
+        coco = {
+            "images": [{"id": 1, "file_name": f"{split}.jpg", "height": 4, "width": 4}],
+            "annotations": [
+                {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 2]], "area": 4, "iscrowd": 0}
+            ],
+            "categories": [{"id": 1, "name": "car"}],
+        }
+        (tmp_path / "mine" / "annotations" / f"{split}.json").write_text(json.dumps(coco))
+    assert "without outlines" not in check(tmp_path / "mine", capsys)[1]
 
 
 def test_an_image_in_two_splits_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,6 +202,32 @@ def test_masks_may_lie_beside_their_images(tmp_path: Path) -> None:
     assert contents(tmp_path, split="train") == [("a", 1)]
 
 
+def beside(root: Path, *images: str, ending: str = "_mask") -> None:
+    """Images of these names, each with its mask beside it."""
+    for name in images:
+        write(root, f"{name}.jpg")
+        Image.fromarray(np.array([[0, 1]], dtype=np.uint8)).save(root / f"{name}{ending}.png")
+
+
+def test_masks_may_lie_beside_their_images_in_folders_inside(tmp_path: Path) -> None:
+    beside(tmp_path, "train/x/a", "train/y/z/b_img", "val/x/a", ".hidden/c")
+    assert contents(tmp_path, split="train") == [("a", 1), ("b_img", 1)]
+    assert splits(tmp_path) == ["train", "val"]
+    beside(tmp_path / "cities", "ulm/a", "bonn/b")
+    assert splits(tmp_path / "cities") == ["bonn", "ulm"] and len(folder(tmp_path / "cities")) == 2
+
+
+def test_masks_beside_their_images_may_end_as_labels_yaml_says(tmp_path: Path) -> None:
+    beside(tmp_path, "train/a", "val/x/b", ending="-gt")
+    (tmp_path / "labels.yaml").write_text("labels: [sky, sea]\nmask_suffix: -gt")
+    assert contents(tmp_path, split="train") == [("a", 1)] and contents(tmp_path, split="val") == [("b", 1)]
+
+
+def test_masks_that_match_no_image_inside_are_no_layout(tmp_path: Path) -> None:
+    write(tmp_path, "one/images/a.jpg", "one/masks/a_mask.png", "two/images/a.jpg", "two/masks/a_mask.png")
+    assert splits(tmp_path) == ["one", "two"]
+
+
 def test_splits_are_found_in_every_layout(tmp_path: Path) -> None:
     write(tmp_path / "one", "images/test/a.png", "masks/test/a.png", "images/train/a.png", "masks/train/a.png")
     write(tmp_path / "two", "a.png", "masks/a.png")

@@ -50,6 +50,8 @@ def check(name: str, *, root: Path | None = None, split: str | None = None, out:
             surveys[part].faults.append(f"{_counted(matched.images, 'image')} without a mask: {_first(matched.images)}")
         for mask in matched.masks:
             surveys[part].odd("mask without an image", mask.name)
+        for image in matched.bare:
+            surveys[part].odd("image without outlines, left out", image.name)
     for part, fault in _refused(surveys):
         surveys[part].faults.append(fault)
     printer = console()

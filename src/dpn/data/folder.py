@@ -1,6 +1,6 @@
 """Anybody's own data: images with masks or outlines, in folders or named by a list file; no class to write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 from dpn.data.coco import read_coco
 from dpn.data.cvat import read_cvat
 from dpn.data.dataset import SegmentationData
-from dpn.data.images import IMAGE_SUFFIXES, VOID
+from dpn.data.images import IMAGE_SUFFIXES, VOID, list_images
 from dpn.data.label_map import LabelMap, few, ids_of_colours
 from dpn.data.labelme import is_labelme, read_labelme
 from dpn.data.labels import FILES, labels_file, read_labels
@@ -47,7 +47,8 @@ def folder(root: str | Path, labels: Sequence[str] | str | Path | None = None, s
                                                 ``root/annotations/<split>.json`` or ``instances_<split>.json``
     ``root/<split>/annotations.xml``            CVAT's outlines
     ``root/<split>/*.json``                     labelme's outlines, beside the images
-    ``root/<split>``                            images, and masks beside them: ``a.jpg``, ``a_mask.png``
+    ``root/<split>``                            images, and masks beside them: ``a.jpg``, ``a_mask.png``; or both in
+                                                folders inside
     ==========================================  ==================================================================
 
     Where no split is asked for, ``<split>`` is left out of these paths. The images of outlines lie beside them, or in
@@ -114,7 +115,7 @@ def splits(root: Path) -> list[str | None]:
     names = {path.name for path in folders} | {path.stem.removeprefix("instances_") for path in files}
     names -= {"images", *MASKS}
     found = [name for name in names if not name.startswith(".") and _find(root, name)]
-    if not USUAL & set(found) and _find(root, None):  # folders of images that are no splits, as of cities
+    if not USUAL & set(found) and _find(root, None, nested=not found):  # folders of images that are no splits, as of cities
         return [None]
     return [*sorted(found, key=lambda name: (name not in ("train", "val"), name))] or [None]
 
@@ -145,8 +146,8 @@ def _named(home: Path, labels: Labels) -> LabelMap | None:
     return own
 
 
-def _find(root: Path, split: str | None) -> Reader | None:
-    """What reads the first layout that is there; None where none is."""
+def _find(root: Path, split: str | None, *, nested: bool = True) -> Reader | None:
+    """What reads the first layout that is there, in folders inside too where `nested`; None where none is."""
     if root.is_file():
         return partial(_listed, root)
     if split and (root / f"{split}.txt").is_file():
@@ -155,21 +156,40 @@ def _find(root: Path, split: str | None) -> Reader | None:
         if images.is_dir() and masks.is_dir():
             return partial(_matched, images, masks)
     home = root / (split or "")
+    painted = partial(_painted, [home, root / "images" / split] if split else [home])
     places = list(dict.fromkeys([home / "images", home, root / "images" / (split or ""), root / "images", root]))
     coco = [home / "_annotations.coco.json", home / "annotations.json"]
     if split:
         coco += [root / "annotations" / f"{split}.json", root / "annotations" / f"instances_{split}.json"]
     if file := next(filter(Path.is_file, coco), None):
-        return partial(_painted, partial(read_coco, file, places))
+        return partial(painted, partial(read_coco, file, places))
     if (file := home / "annotations.xml").is_file():
-        return partial(_painted, partial(read_cvat, file, places))
+        return partial(painted, partial(read_cvat, file, places))
     for inside in (home / "images", home, root / "images" / (split or "")):
-        if (files := sorted(inside.glob("*.json"))) and is_labelme(files[0]):
-            return partial(_painted, partial(read_labelme, files, places))
-    beside = [file for file in home.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.stem.endswith(MASK_SUFFIXES)]
-    if beside:
+        if (files := _files(inside, (".json",), nested)) and is_labelme(files[0]):
+            return partial(painted, partial(read_labelme, files, places))
+    if home.is_dir() and _masks_beside(home, root, nested):
         return partial(_matched, home, home)
     return None
+
+
+def _masks_beside(home: Path, root: Path, nested: bool) -> bool:
+    """Whether a folder, or one in it where `nested`, holds masks beside images, whose suffixes labels.yaml may give."""
+    named = read_labels(file) if (file := labels_file(root)) else None
+    suffixes = (named.image_suffix, named.mask_suffix) if named else (None, None)
+    endings = MASK_SUFFIXES if suffixes[1] is None else suffixes[1] or ()
+    if any(file.stem.endswith(endings) for file in _files(home, IMAGE_SUFFIXES, nested=False)):
+        return True
+    try:
+        return nested and bool(match(home, home, *suffixes).pairs)
+    except InputError:  # no image at all
+        return False
+
+
+def _files(home: Path, suffixes: Container[str], nested: bool) -> list[Path]:
+    """A folder's files with these suffixes, in order, but none of hidden folders."""
+    found = (file for file in (home.rglob("*") if nested else home.glob("*")) if file.suffix.lower() in suffixes)
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(home).parts))
 
 
 def _mask_folders(root: Path, split: str | None) -> list[tuple[Path, Path]]:
@@ -206,11 +226,15 @@ def _matched(images: Path, masks: Path, named: LabelMap | None, home: Path) -> t
 
 
 def _painted(
-    read: Callable[[], tuple[list[Annotated], list[str]]], named: LabelMap | None, home: Path
+    own: Sequence[Path], read: Callable[[], tuple[list[Annotated], list[str]]], named: LabelMap | None, home: Path
 ) -> tuple[SegmentationData, Matched]:
+    """Images with outlines; and those beside them that have none, in the folders that are the split's own."""
     annotated, categories = read()
+    known = {each.image for each in annotated}
+    folders = {image.parent for image in known if any(image.is_relative_to(folder) for folder in own)}
+    bare = [image for folder in sorted(folders) for image in list_images(folder) if image not in known]
     names = categories if BACKGROUND in categories else [BACKGROUND, *categories]
-    return Painted(annotated, named or names), Matched([], [], [], home)
+    return Painted(annotated, named or names), Matched([], [], [], home, bare)
 
 
 def _masked(found: Matched, named: LabelMap | None, home: Path) -> tuple[SegmentationData, Matched]:

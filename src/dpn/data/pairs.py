@@ -1,5 +1,6 @@
 """Images and their masks, matched by the names of the files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +22,14 @@ class Matched(NamedTuple):
         images: those without a mask.
         masks: those without an image.
         folder: where masks were looked for.
+        bare: images that annotations leave out, though they lie beside others; nobody reads them.
     """
 
     pairs: list[tuple[Path, Path]]
     images: list[Path]
     masks: list[Path]
     folder: Path
+    bare: Sequence[Path] = ()
 
     def check(self) -> None:
         """Raises InputError where an image has no mask."""
