@@ -122,6 +122,21 @@ def test_area_and_iscrowd_may_be_missing(tmp_path):
     assert torch.equal(data[0].labels, expected)
 
 
+def test_annotations_that_share_an_id_are_all_drawn(tmp_path):
+    drawn = [rectangle(1, 1, 17, 0, 0, 2, 6), rectangle(1, 1, 1, 2, 0, 2, 6), rectangle(1, 1, 70, 4, 0, 2, 6)]
+    assert folder(instances(tmp_path, drawn))[0].labels[0].tolist() == [2, 2, 1, 1, 4, 4, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["images", "categories"])
+def test_two_images_or_categories_of_one_id_are_refused(tmp_path, kind):
+    file = instances(tmp_path, [rectangle(1, 1, 17, 0, 0, 2, 6)]) / "annotations.json"
+    about = json.loads(file.read_text())
+    about[kind].append(dict(about[kind][0], name="dog", file_name="b.jpg"))
+    file.write_text(json.dumps(about))
+    with pytest.raises(InputError, match=rf"annotations\.json: two {kind} have the id 1; give each its own"):
+        folder(tmp_path)
+
+
 @pytest.mark.parametrize("outline", [[], [[]], [[1, 1]], [[1, 1, 5, 5]], [[1, 1, 5, 5], []]], ids=str)
 def test_outlines_of_fewer_than_three_corners_have_no_pixels(tmp_path, outline):
     drawn = rectangle(1, 1, 17, 0, 0, 4, 6) | {"segmentation": outline}

@@ -1,5 +1,6 @@
 """COCO's outlines: one JSON file; and COCO 2014 with PASCAL VOC's 21 labels."""
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
@@ -87,7 +88,7 @@ def read_coco(
             index = COCO(file)
         categories = {number: str(category["name"]) for number, category in index.cats.items()}
         drawn: dict[int, list[dict[str, Any]]] = {number: [] for number in index.imgs}
-        for annotation in index.anns.values():
+        for annotation in index.dataset.get("annotations", []):  # index.anns has the last alone of those that share an id
             category = categories[annotation["category_id"]]
             if wanted is None or category in wanted:
                 drawn[annotation["image_id"]].append(annotation)
@@ -95,6 +96,10 @@ def read_coco(
         names = {number: str(image["file_name"]) for number, image in index.imgs.items()}
     except Exception as error:  # the file may hold anything
         raise InputError(f"{file}: not COCO's instances ({first_line(error)}); get the file again") from error
+    for kind in ("images", "categories"):
+        ids = [each["id"] for each in index.dataset.get(kind, [])]
+        if twice := [number for number, count in Counter(ids).items() if count > 1]:
+            raise InputError(f"{file}: two {kind} have the id {twice[0]}; give each its own")
     if not categories:
         raise InputError(f"{file}: names no categories")
     chosen = [
