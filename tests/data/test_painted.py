@@ -72,9 +72,16 @@ def test_labelme_s_later_shapes_lie_over_earlier_ones_and_ignored_ones_are_void(
     )
     data = folder(root)
     expected = torch.zeros(SIZE, dtype=torch.long)
-    expected[1:4, 1:4], expected[2, 2], expected[:, 6:] = 3, 1, 255
-    assert data.labels == ("background", "Straße", "a line", "road[/]")
+    expected[1:4, 1:4], expected[2, 2], expected[:, 6:] = 2, 1, 255
+    assert data.labels == ("background", "Straße", "road[/]")
     assert torch.equal(data[0].labels, expected)
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "oriented_rectangle", "rotation", "quadrilateral"])
+def test_labelme_s_rectangles_of_four_points_are_polygons(root: Path, kind: str) -> None:
+    corners = [[4, 0], [7, 3], [4, 6], [1, 3]]
+    labels = folder(labelme(root, {"label": "x", "points": corners, "shape_type": kind}))[0].labels
+    assert (labels.numpy() == outline(corners, SIZE)).all() and labels.sum() == 24
 
 
 def test_labelme_s_circles_and_masks(root: Path) -> None:
@@ -100,8 +107,14 @@ def test_labelme_without_a_size_has_the_image_s(root: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "others", "said"),
     [
-        ({"label": "x", "points": [[1, 1]], "shape_type": "rectangle"}, {}, "a rectangle labelled 'x' cannot be drawn"),
+        (
+            {"label": "x", "points": [[1, 1]], "shape_type": "rectangle"},
+            {},
+            r"a rectangle labelled 'x' cannot be drawn \(it has 1 points",
+        ),
         ({"label": "x", "points": [[1, 1], [2, 2]], "shape_type": "cube"}, {}, "a cube labelled 'x' cannot be drawn"),
+        ({"label": "x", "points": SQUARE, "shape_type": "circle"}, {}, "it has 4 points, not two"),
+        ({"label": "x", "points": SQUARE, "shape_type": "ellipse"}, {}, "'ellipse' are not known; draw it as a polygon"),
         ({"label": "x", "points": [[1, 1], [2, 2]], "shape_type": "mask", "mask": "?"}, {}, "a mask labelled 'x' cannot"),
         ({"points": SQUARE}, {}, "not an annotation of labelme"),
         ({"label": "x", "points": SQUARE}, {"imageHeight": float("nan")}, "not an annotation of labelme"),
@@ -126,9 +139,9 @@ def test_cvat_s_shapes_are_painted_by_their_z_order(root: Path) -> None:
         '<points label="p" points="0,0"/>',
     )
     data = folder(root)
-    assert data.labels == ("background", "below", "e", "m", "p", "top")
+    assert data.labels == ("background", "below", "e", "m", "top")
     expected = torch.zeros(SIZE, dtype=torch.long)
-    expected[1:4, 1:4], expected[2, 2], expected[4, 7], expected[5, 6] = 1, 5, 3, 3
+    expected[1:4, 1:4], expected[2, 2], expected[4, 7], expected[5, 6] = 1, 4, 3, 3
     expected[1, 5:8], expected[0:3, 6] = 2, 2
     assert torch.equal(data[0].labels, expected)
 
@@ -139,6 +152,47 @@ def test_cvat_s_declared_labels_come_in_their_order(root: Path) -> None:
     text = (root / "annotations.xml").read_text()
     (root / "annotations.xml").write_text(text.replace("<image", declared, 1))
     assert folder(root).labels == ("background", "z", "b") and folder(root)[0].labels.eq(2).all()
+
+
+def test_cvat_s_labels_without_pixels_are_none(root: Path) -> None:
+    cvat(
+        root,
+        '<box label="b" xtl="0" ytl="0" xbr="8" ybr="6"/>',
+        '<tag label="night"/>',
+        '<skeleton label="person"><points label="head" points="1,1"/></skeleton>',
+    )
+    types = {"a": "any", "night": "tag", "person": "skeleton", "dot": "points", "wire": "polyline", "b": "rectangle"}
+    declared = "".join(f"<label><name>{name}</name><type>{kind}</type></label>" for name, kind in types.items())
+    declared += "<label><name>head</name><type>any</type><parent>person</parent></label>"
+    text = (root / "annotations.xml").read_text()
+    (root / "annotations.xml").write_text(text.replace("<image", f"<meta><labels>{declared}</labels></meta><image", 1))
+    assert folder(root).labels == ("background", "a", "b")
+
+
+def cvat_large(root: Path, shape: str) -> np.ndarray:
+    Image.new("RGB", (200, 100)).save(root / "images" / "a.jpg")
+    file = cvat(root, shape) / "annotations.xml"
+    file.write_text(file.read_text().replace('width="8" height="6"', 'width="200" height="100"'))
+    labels: np.ndarray = folder(root)[0].labels.numpy()
+    return labels
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '<box label="x" xtl="60" ytl="40" xbr="140" ybr="60" rotation="{}"/>',
+        '<ellipse label="x" cx="100" cy="50" rx="40" ry="10" rotation="{}"/>',
+    ],
+    ids=["box", "ellipse"],
+)
+def test_cvat_s_rotation_is_clockwise_about_the_centre(root: Path, shape: str) -> None:
+    level, quarter, tilted = (cvat_large(root, shape.format(degrees)) for degrees in (0, 90, 30))
+    assert quarter[:, 50:150].sum() == level.sum() and (quarter[:, 50:150] == level[:, 50:150].T).all()
+    rows, columns = np.nonzero(tilted)
+    assert abs(len(rows) - level.sum()) < 0.02 * level.sum()
+    assert abs(rows.mean() + 0.5 - 50) < 0.1 and abs(columns.mean() + 0.5 - 100) < 0.1
+    slope = np.polyfit(columns, rows, 1)[0]  # down to the right, where clockwise leads
+    assert 0.4 < slope < 0.6
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,18 @@ from dpn.data.painted import Annotated, Region, found_image, outline
 from dpn.data.text import read_text
 from dpn.errors import InputError
 
+DRAWN = ("polygon", "box", "ellipse", "mask")
+"""The shapes that have pixels here."""
+
+NOT_DRAWN = ("tag", "points", "polyline", "skeleton", "cuboid")
+"""The types of labels that are only for other shapes."""
+
 
 def read_cvat(file: Path, folders: Sequence[Path]) -> tuple[list[Annotated], list[str]]:
     """Images with what was drawn on them, and the categories, in CVAT's order.
 
-    Polygons, boxes, ellipses and masks are drawn by their z-order, then in the order of the file; lines and points are not.
+    Polygons, boxes, ellipses and masks are drawn by their z-order, then in the order of the file. Tags, lines, points,
+    skeletons and cuboids are not, and what only they may be is no category.
 
     Args:
         file: CVAT's file.
@@ -42,13 +49,17 @@ def read_cvat(file: Path, folders: Sequence[Path]) -> tuple[list[Annotated], lis
         annotated.append(Annotated(path, size, file, partial(_regions, file, image)))
     if not annotated:
         raise InputError(f"{file}: no image in it; export it as 'CVAT for images 1.1'")
-    declared = [name.text or "" for name in root.iterfind(".//labels/label/name")]
-    drawn = {shape.get("label", "") for image in root.iter("image") for shape in image}
+    declared = [
+        label.findtext("name", "")
+        for label in root.iterfind(".//labels/label")
+        if label.findtext("type") not in NOT_DRAWN and label.find("parent") is None  # a skeleton's part has a parent
+    ]
+    drawn = {shape.get("label", "") for image in root.iter("image") for shape in image if shape.tag in DRAWN}
     return annotated, list(dict.fromkeys([*declared, *sorted(drawn)]))
 
 
 def _regions(file: Path, image: Element, size: tuple[int, int]) -> Iterator[tuple[str, Region]]:
-    shapes = [shape for shape in image if shape.tag in ("polygon", "box", "ellipse", "mask")]
+    shapes = [shape for shape in image if shape.tag in DRAWN]
     for shape in sorted(shapes, key=_order):
         label = shape.get("label", "")
         try:
@@ -67,15 +78,20 @@ def _region(shape: Element, size: tuple[int, int]) -> Region:
     from skimage.draw import ellipse
 
     told = shape.attrib
+    turn = np.radians(float(told.get("rotation", 0)))  # clockwise
     if shape.tag == "polygon":
         return outline([[float(number) for number in point.split(",")] for point in told["points"].split(";")], size)
     if shape.tag == "box":
         left, top, right, bottom = (float(told[side]) for side in ("xtl", "ytl", "xbr", "ybr"))
-        return outline([(left, top), (right, top), (right, bottom), (left, bottom)], size)
+        corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+        if turn:
+            centre, matrix = corners.mean(axis=0), [(np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))]
+            corners = (corners - centre) @ matrix + centre
+        return outline(corners.tolist(), size)
     region = np.zeros(size, dtype=bool)
     if shape.tag == "ellipse":
         x, y, across, down = (float(told[name]) for name in ("cx", "cy", "rx", "ry"))
-        region[ellipse(y - 0.5, x - 0.5, down, across, shape=size)] = True
+        region[ellipse(y - 0.5, x - 0.5, down, across, shape=size, rotation=-turn)] = True
         return region
     left, top, width, height = (int(told[name]) for name in ("left", "top", "width", "height"))
     runs = [int(count) for count in told["rle"].split(",")]  # of pixels outside and inside, in turns, row by row

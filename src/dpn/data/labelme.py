@@ -18,13 +18,17 @@ from dpn.errors import InputError, first_line
 OTHERWISE_CALLED = {"_background_": BACKGROUND, "__ignore__": None}
 """What labelme's users call background and void."""
 
+CORNERED = ("polygon", "oriented_rectangle", "rotation", "quadrilateral")
+"""Shapes of which every corner is given; those after the first come from newer versions and from X-AnyLabeling."""
+
 NO_AREA = ("line", "linestrip", "point", "points")
 
 
 def read_labelme(files: Sequence[Path], folders: Sequence[Path]) -> tuple[list[Annotated], list[str]]:
     """Images with what was drawn on them, and the categories that occur, sorted.
 
-    Polygons, rectangles, circles and masks are drawn in the order of the file; points and lines, which have no area, are not.
+    Polygons, rectangles, circles and masks are drawn in the order of the file; points and lines, which have no area, are not,
+    and what only they are is no category.
 
     Args:
         files: labelme's files, one an image.
@@ -45,7 +49,7 @@ def read_labelme(files: Sequence[Path], folders: Sequence[Path]) -> tuple[list[A
         except Exception as error:  # the file may hold anything
             raise InputError(f"{file}: not an annotation of labelme ({first_line(error)})") from error
         image = found_image(named, [file.parent, *folders], file)
-        categories |= {name for name, _ in shapes if name is not None}
+        categories |= {name for name, shape in shapes if name is not None and shape.get("shape_type") not in NO_AREA}
         size = (height, width) if height and width else None
         annotated.append(Annotated(image, size, file, partial(_regions, file, shapes)))
     return annotated, sorted(categories)
@@ -74,21 +78,23 @@ def _regions(
 def _region(kind: str, points: Sequence[Sequence[float]], shape: dict[str, Any], size: tuple[int, int]) -> Region:
     from skimage.draw import disk
 
-    if kind == "polygon":
+    if kind in CORNERED or (kind == "rectangle" and len(points) == 4):
         return outline(points, size)
+    if kind not in ("rectangle", "circle", "mask"):
+        raise InputError(f"shapes of type {kind!r} are not known; draw it as a polygon")
+    if len(points) != 2:
+        raise InputError(f"it has {len(points)} points, not two")
     (x, y), (right, bottom) = points
     if kind == "rectangle":
         return outline([(x, y), (right, y), (right, bottom), (x, bottom)], size)
     region = np.zeros(size, dtype=bool)
     if kind == "circle":  # its centre, and a point on its edge
         region[disk((y - 0.5, x - 0.5), float(np.hypot(right - x, bottom - y)) or 0.5, shape=size)] = True
-    elif kind == "mask":
+    else:
         inside = np.asarray(Image.open(BytesIO(base64.b64decode(shape["mask"]))).convert("L")) > 0
         top, left = round(y), round(x)
         place = region[top : top + inside.shape[0], left : left + inside.shape[1]]
         if min(top, left) < 0 or place.shape != inside.shape:
             raise InputError("it does not fit the image")
         place[:] = inside
-    else:
-        raise InputError(f"shapes of type {kind!r} are not known")
     return region
