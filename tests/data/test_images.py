@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,6 +182,30 @@ def test_broken_exif_leaves_whole_pixels_whole(tmp_path: Path, content: bytes) -
     (tmp_path / "a").write_bytes(content)
     assert read_image(tmp_path / "a")[0, 0].tolist() == [99, 99, 99]
     assert orientation(tmp_path / "a") == 1
+
+
+@pytest.mark.parametrize("kind", [b"eXIf", b"tEXt", b"iCCP", b"pHYs"])
+def test_a_wrong_checksum_of_what_pixels_do_not_need_is_passed_over(tmp_path: Path, kind: bytes) -> None:
+    content = png(2, 1, 8, 0, b"\0\x63\x63", extra=[(kind, b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0")])
+    (tmp_path / "a.png").write_bytes(content.replace(b"\x01\0\x06", b"\x01\0\x08"))
+    assert read_image(tmp_path / "a.png").tolist() == [[[99] * 3] * 2] and read_mask(tmp_path / "a.png", 100).max() == 99
+    assert orientation(tmp_path / "a.png") == 1
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"tRNS"])
+def test_a_wrong_checksum_of_what_pixels_need_is_no_image(tmp_path: Path, kind: bytes) -> None:
+    content = bytearray(png(2, 1, 8, 0, b"\0\x63\x63", extra=[(b"tRNS", b"\0\x63")]))
+    content[content.index(kind) + 5] ^= 1
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.png: "):
+        read_image(tmp_path / "a.png")
+
+
+def test_broken_exif_of_whole_pixels_is_read_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg_with_exif(b"MM\0*\0\0\0\x08\0\x05\x01\x12\0\x03\0\0\0\x01"))
+    read = f"from dpn.data import read_image; read_image({str(tmp_path / 'a.jpg')!r})"
+    ran = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
 
 
 def test_four_channels_without_alpha_are_rgb(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Images as arrays, whatever way they were stored, and one clear line for what is none."""
 
+import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +15,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dpn.errors import InputError
+
+warnings.filterwarnings("ignore", "(possibly )?corrupt EXIF data", UserWarning)  # it is passed over, and the pixels are whole
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -23,6 +28,9 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """How EXIF's orientations become upright; 1 is."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+"""What a PNG file begins with."""
 
 VOID = 255
 """The mask value of pixels that are neither trained on nor counted."""
@@ -211,7 +219,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     if path.is_dir():
         raise InputError(f"{path}: a folder where an image file is needed")
     try:
-        with Image.open(path) as picture:
+        with _identified(path) as picture:
             yield picture
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -227,6 +235,29 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path}: too large to be read safely ({error}); scale it down") from None
     except Exception as error:  # the decoders raise OSError, SyntaxError, ValueError, struct.error, ... on bad bytes
         raise InputError(f"{path}: a broken image ({error}); was it written to its end?") from error
+
+
+def _identified(path: Path) -> Image.Image:
+    """An image file as Pillow opens it; a PNG without what Pillow does not open it for, though its pixels are whole."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        content = path.read_bytes()
+        if not content.startswith(PNG):
+            raise
+        return Image.open(BytesIO(_sound_chunks(content)))
+
+
+def _sound_chunks(content: bytes) -> bytes:
+    """A PNG file without the chunks that are not needed and whose checksum is wrong; tRNS, which pixels need, stays."""
+    kept, at = [PNG], len(PNG)
+    while at < len(content):
+        kind, end = content[at + 4 : at + 8], at + 8 + int.from_bytes(content[at : at + 4])
+        wrong = zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4])
+        if not (wrong and kind[:1].islower() and kind != b"tRNS"):
+            kept.append(content[at : end + 4])
+        at = end + 4
+    return b"".join(kept)
 
 
 def _orientation(picture: Image.Image) -> int:
