@@ -171,6 +171,31 @@ def test_lossy_masks_by_other_names_are_refused(tmp_path: Path, kind: str) -> No
         read_mask(tmp_path / "mask", 21)
 
 
+LOSSLESS = {"WEBP": {"lossless": True}, "JPEG2000": {"irreversible": False}}
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_webp_and_jpeg_2000_are_masks_where_nothing_is_lost(tmp_path: Path, kind: str, mode: str) -> None:
+    picture = Image.fromarray(MASK).convert(mode)
+    picture.save(tmp_path / "good", kind, **LOSSLESS[kind])
+    assert (read_mask(tmp_path / "good", 21) == MASK).all()
+    picture.save(tmp_path / "bad", kind, **{option: not on for option, on in LOSSLESS[kind].items()})
+    with pytest.raises(InputError, match=r"bad: a mask stored as JPEG, lossy WEBP or the like has lost its labels"):
+        read_mask(tmp_path / "bad", 21)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_an_animated_webp_is_judged_by_its_first_frame(tmp_path: Path, lossless: bool) -> None:
+    first, second = Image.fromarray(MASK).convert("RGB"), Image.new("RGB", (3, 2), (9, 9, 9))
+    first.save(tmp_path / "a.webp", lossless=lossless, save_all=True, append_images=[second])
+    if lossless:
+        assert (read_mask(tmp_path / "a.webp", 21) == MASK).all()
+    else:
+        with pytest.raises(InputError, match="has lost its labels"):
+            read_mask(tmp_path / "a.webp", 21)
+
+
 def test_jpeg_inside_a_tiff_is_refused(tmp_path: Path) -> None:
     Image.new("L", (16, 16)).save(tmp_path / "mask.tif", compression="jpeg")
     with pytest.raises(InputError, match=r"mask\.tif: .*has lost its labels"):

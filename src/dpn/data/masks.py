@@ -53,7 +53,7 @@ def stored_values(path: str | Path, *, palette: bool = False) -> np.ndarray:
         palette: read a palette image by its colours, not its indices.
 
     Raises:
-        InputError: as `read_image`; or the mask is lossy (JPEG), transparent, or of a kind whose values cannot be had.
+        InputError: as `read_image`; or the mask is lossy (as JPEG), transparent, or of a kind whose values cannot be had.
 
     Example:
         >>> import tempfile
@@ -62,9 +62,10 @@ def stored_values(path: str | Path, *, palette: bool = False) -> np.ndarray:
         ...     stored_values(Path(folder, "mask.pgm"))
         array([[0, 1, 2]], dtype=uint8)
     """
+    path = Path(path)
     picture, kind, coding = open_upright(path)
-    if kind in ("JPEG", "MPO", "AVIF") or picture.info.get("compression") == "jpeg":
-        raise InputError(f"{path}: a mask stored as JPEG or the like has lost its labels; {STORE}")
+    if _lossy(path, kind) or picture.info.get("compression") in ("jpeg", "tiff_jpeg"):
+        raise InputError(f"{path}: a mask stored as JPEG, lossy WEBP or the like has lost its labels; {STORE}")
     if picture.mode in ("LA", "RGB", "RGBA") and ("16" in coding.raw or coding.largest):
         raise InputError(f"{path}: a mask of several channels that are not of 8 bits; {STORE}")
     if picture.mode in ("LA", "PA", "RGBA"):
@@ -78,6 +79,20 @@ def stored_values(path: str | Path, *, palette: bool = False) -> np.ndarray:
     if picture.mode in ("1", "L", "P", "I") or picture.mode.startswith("I;16"):
         return _unscaled(np.asarray(picture), picture.mode, coding)
     raise InputError(f"{path}: a mask of Pillow's mode {picture.mode}; {STORE}")
+
+
+def _lossy(file: Path, kind: str) -> bool:
+    """Whether an image of this format, or the first of an animation, is stored with loss."""
+    if kind not in ("WEBP", "JPEG2000"):
+        return kind in ("JPEG", "MPO", "AVIF")
+    content, at = file.read_bytes(), 12
+    if kind == "JPEG2000":
+        at = content.find(b"\xff\x52\0") + 13  # of its COD segment, the wavelet: 0 is the one with loss
+        return content[at : at + 1] == b"\0"
+    while content[at : at + 4] not in (b"VP8 ", b"VP8L", b""):
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        at += 8 + (16 if content[at : at + 4] == b"ANMF" else size + size % 2)  # a frame's own chunks follow its head
+    return content[at : at + 4] == b"VP8 "
 
 
 def _unscaled(values: np.ndarray, mode: str, coding: Coding) -> np.ndarray:
