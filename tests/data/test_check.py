@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from dpn.cli import main
-from dpn.data import scenes
-from dpn.data.check import contact_sheet
+from dpn.data import SegmentationData, scenes
+from dpn.data.check import SIDE, contact_sheet
 from dpn.data.dataset import spread
 from dpn.plots.panels import pixels
 
@@ -189,3 +189,16 @@ def test_the_sheet_shows_as_many_of_each_part() -> None:
     data = scenes(12, size=40)
     one, all_of_them = (contact_sheet({"train": spread(data, count)}, data.labels, data.palette) for count in (1, 12))
     assert one.dtype == np.uint8 and all_of_them.size > 4 * one.size
+
+
+@pytest.mark.parametrize("sizes", [[(400, 1), (48, 48)], [(48, 48), (400, 1)], [(1, 400), (400, 1)], [(400, 1)]], ids=str)
+def test_the_sheet_of_images_of_any_shape_is_bounded(tmp_path: Path, sizes: list[tuple[int, int]]) -> None:
+    pairs = []
+    for number, size in enumerate(sizes):
+        image, mask = tmp_path / f"{number}.png", tmp_path / f"{number}_mask.png"
+        Image.new("RGB", size, (9, 9, 9)).save(image)
+        Image.new("L", size, 0).save(mask)
+        pairs.append((image, mask))
+    data = SegmentationData(pairs, ["sky"])
+    height, width, _ = contact_sheet({"train": spread(data, None)}, data.labels, data.palette).shape
+    assert width <= 6 * SIDE and height <= 4 * SIDE

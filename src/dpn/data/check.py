@@ -93,7 +93,8 @@ def contact_sheet(parts: Mapping[str, Subset[Sample]], labels: Sequence[str], pa
             picture = Image.fromarray(pixels(image)).resize(size, Image.Resampling.LANCZOS)
             titled.append((f"{part} {name}"[-24:], tint(np.asarray(picture), np.asarray(small), bright)))
             shown.append(np.asarray(small).ravel())
-    sheet = strip(titled, max_width=5 * SIDE)
+    height = max(picture.shape[0] for _, picture in titled)
+    sheet = strip([(title, _amid(picture, height)) for title, picture in titled], max_width=5 * SIDE)
     boxes = np.where(bright.any(axis=1, keepdims=True), bright, 255)  # black is no tint: an empty box
     key = legend(np.concatenate(shown)[None], labels, boxes, sheet.shape[1])
     width = max(sheet.shape[1], key.shape[1])
@@ -189,6 +190,12 @@ def _within(side: int, width: int, height: int) -> tuple[int, int]:
     """A size of this longer side, of the same shape."""
     scale = side / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _amid(picture: np.ndarray, height: int) -> np.ndarray:
+    """A picture (h,w,3) uint8 amid white of this height."""
+    above = (height - picture.shape[0]) // 2
+    return np.pad(picture, ((above, height - picture.shape[0] - above), (0, 0), (0, 0)), constant_values=255)
 
 
 def _counted(things: Sequence[object], what: str) -> str:
