@@ -114,6 +114,45 @@ def test_nothing_there_says_where_was_looked(tmp_path: Path) -> None:
         folder(tmp_path, split="val")
 
 
+@pytest.mark.parametrize("split", [None, "train"])
+@pytest.mark.parametrize(("images", "masks"), [("train/images", "train/mask"), ("images/train", "mask/train")])
+def test_masks_in_a_folder_of_another_name_are_named(tmp_path: Path, split: str | None, images: str, masks: str) -> None:
+    write(tmp_path, f"{images}/a.png", f"{masks}/a.png")
+    with pytest.raises(InputError, match=r"images.*: no folder of masks beside it called masks, .*; there is mask$"):
+        folder(tmp_path, split=split)
+
+
+def test_a_split_that_lacks_its_masks_alone_says_where_was_looked(tmp_path: Path) -> None:
+    write(tmp_path, "images/train/a.png", "masks/train/a.png", "images/val/b.png")
+    with pytest.raises(InputError, match=r"no images and masks here; looked for .*images/val and .*masks/val"):
+        folder(tmp_path, split="val")
+
+
+@pytest.mark.parametrize("mask", ["a-mask.png", "a_GT.png"])
+def test_masks_of_other_endings_are_told_of_mask_suffix(tmp_path: Path, mask: str) -> None:
+    write(tmp_path / "apart", "images/a.png", f"masks/{mask}")
+    with pytest.raises(InputError, match=rf"no mask of this stem .*; there is {mask}: name .* as mask_suffix in labels\.yaml"):
+        folder(tmp_path / "apart")
+    write(tmp_path / "beside", "a.png", mask)
+    with pytest.raises(InputError, match=r"masks beside their images, .* mask_suffix in labels\.yaml"):
+        folder(tmp_path / "beside")
+
+
+def test_an_image_suffix_that_no_image_has_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "images/a.png", "masks/a.png")
+    (tmp_path / "labels.yaml").write_text("labels: [sky, sea]\nimage_suffix: _rgb")
+    with pytest.raises(InputError, match="images: no image's name ends with '_rgb', the image_suffix"):
+        folder(tmp_path)
+
+
+def test_more_values_than_labels_are_told_to_share_labels(tmp_path: Path) -> None:
+    masks(tmp_path, list(range(1, 302)))
+    with pytest.raises(InputError, match=r"300 of them and 255 labels at most; .* as labels: \{name_0: \[1, 2\], \.\.\.\}, or"):
+        folder(tmp_path)
+    (tmp_path / "labels.yaml").write_text("labels: {name_0: [1, 2], name_1: 3}\nothers: void")
+    assert folder(tmp_path).label_map(0)[0, :5].tolist() == [0, 0, 1, 255, 255]
+
+
 def test_empty_folder_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "masks/a.png")
     (tmp_path / "images").mkdir()

@@ -24,6 +24,8 @@ from dpn.terminal import progress_bar
 MASKS = ("masks", "labels", "annotations")
 """What the folder of masks may be called."""
 
+BESIDE = "masks beside their images, as a_mask.png (what else they end with is mask_suffix in labels.yaml)"
+
 USUAL = {"train", "val", "test", "training", "valid", "validation", "testing", "trainval"}
 """What splits are usually called."""
 
@@ -90,8 +92,12 @@ def open_folder(root: Path, labels: Labels = None, split: str | None = None) -> 
     home = root if root.is_dir() else root.parent
     read = _find(root, split)
     if read is None:
+        if lonely := _without_masks(root, split):
+            beside = sorted(path.name for path in lonely.parent.iterdir() if path.is_dir() and path != lonely)
+            there = f"there is {few(beside)}" if beside else "there is no other folder"
+            raise InputError(f"{lonely}: no folder of masks beside it called {', '.join(MASKS)}, and no outlines; {there}")
         layouts = [f"{images} and {masks}" for images, masks in _mask_folders(root, split)[:: len(MASKS)]]
-        tried = layouts + ([f"{root / split}.txt"] if split else []) + ["annotations.json or annotations.xml"]
+        tried = layouts + ([f"{root / split}.txt"] if split else []) + ["annotations.json or annotations.xml", BESIDE]
         raise InputError(f"{root}: no images and masks here; looked for {', or '.join(tried)}")
     return read(_named(home, labels), home)
 
@@ -199,6 +205,13 @@ def _mask_folders(root: Path, split: str | None) -> list[tuple[Path, Path]]:
     return inside + [(root / "images" / split, root / kind / split) for kind in MASKS]
 
 
+def _without_masks(root: Path, split: str | None) -> Path | None:
+    """A folder called images, of the split or, where none is asked for, of any, that has no folder of masks beside it."""
+    images = sorted(root.glob("*/images")) if split is None else [root / split / "images"]
+    images += [root / "images"] if (root / "images" / (split or "")).is_dir() else []
+    return next((each for each in images if each.is_dir() and not any((each.parent / kind).is_dir() for kind in MASKS)), None)
+
+
 def _is_list(file: Path) -> bool:
     """Whether the first thing that a text file names is a file."""
     line = file.read_text(encoding="utf-8-sig", errors="replace").strip().partition("\n")[0]
@@ -271,5 +284,10 @@ def _numbered(masks: Sequence[Path], home: Path) -> LabelMap:
 
 def _offer(home: Path, values: Sequence[str]) -> str:
     """What to write where, to name what the masks hold."""
+    if len(values) > VOID:
+        return (
+            f"there are {len(values)} of them and {VOID} labels at most; write {home / FILES[0]} with several to a label, "
+            f"as labels: {{name_0: [{values[0]}, {values[1]}], ...}}, or `others: void` for the rest"
+        )
     named = [f"name_{number}: {value}" for number, value in enumerate(values)]
     return f"write {home / FILES[0]}, as labels: {{{', '.join(named[:4])}{', ...' if len(named) > 4 else ''}}}"

@@ -34,10 +34,9 @@ class Matched(NamedTuple):
     def check(self) -> None:
         """Raises InputError where an image has no mask."""
         if self.images:
-            count = len(self.images) + len(self.pairs)
-            raise InputError(
-                f"{self.images[0]}: no mask of this stem in {self.folder} ({len(self.images)} of {count} images have none)"
-            )
+            count = f"{len(self.images)} of {len(self.images) + len(self.pairs)} images have none"
+            hint = f"; there is {self.masks[0].name}: name its ending as mask_suffix in labels.yaml" if self.masks else ""
+            raise InputError(f"{self.images[0]}: no mask of this stem in {self.folder} ({count}){hint}")
 
 
 def match(images: Path, masks: Path, image_suffix: str | None = None, mask_suffix: str | None = None) -> Matched:
@@ -47,7 +46,7 @@ def match(images: Path, masks: Path, image_suffix: str | None = None, mask_suffi
     given, or none, or one of those above.
 
     Raises:
-        InputError: a folder holds no image, or two masks differ in the file's suffix alone.
+        InputError: a folder holds no image, or none of the given suffix; or two masks differ in the file's suffix alone.
 
     Example:
         >>> import tempfile
@@ -82,6 +81,9 @@ def match(images: Path, masks: Path, image_suffix: str | None = None, mask_suffi
             alone.append(image)
         else:
             pairs.append((image, found))
+    if not pairs and not alone:
+        ending = f"no image's name ends with {image_suffix!r}, the image_suffix" if image_suffix else "masks, but no image"
+        raise InputError(f"{images}: {ending}")
     used = {mask for _, mask in pairs}
     return Matched(pairs, alone, [mask for mask in mask_of.values() if mask not in used], masks)
 
