@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from dpn.data import folder
+from dpn.data.folder import open_folder
 from dpn.data.painted import outline
 from dpn.errors import InputError
 
@@ -82,6 +83,16 @@ def test_labelme_s_rectangles_of_four_points_are_polygons(root: Path, kind: str)
     corners = [[4, 0], [7, 3], [4, 6], [1, 3]]
     labels = folder(labelme(root, {"label": "x", "points": corners, "shape_type": kind}))[0].labels
     assert (labels.numpy() == outline(corners, SIZE)).all() and labels.sum() == 24
+
+
+def test_images_with_outlines_may_have_any_suffix_and_path(root: Path) -> None:
+    (root / "images" / "a.jpg").rename(root / "images" / "a.jfif")
+    labelme(root, {"label": "x", "points": SQUARE}, imagePath="../images/a.jfif")
+    data, matched = open_folder(root)
+    assert data[0].labels.sum() == 9 and matched.bare == []
+    (root / "images" / "a.jfif").rename(root / "images" / "a.jpg")
+    labelme(root, {"label": "x", "points": SQUARE}, imagePath="../images/a.jpg")
+    assert open_folder(root)[1].bare == []
 
 
 def test_labelme_s_circles_and_masks(root: Path) -> None:

@@ -53,7 +53,7 @@ def check(name: str, *, root: Path | None = None, split: str | None = None, out:
         for image in matched.bare:
             surveys[part].odd("image without outlines, left out", image.name)
     for part, fault in _refused(surveys):
-        surveys[part].faults.append(fault)
+        surveys[part].faults.insert(0, fault)
     printer = console()
     printer.print(_table(surveys))
     for line in [*_sizes(surveys), *_faults(surveys), *_oddities(surveys)]:

@@ -9,7 +9,7 @@ import numpy as np
 from dpn.data.coco import read_coco
 from dpn.data.cvat import read_cvat
 from dpn.data.dataset import SegmentationData
-from dpn.data.images import IMAGE_SUFFIXES, VOID, list_images
+from dpn.data.images import IMAGE_SUFFIXES, VOID
 from dpn.data.label_map import LabelMap, few, ids_of_colours
 from dpn.data.labelme import is_labelme, read_labelme
 from dpn.data.labels import FILES, labels_file, read_labels
@@ -243,9 +243,10 @@ def _painted(
 ) -> tuple[SegmentationData, Matched]:
     """Images with outlines; and those beside them that have none, in the folders that are the split's own."""
     annotated, categories = read()
-    known = {each.image for each in annotated}
-    folders = {image.parent for image in known if any(image.is_relative_to(folder) for folder in own)}
-    bare = [image for folder in sorted(folders) for image in list_images(folder) if image not in known]
+    known = {each.image.resolve() for each in annotated}
+    folders = {each.image.parent for each in annotated if any(each.image.is_relative_to(folder) for folder in own)}
+    beside = (image for folder in sorted(folders) for image in _files(folder, IMAGE_SUFFIXES, nested=False))
+    bare = [image for image in beside if image.resolve() not in known]
     names = categories if BACKGROUND in categories else [BACKGROUND, *categories]
     return Painted(annotated, named or names), Matched([], [], [], home, bare)
 
