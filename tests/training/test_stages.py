@@ -110,3 +110,17 @@ def test_every_epoch_draws_every_image_once_in_an_order_of_its_own():
     assert epochs[0] != epochs[1]
     assert len({draws[t][1] for t in range(30)}) == 30
     assert draws[7] == draws[7]
+
+
+def unreadable(item: int, seed: int) -> tuple[torch.Tensor]:
+    if item == 1:
+        raise InputError("1.jpg: is damaged; get the file again")
+    return (torch.tensor(item),)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_in_an_image_is_told_in_one_line_whoever_reads_it(workers: int) -> None:
+    batches = Draws(range(2), unreadable, seed=3).batches(2, 0, 1, workers)
+    with pytest.raises(InputError) as told:
+        list(batches)
+    assert str(told.value) == "1.jpg: is damaged; get the file again"

@@ -1,11 +1,13 @@
 """The endless order of training images: a function of the seed alone, so that a run can be taken up anywhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from dpn.errors import InputError
 
 Item = TypeVar("Item")
 Sampled = tuple[Tensor, ...]
@@ -22,9 +24,28 @@ class Draws(Dataset[Sampled], Generic[Item]):
         order = torch.randperm(len(self.items), generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
         return self.prepare(self.items[int(order[place])], mix(self.seed, t))
 
-    def batches(self, batch: int, first: int, last: int, workers: int) -> DataLoader[Sampled]:
-        """The batches of steps first .. last - 1."""
-        return DataLoader(self, batch, sampler=range(first * batch, last * batch), num_workers=workers)
+    def __getitems__(self, draws: Sequence[int]) -> list[Sampled] | InputError:
+        """The draws of a batch; or what is wrong with one, as a value, since a worker's exceptions arrive as tracebacks."""
+        try:
+            return [self[t] for t in draws]
+        except InputError as error:
+            return error
+
+    def batches(self, batch: int, first: int, last: int, workers: int) -> Iterator[Sampled]:
+        """The batches of steps first .. last - 1.
+
+        Raises:
+            InputError: what is wrong with an image, told alike by workers and without them.
+        """
+        drawn = range(first * batch, last * batch)
+        for each in DataLoader(self, batch, sampler=drawn, num_workers=workers, collate_fn=_collated):
+            if isinstance(each, InputError):
+                raise each
+            yield each
+
+
+def _collated(samples: list[Sampled] | InputError) -> Sampled | InputError:
+    return samples if isinstance(samples, InputError) else tuple(default_collate(samples))
 
 
 def mix(*numbers: int) -> int:
