@@ -1,6 +1,5 @@
 """The command line: a word calls one function, whose signature and docstring are its options and its help."""
 
-import re
 import sys
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from dpn import __version__
-from dpn.errors import InputError
+from dpn.errors import InputError, parser_line
 from dpn.options import add_options, arguments, names_of
 from dpn.terminal import HelpFormatter, complain, is_internal, print_anything
 
@@ -81,8 +80,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except InputError as error:
         complain(str(error))
     except ArgumentError as error:
-        message = re.sub(r"<class '(\w+)'>|typing\.", r"\1", error.message)
-        complain(f"{recipe}{message} (see {f'dpn {word}'.strip()} --help)")
+        complain(f"{recipe}{parser_line(error.message)} (see {f'dpn {word}'.strip()} --help)")
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:

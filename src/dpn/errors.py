@@ -1,5 +1,7 @@
 """The one exception that a user's mistake raises, and how it tells of others."""
 
+import re
+
 
 class InputError(ValueError):
     """Something given to the program is wrong: one line that names it, what was received and what to do.
@@ -16,3 +18,14 @@ class InputError(ValueError):
 def first_line(error: Exception) -> str:
     """What another library's error says, in one line; its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def parser_line(message: str) -> str:
+    """What the parser of options and recipes says, all of it in one line.
+
+    Example:
+        >>> parser_line("Parser key 'seed':\\n  Expected a <class 'int'>. Got value: abc")
+        "Parser key 'seed': Expected a int. Got value: abc"
+    """
+    message = " ".join(re.sub(r"<class '(\w+)'>|typing\.", r"\1", message).split())
+    return re.sub(r"^Unexpected config:.*", "holds no options; write them as dpn train --print_config does", message)

@@ -158,7 +158,9 @@ def test_all_of_it_happens_on_the_sample_s_device_without_a_wait() -> None:
         assert out.image.is_meta and out.labels.is_meta and out.image.shape == (3, 32, 32)
 
 
-@pytest.mark.parametrize("wrong", [{"crop": 0}, {"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}, {"colour": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"crop": 0}, {"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}, {"scale": (1.0, float("inf"))}, {"colour": 1.5}]
+)
 def test_wrong_settings_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Augment(**wrong)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ In batches, where it would spare a GPU launches (here some thirty an image), it 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ class Augment:
         colour: brightness, contrast and saturation are each multiplied by a factor drawn from 1 - colour to 1 + colour.
 
     Raises:
-        InputError: a crop below 1, factors that are not 0 < least <= greatest, or colour outside 0 to 1.
+        InputError: a crop below 1, factors that are not 0 < least <= greatest and finite, or colour outside 0 to 1.
 
     Example:
         >>> sample = Sample(torch.rand(3, 6, 8), torch.ones(6, 8, dtype=torch.int64), "dot")
@@ -58,8 +59,8 @@ class Augment:
     def __post_init__(self) -> None:
         if min(self._size) < 1:
             raise InputError(f"crop {self.crop}: needs at least one pixel")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise InputError(f"scale {self.scale}: needs two factors, 0 < least <= greatest")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < inf:
+            raise InputError(f"scale {self.scale}: needs two factors, 0 < least <= greatest, both finite")
         if not 0 <= self.colour <= 1:
             raise InputError(f"colour {self.colour}: needs a value from 0 (none) to 1")
 

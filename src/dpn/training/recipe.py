@@ -4,10 +4,10 @@ import json
 from argparse import ArgumentError
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from dpn.data import DATA_SETS
-from dpn.errors import InputError, first_line
+from dpn.data import DATA_SETS, Augment
+from dpn.errors import InputError, parser_line
 from dpn.model import STAGES
 from dpn.mrf import MRFConfig
 from dpn.unary import UNARY_NETWORKS
@@ -99,7 +99,7 @@ class StageRecipe:
         unary_lr: learning rate of the unary network's parameters.
         schedule: poly (1 - t)^.9, or step (a tenth after each third of the steps).
         weight_decay: draws weights to 0, and mu to the Potts model it began as.
-        clip: largest norm of the gradient.
+        clip: largest norm of the gradient, above 0; inf (.inf in YAML) clips nothing.
         balance: a pixel counts in the loss as its label's frequency to the power -balance: 0 is plain, 1 all labels alike.
         validate_every: steps between validations; the best model by mIoU is kept, the one that the stage began with included.
         train_from: name of the first part of the unary network that is trained in this stage; None is all of it.
@@ -174,7 +174,6 @@ def check(recipe: Recipe) -> None:
     _ = DATA_SETS[recipe.data.name]
     least = {
         "checkpoint_every": (recipe.checkpoint_every, 1),
-        "data.crop": (recipe.data.crop, 1),
         "data.workers": (recipe.data.workers, 0),
         "data.train_images": (recipe.data.train_images, 1),
         "data.val_images": (recipe.data.val_images, 1),
@@ -183,12 +182,40 @@ def check(recipe: Recipe) -> None:
     for name, stage in recipe.stages.planned():
         least |= {f"stages.{name}.{key}": (getattr(stage, key), smallest) for key, smallest in of_stage.items()}
     for name, (value, smallest) in least.items():
-        if value is not None and value < smallest:
+        if value is not None and not value >= smallest:
             raise InputError(f"{name} must be at least {smallest}, got {value}")
+    stages = {f"stages.{name}.": stage for name, stage in recipe.stages.planned()}
+    for name, stage in stages.items():
+        if not stage.clip > 0:
+            raise InputError(f"{name}clip must be above 0, got {stage.clip}; inf clips nothing")
+        _require_choices(stage, name)
+        _require_augment(stage, name)
+    _require_choices(recipe, "")
+    _require_choices(recipe.unary, "unary.")
+    _require_augment(recipe.data, "data.")
     if recipe.data.on_device and recipe.data.workers:
         raise InputError(f"data.workers must be 0 where data.on_device is true, got {recipe.data.workers}")
     if recipe.unary.stage is not None and recipe.unary.layout != "dpn":
         raise InputError(f"unary.stage: weights of layout {recipe.unary.layout} have no stages; leave it out")
+
+
+def _require_choices(section: Recipe | UnaryRecipe | StageRecipe, name: str) -> None:
+    """Refuses a value that is none of those which its field may have."""
+    for key, kind in get_type_hints(type(section)).items():
+        kinds = (kind,) if get_origin(kind) is Literal else get_args(kind)
+        choices = [choice for each in kinds if get_origin(each) is Literal for choice in get_args(each)]
+        value = getattr(section, key)
+        if choices and value not in choices and not (value is None and type(None) in kinds):
+            raise InputError(f"{name}{key} must be one of {', '.join(map(str, choices))}, got {value!r}")
+
+
+def _require_augment(section: DataRecipe | StageRecipe, name: str) -> None:
+    """Refuses a crop, scale or colour that no image can be varied by."""
+    given = {key: getattr(section, key) for key in ("crop", "scale", "colour")}
+    try:
+        Augment(**{key: value for key, value in given.items() if value is not None})
+    except InputError as error:
+        raise InputError(f"{name}{error}") from error
 
 
 def head_recipe() -> Recipe:
@@ -223,7 +250,7 @@ def read_recipe(path: Path | str) -> Recipe:
     try:
         return Recipe(**parser.instantiate(parser.parse_path(str(path))))
     except (ArgumentError, TypeError) as error:
-        raise InputError(f"{path}: {first_line(error)}") from error
+        raise InputError(f"{path}: {parser_line(str(error))}") from error
 
 
 def as_plain(recipe: Recipe) -> dict[str, Any]:
