@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from dpn import DPN, MRF, InputError, load, model_files, save
 from dpn.model import STAGES
@@ -184,7 +185,7 @@ def test_a_unary_of_dpn_s_own_needs_none(tmp_path: Path, model: DPN) -> None:
     [
         lambda model: torch.compile(model),
         nn.DataParallel,
-        torch.optim.swa_utils.AveragedModel,
+        AveragedModel,
         lambda model: nn.DataParallel(torch.compile(model)),
     ],
     ids=["compiled", "parallel", "averaged", "parallel compiled"],
@@ -199,6 +200,28 @@ def test_parts_that_are_compiled_are_stored_by_their_own_names(tmp_path: Path, m
     model.unary.features = torch.compile(model.unary.features)
     save(model, tmp_path / "model.safetensors", earlier={"unary": model.state_dict()})
     assert torch.equal(output(load(tmp_path)), expected)
+
+
+@pytest.mark.parametrize("around", [torch.compile, nn.DataParallel, lambda part: AveragedModel(nn.DataParallel(part))])
+def test_what_is_around_a_unary_is_left_out(tmp_path: Path, model: DPN, around: Callable[[nn.Module], nn.Module]) -> None:
+    expected, before = output(model), model.state_dict()
+    model.unary = around(model.unary)
+    save(model, tmp_path / "model.safetensors", earlier={"unary": before, "triple_penalty": model.state_dict()})
+    assert not [key for key in stored(tmp_path / "model.safetensors") if "/" in key or "n_averaged" in key]
+    assert torch.equal(output(load(tmp_path)), expected)
+
+
+@pytest.mark.parametrize("around", [torch.compile, nn.DataParallel, AveragedModel])
+def test_what_is_around_another_s_network_is_left_out(tmp_path: Path, around: Callable[[nn.Module], nn.Module]) -> None:
+    net = Net()
+    model = DPN(Wrap(around(net), 3), MRF(3, window=5, context=3)).eval()
+    save(model, tmp_path / "model.safetensors")
+    assert said(tmp_path / "model.safetensors")["unary"]["foreign"].endswith(".Net")
+    expected = output(DPN(Wrap(net, 3), model.mrf).eval())
+    for given in (Net(), around(Net())):
+        loaded = load(tmp_path, unary=given)
+        loaded.unary.module = getattr(loaded.unary.module, "_orig_mod", loaded.unary.module)
+        assert torch.equal(output(loaded), expected)
 
 
 def test_weights_that_were_stored_around_a_network_load_into_it(model: DPN) -> None:
@@ -221,6 +244,46 @@ def test_live_values_are_stored(tmp_path: Path, model: DPN) -> None:
     found = load(tmp_path)
     assert found.mrf.config == model.mrf.config and found.mrf.triple_penalty.config.window == 9
     assert torch.equal(output(found), output(model))
+
+
+def test_live_values_of_a_unary_are_stored(tmp_path: Path, model: DPN) -> None:
+    model.unary.activation = "sigmoid"
+    save(model, tmp_path / "model.safetensors")
+    assert torch.equal(output(load(tmp_path)), output(model))
+    wrap = Wrap(Net(), 3, multiple=8)
+    model = DPN(wrap, MRF(3, window=5, context=3)).eval()
+    wrap.activation, wrap.multiple, wrap.output_key = "sigmoid", 16, "semantic"
+    save(model, tmp_path / "model.safetensors")
+    found = load(tmp_path, unary=Net()).unary
+    assert (found.activation, found.multiple, found.output_key) == ("sigmoid", 16, "semantic")
+    assert load(tmp_path, unary=Wrap(Net(), 3)).unary.activation == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("", "labels", ("sky", "sky", "sun"), "two labels are called 'sky'"),
+        ("", "labels", ("sky", "sea"), "same number of labels, got unary 3, mrf 3, names 2"),
+        ("unary", "labels", 4, "same number of labels, got unary 4, mrf 3, names 3"),
+        ("unary", "activation", "relu", "activation must be softmax or sigmoid, got 'relu'"),
+        ("mrf.label_contexts", "dilation", 2, "b13 has another dilation or cell than the MRF; set mrf.config"),
+        ("mrf.label_contexts", "cell", 2, "b13 has another dilation or cell than the MRF; set mrf.config"),
+    ],
+)
+def test_a_value_that_would_be_refused_or_lost_is_not_stored(
+    tmp_path: Path, model: DPN, part: str, name: str, value: object, message: str
+) -> None:
+    setattr(model.get_submodule(part), name, value)
+    with pytest.raises(InputError, match=rf"model\.safetensors: .*{message}"):
+        save(model, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_wrap_could_not_be_made_with_is_not_stored(tmp_path: Path) -> None:
+    model = DPN(Wrap(Net(), 3), MRF(3, window=5, context=3))
+    model.unary.multiple = 0
+    with pytest.raises(InputError, match=r"model\.safetensors: multiple must be at least 1 pixel"):
+        save(model, tmp_path / "model.safetensors")
 
 
 def test_what_could_not_be_read_again_is_not_stored(tmp_path: Path, model: DPN) -> None:

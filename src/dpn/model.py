@@ -15,6 +15,7 @@ from dpn.errors import InputError
 from dpn.hub import Pretrained
 from dpn.mrf import MRF
 from dpn.unary import UnaryNetwork
+from dpn.unary.base import unwrapped
 
 STAGES = ("unary", "triple_penalty", "label_contexts", "joint")
 TITLES = dict(zip(STAGES, ("unary", "+ triple penalty", "+ label contexts", "joint tuning"), strict=True))
@@ -55,13 +56,7 @@ class DPN(Pretrained, nn.Module):
         super().__init__()
         self.unary, self.mrf = unary, mrf
         self.labels = tuple(labels) if labels is not None else tuple(str(u) for u in range(mrf.labels))
-        if not unary.labels == mrf.labels == len(self.labels):
-            counts = f"unary {unary.labels}, mrf {mrf.labels}, names {len(self.labels)}"
-            raise InputError(f"the parts of a DPN must have the same number of labels, got {counts}")
-        if odd := next((name for name in self.labels if not isinstance(name, str)), None):
-            raise InputError(f"labels are names, got {odd!r}, a {type(odd).__name__}")
-        if twice := next((name for i, name in enumerate(self.labels) if name in self.labels[:i]), None):
-            raise InputError(f"two labels are called {twice!r}: give each a name of its own")
+        require_names(self)
         self.stage = stage
 
     def forward(self, image: Tensor) -> Tensor:
@@ -108,3 +103,15 @@ class DPN(Pretrained, nn.Module):
             of_mrf = "label_contexts" if parameter in patterns else "triple_penalty"
             added["unary" if name.startswith("unary.") else of_mrf][name] = parameter
         return added[stage]
+
+
+def require_names(model: DPN) -> None:
+    """Raises InputError unless each of a network's labels has one name of its own."""
+    counts = unwrapped(model.unary).labels, unwrapped(model.mrf).labels, len(model.labels)
+    if len(set(counts)) > 1:
+        told = "unary {}, mrf {}, names {}".format(*counts)
+        raise InputError(f"the parts of a DPN must have the same number of labels, got {told}")
+    if odd := next((name for name in model.labels if not isinstance(name, str)), None):
+        raise InputError(f"labels are names, got {odd!r}, a {type(odd).__name__}")
+    if twice := next((name for i, name in enumerate(model.labels) if name in model.labels[:i]), None):
+        raise InputError(f"two labels are called {twice!r}: give each a name of its own")

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from dpn.errors import InputError
 from dpn.files import written_whole
-from dpn.model import DPN, STAGES
+from dpn.model import DPN, STAGES, require_names
 from dpn.model_files import DEFAULT_MODEL, FORMAT, opened
 from dpn.mrf import MRF, TriplePenalty, changed
-from dpn.unary.base import load_exactly, without_wrappers
+from dpn.unary.base import load_exactly, named_as, own_names, unwrapped
 from dpn.unary.description import described, rebuilt
 from dpn.unary.foreign import made_by, wrapped
 
@@ -65,7 +65,8 @@ def save(
         ('no', 'yes')
     """
     model = _unwrapped(model, path)
-    mrf = model if isinstance(model, MRF) else model.mrf
+    mrf = model if isinstance(model, MRF) else unwrapped(model.mrf)
+    assert isinstance(mrf, MRF)
     stage = model.stage if isinstance(model, DPN) else "triple_penalty" if mrf.label_contexts.potts_only else "joint"
     earlier = earlier or {}
     stages = [*earlier, stage]
@@ -73,18 +74,22 @@ def save(
         raise InputError(f"{path}: stages must be in the order {', '.join(STAGES)}, got {', '.join(stages)}")
     if isinstance(mrf.triple_penalty, TriplePenalty) and mrf.triple_penalty.config != mrf.config:
         raise InputError(f"{path}: b12 has another configuration than the MRF; set mrf.config, which hands it on")
+    if (mrf.label_contexts.dilation, mrf.label_contexts.cell) != (mrf.config.context_dilation, mrf.config.context_stride):
+        raise InputError(f"{path}: b13 has another dilation or cell than the MRF; set mrf.config, which hands it on")
     about: dict[str, Any] = {"format": FORMAT, "mrf": {"labels": mrf.labels} | asdict(mrf.config), "stages": stages}
     if isinstance(model, DPN):
-        about |= {"unary": described(model.unary), "labels": model.labels}
-    prefix = "" if isinstance(model, DPN) else "mrf."
-    whole = {f"{prefix}{key}": value for key, value in without_wrappers(model.state_dict()).items()}
+        with _naming(path):
+            require_names(model)
+            about |= {"unary": described(model.unary), "labels": model.labels}
+    prefix, names = "" if isinstance(model, DPN) else "mrf.", own_names(model)
+    whole = {f"{prefix}{key}": value for key, value in named_as(model, model.state_dict()).items()}
     _compare(about, whole, path)
     state = {key: _stored(key, value, dtype) for key, value in whole.items()}
     tensors = dict(state)
     for before in reversed(list(earlier)):
         assert isinstance(model, DPN)
-        unused = {key for later in STAGES[STAGES.index(before) + 1 :] for key in model.added_by(later)}
-        used = {key: value for key, value in without_wrappers(earlier[before]).items() if key not in unused}
+        unused = {names[key] for later in STAGES[STAGES.index(before) + 1 :] for key in model.added_by(later)}
+        used = {key: value for key, value in named_as(model, earlier[before]).items() if key not in unused}
         changed = {key: value for key, kept in used.items() if not torch.equal(value := _stored(key, kept, dtype), state[key])}
         tensors |= {f"{before}/{key}": value for key, value in changed.items()}
         state |= changed
@@ -223,7 +228,7 @@ def _made(path: Path, make: Callable[[], Module]) -> Module:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: Path | str) -> Iterator[None]:
     """Errors say which file they are about."""
     try:
         yield
@@ -244,10 +249,12 @@ def _unwrapped(model: nn.Module, path: Path | str) -> DPN | MRF:
 
 def _compare(about: dict[str, Any], state: dict[str, Tensor], path: Path | str) -> None:
     """Refuses a state dict that is not that of the network that `about` describes."""
-    with torch.device("meta"):
+    with _naming(path), torch.device("meta"):
         parts: dict[str, nn.Module] = {"mrf": MRF(**about["mrf"])}
-        if "foreign" not in about.get("unary", {"foreign": ""}):
-            parts["unary"] = rebuilt(about["unary"])
+        if "foreign" not in (unary := about.get("unary", {"foreign": ""})):
+            parts["unary"] = rebuilt(unary)
+        elif "output_key" in unary:  # of a Wrap, which refuses what it could not be made with
+            _ = rebuilt(unary, nn.Identity())
     for name, part in parts.items():
         needed = {f"{name}.{key}": value.shape for key, value in part.state_dict().items()}
         found = {key: value.shape for key, value in state.items() if key.startswith(f"{name}.")}

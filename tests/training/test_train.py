@@ -1,5 +1,6 @@
 """Any DPN is trained by a call: another's network too, and its head alone on scores that are computed once."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,6 +153,20 @@ def test_data_without_labels_are_refused_before_anything_is_written(tmp_path: Pa
     with pytest.raises(InputError, match="every image for validation is void everywhere"):
         train(network(), (DATA[0], void), recipe(triple_penalty=STEPS), out=tmp_path / "run", console=QUIET)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("around", [torch.compile, nn.DataParallel])
+def test_a_run_over_a_network_in_a_wrapper_goes_on(tmp_path: Path, around: Callable[[nn.Module], nn.Module]) -> None:
+    how = recipe(triple_penalty=STEPS, joint=replace(STEPS, lr=0.0))
+    whole = train(network(), DATA, how, out=tmp_path / "whole", console=QUIET)
+    for inner in (nn.Identity(), *[around(nn.Identity())] * 6):  # begun on the network itself, gone on with in the wrapper
+        model = network()
+        if not isinstance(inner, nn.Identity):
+            model.unary.module.scores = around(model.unary.module.scores)
+        train(model, DATA, how, out=tmp_path / "run", seconds=0, console=QUIET)
+    assert not unfinished(tmp_path / "run")
+    for one, other in zip(whole.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_scores_of_other_images_are_not_taken(tmp_path: Path) -> None:

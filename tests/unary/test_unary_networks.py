@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from dpn.errors import InputError
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork, Wrap
+from dpn.unary.base import load_exactly, without_wrappers
 
 
 def small(network: type[UnaryNetwork]) -> partial[UnaryNetwork]:
@@ -112,3 +114,11 @@ def test_what_is_asked_must_make_sense():
         Flat(0, stride=1)
     with pytest.raises(InputError, match="activation must be softmax or sigmoid, got 'relu'"):
         Flat(3, stride=1, activation="relu")
+
+
+def test_weights_load_from_however_many_wrappers() -> None:
+    known, new = nn.Linear(2, 1), nn.Linear(2, 1)
+    around = AveragedModel(nn.DataParallel(torch.compile(nn.DataParallel(known)))).state_dict()
+    load_exactly(new, around)
+    assert torch.equal(new.weight, known.weight)
+    assert list(without_wrappers(around)) == ["weight", "bias"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from dpn.errors import InputError
 from dpn.unary import Wrap
@@ -127,7 +128,16 @@ def test_batch_normalisation_stays_as_it_was_trained():
     assert network.module[0].training and torch.equal(network.module[1].running_mean, before)
 
 
-@pytest.mark.parametrize("around", [lambda wrap: wrap, nn.DataParallel, lambda wrap: nn.DataParallel(torch.compile(wrap))])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda wrap: wrap,
+        nn.DataParallel,
+        lambda wrap: nn.DataParallel(torch.compile(wrap)),
+        lambda wrap: AveragedModel(nn.DataParallel(wrap)),
+        lambda wrap: nn.DataParallel(AveragedModel(wrap)),
+    ],
+)
 def test_its_weights_load_whatever_was_around_it(around):
     known, new, image = Wrap(Net(), labels=4), Wrap(torch.compile(Net()), labels=4), torch.rand(1, 3, 9, 12)
     new.load_dpn(around(known).state_dict())

@@ -33,6 +33,7 @@ from dpn.training.recipe import Recipe, StageRecipe, as_plain, check, head_recip
 from dpn.training.run_folder import Outcome, RunFolder
 from dpn.training.sampler import Draws, mix
 from dpn.training.stages import label_weights, require_part, softmax_loss
+from dpn.unary.base import load_exactly
 from dpn.unary.description import described
 
 COUNTED = 500
@@ -121,7 +122,7 @@ def train(
     stored = storage.states(folder.model) if folder.outcomes else {}
     ends = {outcome.stage: stored[outcome.stage] for outcome in folder.outcomes}
     if ends:
-        model.load_state_dict(list(ends.values())[-1])
+        load_exactly(model, list(ends.values())[-1])
     chosen = spread(validation, recipe.data.val_images)
     left = [stage for stage, _ in plan if stage not in ends]
     learned, measured = spread(given, recipe.data.train_images), chosen
@@ -149,7 +150,7 @@ def train(
     model.requires_grad_(True).eval()
     shown, maps = [chosen[i] for i in range(min(3, len(chosen)))], dict[str, list[Tensor]]()
     for stage, state in ends.items():
-        model.load_state_dict(state)
+        load_exactly(model, state)
         model.stage = stage
         maps[stage] = [_labelled(model, sample.image) for sample in shown]
     folder.draw(shown, maps, model, getattr(validation, "palette", None))
@@ -184,7 +185,7 @@ class _Run:
         scored = self._scored(name, progress)
         learner = Learner(self.model, Stage(name, recipe, self.penalty, self.recipe.seed), self.fabric)
         if state := self.folder.resume(name):
-            self.model.load_state_dict(state.pop("model"))
+            load_exactly(self.model, state.pop("model"))
             learner.optimizer.load_state_dict(state.pop("optimizer"))
             progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}")
         else:
@@ -232,7 +233,7 @@ class _Run:
                     self.folder.checkpoint(name, state | learner.state(step))
             if stops and not last:
                 return None
-        self.model.load_state_dict(state["best"])
+        load_exactly(self.model, state["best"])
         self.model.requires_grad_(True).eval()
         outcome = Outcome(name, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
         return replace(outcome, images_per_second=pace.images_per_second, busy=pace.busy)

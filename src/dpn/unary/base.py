@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from dpn.errors import InputError
 from dpn.registry import Registry
@@ -29,7 +31,7 @@ class UnaryNetwork(nn.Module, ABC):
         arguments: what else the subclass was made with.
 
     Attributes:
-        arguments: all keyword arguments that make a network of the same shape, so that a file can say them.
+        arguments: all keyword arguments that make a network of the same shape, as they are now, so that a file can say them.
         freeze_batchnorm: whether training leaves the BatchNorm layers in evaluation mode. Loaded weights set it, since
             statistics of many images are better than those of a small batch; a network trained from scratch needs it
             off, and two images a batch or more.
@@ -46,9 +48,13 @@ class UnaryNetwork(nn.Module, ABC):
         if activation not in ("softmax", "sigmoid"):
             raise InputError(f"activation must be softmax or sigmoid, got {activation!r}")
         self.labels, self.stride, self.activation = labels, stride, activation
-        self.arguments = {"labels": labels, "activation": activation} | arguments
+        self.made_with = {"labels": labels, "activation": activation} | arguments
         self.freeze_batchnorm = False
         self.made_by: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {name: vars(self).get(name, value) for name, value in self.made_with.items()}
 
     @abstractmethod
     def scores(self, image: Tensor) -> Tensor:
@@ -176,51 +182,100 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         Traceback (most recent call last):
         dpn.errors.InputError: weights: bias has shape (3,), the network needs (1,)
     """
-    needed = module.state_dict()
-    tensors = named_as(needed, tensors)
-    if missing := [name for name in needed if name not in tensors]:
+    needed, names = module.state_dict(), own_names(module)
+    tensors = named_as(module, tensors)
+    if missing := [short for short in names.values() if short not in tensors]:
         raise InputError(f"weights: {_named(missing)} not found: are they of another architecture?")
-    if unknown := [name for name in tensors if name not in needed]:
+    known = set(names.values())
+    if unknown := [name for name in tensors if name not in known]:
         raise InputError(f"weights: {_named(unknown)} unknown to the network: are they of another architecture?")
-    for name, tensor in needed.items():
-        if tensors[name].shape != tensor.shape:
-            shapes = f"{tuple(tensors[name].shape)}, the network needs {tuple(tensor.shape)}"
-            raise InputError(f"weights: {name} has shape {shapes}")
-    module.load_state_dict(tensors)
+    for name, short in names.items():
+        if tensors[short].shape != needed[name].shape:
+            shapes = f"{tuple(tensors[short].shape)}, the network needs {tuple(needed[name].shape)}"
+            raise InputError(f"weights: {short} has shape {shapes}")
+    module.load_state_dict({name: tensors[names[name]] if name in names else tensor for name, tensor in needed.items()})
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside torch.compile, DataParallel or AveragedModel, however many are around it.
+
+    Example:
+        >>> unwrapped(nn.DataParallel(torch.compile(nn.Identity())))
+        Identity()
+    """
+    while within := _within(module):
+        module = getattr(module, within)
+    return module
+
+
+def own_names(module: nn.Module) -> dict[str, str]:
+    """What each tensor of a state dict is called where none of its networks is wrapped; what wrappers count is left out.
+
+    Example:
+        >>> own_names(nn.Sequential(nn.DataParallel(torch.compile(nn.Linear(2, 1, bias=False)))))
+        {'0.module._orig_mod.weight': '0.weight'}
+    """
+    found = module.named_modules(remove_duplicate=False)
+    around = {f"{path}." if path else "": within for path, each in found if (within := _within(each))}
+    names = {}
+    for name in module.state_dict():
+        short = name
+        for path in sorted(around, key=len, reverse=True):
+            if short == f"{path}n_averaged":
+                break
+            if short.startswith(f"{path}{around[path]}."):
+                short = path + short.removeprefix(f"{path}{around[path]}.")
+        else:
+            names[name] = short
+    return names
 
 
 def without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict by the names of the network inside torch.compile, DataParallel or AveragedModel.
 
     Example:
-        >>> list(without_wrappers({"n_averaged": torch.tensor(3), "module._orig_mod.score.weight": torch.zeros(1)}))
+        >>> list(without_wrappers({"n_averaged": torch.tensor(3), "module.module._orig_mod.score.weight": torch.zeros(1)}))
         ['score.weight']
     """
-    names = {name: name.replace("_orig_mod.", "") for name in tensors if name != "n_averaged"}
-    within = len("module.") if all(name.startswith("module.") for name in names.values()) else 0
-    return {short[within:]: tensors[name] for name, short in names.items()}
+    inner = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items() if not _counts(name)}
+    while inner and all(name.startswith("module.") for name in inner):
+        inner = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
+    return inner
 
 
-def named_as(needed: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict by the names that a network needs; what wrappers add may stand in either's.
+def named_as(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict by a network's `own_names`; what wrappers add may stand in either's.
 
     Example:
-        >>> list(named_as({"module._orig_mod.bias": torch.zeros(1)}, {"module.module.bias": torch.zeros(1)}))
-        ['module._orig_mod.bias']
+        >>> list(named_as(torch.compile(nn.Linear(2, 1)), {"module.module.bias": torch.zeros(1)}))
+        ['bias']
     """
-    ours = {name.replace("_orig_mod.", ""): name for name in needed}
-    inner = {
-        name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items() if name in needed or name != "n_averaged"
-    }
-    if not ours.keys() & inner.keys():
+    ours = own_names(module)
+    if ours.keys() <= tensors.keys():
+        return {ours.get(name, name): tensor for name, tensor in tensors.items() if name in ours or not _counts(name)}
+    needed = set(ours.values())
+    inner = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items() if name in needed or not _counts(name)}
+    while inner and not needed & inner.keys() and all(name.startswith("module.") for name in inner):
         inner = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
-    return {ours.get(name, name): tensor for name, tensor in inner.items()}
+    return inner
+
+
+def _within(module: nn.Module) -> str | None:
+    """The name of the network inside a wrapper; None where a module is none."""
+    if "_orig_mod" in module._modules:
+        return "_orig_mod"
+    return "module" if isinstance(module, nn.DataParallel | DistributedDataParallel | AveragedModel) else None
+
+
+def _counts(name: str) -> bool:
+    """Whether a tensor is AveragedModel's, which says how many it averaged."""
+    return name.rpartition(".")[2] == "n_averaged"
 
 
 def _without_other_labels(network: UnaryNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, but the network's own where they have a row for each of another number of labels."""
-    own = network.state_dict()
-    tensors = named_as(own, tensors)
+    own = named_as(network, network.state_dict())
+    tensors = named_as(network, tensors)
     differ = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
     rows = {(tensors[name].shape[:1], tensors[name].shape[1:] == own[name].shape[1:], own[name].shape[:1]) for name in differ}
     of_labels = len(rows) == 1 and all(alike and shape == (network.labels,) for _, alike, shape in rows)

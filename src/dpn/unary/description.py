@@ -6,13 +6,13 @@ from typing import Any
 from torch import nn
 
 from dpn.errors import InputError
-from dpn.unary.base import UNARY_NETWORKS, UnaryNetwork
+from dpn.unary.base import UNARY_NETWORKS, UnaryNetwork, unwrapped
 from dpn.unary.foreign import made_by, wrapped
 from dpn.unary.wrap import Wrap
 
 
-def described(unary: UnaryNetwork) -> dict[str, Any]:
-    """What `rebuilt` makes a network of the same shape from.
+def described(unary: nn.Module) -> dict[str, Any]:
+    """What `rebuilt` makes a network of the same shape from; what wrappers are around it, or in it, is left out.
 
     Of one that is no part of dpn that is the name of what makes it, where it is known, and how it is wrapped.
 
@@ -20,9 +20,13 @@ def described(unary: UnaryNetwork) -> dict[str, Any]:
         >>> described(Wrap(nn.Identity(), labels=3))["foreign"]
         'torch.nn.modules.linear.Identity'
     """
+    inner = unwrapped(unary)
+    if not isinstance(inner, UnaryNetwork):
+        raise InputError(f"the unary must be a dpn.unary.UnaryNetwork, got a {type(inner).__name__}; Wrap makes one of it")
+    unary = inner
     if network := UNARY_NETWORKS.name_of(type(unary)):
         return {"network": network} | unary.arguments
-    of = type(unary.module if isinstance(unary, Wrap) else unary)
+    of = type(unwrapped(unary.module) if isinstance(unary, Wrap) else unary)
     return {"network": unary.made_by, "foreign": f"{of.__module__}.{of.__qualname__}"} | unary.arguments
 
 
@@ -51,5 +55,8 @@ def rebuilt(about: dict[str, Any], given: nn.Module | str | None = None) -> Unar
         how = f"unary={network!r} (--unary {network})" if network else "unary, that network"
         raise InputError(f"its unary, {foreign}, is no part of dpn: give {how}; code that it names is imported and run")
     if isinstance(given, str):
-        return made_by(given, labels, **arguments)
-    return wrapped(deepcopy(given), type(given).__name__, labels, **arguments)
+        unary = made_by(given, labels, **arguments)
+    else:
+        unary = wrapped(deepcopy(given), type(given).__name__, labels, **arguments)
+    unary.activation = arguments.get("activation", unary.activation)  # also of one that is a UnaryNetwork already
+    return unary

@@ -33,7 +33,7 @@ class FCN(ExtendedVGG16):
         if stride not in (8, 16, 32):
             raise InputError(f"stride: fcn has 8, 16 or 32 pixels between its scores, got {stride}")
         super().__init__(labels, stride=stride, width=width, activation=activation)
-        self.arguments["stride"] = stride
+        self.made_with["stride"] = stride
         self.pool = halve()
         self.b11_skips = nn.ModuleList(
             nn.Conv2d(channels, labels, 1) for channels in (512, 256)[: {32: 0, 16: 1, 8: 2}[stride]]

@@ -55,7 +55,7 @@ class MobileNetV2(UnaryNetwork):
         if stride not in (8, 16):
             raise InputError(f"stride must be 8 or 16, got {stride}")
         super().__init__(labels, stride=stride, activation=activation)
-        self.arguments["stride"] = stride
+        self.made_with["stride"] = stride
         self.normalize = Normalize()
         self.features = features(stride)
         self.image_pooling = conv(320, 256, 1, nn.ReLU())

@@ -64,7 +64,7 @@ class Wrap(UnaryNetwork):
     ) -> None:
         options = {"output_key": output_key, "mean": mean, "std": std, "multiple": multiple, "size": size}
         super().__init__(labels, stride=stride, activation=activation, **options)
-        self.arguments["stride"] = stride
+        self.made_with["stride"] = stride
         if (mean is None) != (std is None):
             raise InputError(f"mean and std must be given together, got mean={mean}, std={std}")
         if multiple < 1 or (size and multiple > 1):
