@@ -1,5 +1,6 @@
 """Any DPN is trained by a call: another's network too, and its head alone on scores that are computed once."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ import torch
 import yaml
 from rich.console import Console
 from torch import nn
+from torch.utils.data import Dataset
 
 from dpn import DPN, MRF, load, storage, train
 from dpn.cli import main
-from dpn.data import scenes
+from dpn.data import Sample, SegmentationData, scenes
 from dpn.errors import InputError
 from dpn.training import Recipe, head_recipe, read_recipe
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
@@ -119,6 +121,16 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         train(network(), DATA, tmp_path / "bad.yaml", out=tmp_path / "run", console=QUIET)
     with pytest.raises(InputError, match=r"nowhere\.yaml"):
         train(network(), DATA, "nowhere.yaml", out=tmp_path / "run", console=QUIET)
+    for model, data, message in (
+        (network(), DATA[0], "data must be two data sets, .*, got a Scenes"),
+        (network(), (*DATA, DATA[0]), "data must be two data sets, .*, got 3 of them"),
+        (network(), (DATA[0], [1, 2]), "a data set needs the attribute labels, .*; a list has none"),
+        (network(), (Named(DATA[0], ["a"]),) * 2, "the same images for training and validation"),
+        (nn.DataParallel(network()), DATA, "only a dpn.DPN is trained, got a DataParallel: give the DPN inside"),
+        (network().mrf, DATA, r"only a dpn.DPN is trained, got a MRF: DPN\(unary, mrf\) makes one"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train(model, data, recipe(joint=STEPS), out=tmp_path / "run", console=QUIET)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
@@ -167,6 +179,27 @@ def test_a_run_over_a_network_in_a_wrapper_goes_on(tmp_path: Path, around: Calla
     assert not unfinished(tmp_path / "run")
     for one, other in zip(whole.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+class Named(Dataset[Sample]):
+    """Scenes whose names are of another's choosing."""
+
+    def __init__(self, data: SegmentationData, names: list[str]) -> None:
+        self.data, self.labels, self.names = data, data.labels, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data[index]._replace(name=self.names[index])
+
+
+def test_lines_in_a_pipe_are_whole(tmp_path: Path) -> None:
+    told = io.StringIO()
+    how = recipe(label_contexts=replace(STEPS, steps=60, validate_every=60))
+    train(network(), DATA, replace(how, checkpoint_every=60), out=tmp_path, console=Console(file=told, width=40))
+    lines = told.getvalue().splitlines()
+    assert all(line.startswith(("unary", "label_contexts")) for line in lines) and max(map(len, lines)) > 40
 
 
 def test_scores_of_other_images_are_not_taken(tmp_path: Path) -> None:

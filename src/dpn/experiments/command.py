@@ -77,4 +77,4 @@ def experiment(
             for row in result.cells():
                 table.add_row(*row)
             console.print(table)
-    console.print(f"{out}: NAME.md, NAME.csv, pictures" + (f"; {report}" if report else ""))
+    console.print(f"{out}: NAME.md, NAME.csv, pictures" + (f"; {report}" if report else ""), soft_wrap=True)

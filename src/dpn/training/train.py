@@ -19,20 +19,19 @@ from dpn import storage, terminal
 from dpn.data import Augment, Sample, SegmentationData
 from dpn.data.dataset import spread
 from dpn.data.held import Held
-from dpn.data.survey import require_labels
 from dpn.devices import device_named
-from dpn.errors import InputError
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.mrf import MRFConfig
 from dpn.terminal import progress_bar
 from dpn.training.cached import Cached
+from dpn.training.given import require
 from dpn.training.loop import Learner, Stage, Step
 from dpn.training.pace import Pace
 from dpn.training.recipe import Recipe, StageRecipe, as_plain, check, head_recipe, read_recipe
 from dpn.training.run_folder import Outcome, RunFolder
 from dpn.training.sampler import Draws, mix
-from dpn.training.stages import label_weights, require_part, softmax_loss
+from dpn.training.stages import label_weights, softmax_loss
 from dpn.unary.base import load_exactly
 from dpn.unary.description import described
 
@@ -100,19 +99,11 @@ def train(
     recipe = head_recipe() if recipe is None else read_recipe(recipe) if isinstance(recipe, str | Path) else recipe
     check(recipe)
     where = device_named(device)
+    require(model, data, recipe)
     given, validation = data
-    for each in data:
-        if tuple(each.labels) != model.labels:
-            ours, theirs = (", ".join(names) for names in (model.labels, each.labels))
-            raise InputError(f"the model's labels are {ours}; those of the data are {theirs}")
-    if (pairs := getattr(given, "pairs", None)) and pairs == getattr(validation, "pairs", None):
-        raise InputError("the same images for training and validation; give two splits")
-    require_labels(spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images), model.labels)
     about = described(model.unary)
     unary = replace(recipe.unary, network=about["network"] or about["foreign"])
     plan, known = recipe.stages.planned(), as_plain(replace(recipe, unary=unary, mrf=model.mrf.config))
-    for _, of_stage in plan:
-        require_part(model, of_stage)
     folder = RunFolder(out, known)  # from here on nothing is refused, and the model may change
     strength = model.mrf.config.penalty or MRFConfig().penalty
     if recipe.stages.triple_penalty.steps:
@@ -141,7 +132,7 @@ def train(
         storage.save(model, folder.model, earlier=ends)
         folder.ended(outcome)
         ends[stage] = _copy(model)
-        console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}")
+        console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}", soft_wrap=True)
         if stage != left[-1] and time.monotonic() >= until:
             folder.close()
             return model.requires_grad_(True).eval()
@@ -187,7 +178,7 @@ class _Run:
         if state := self.folder.resume(name):
             load_exactly(self.model, state.pop("model"))
             learner.optimizer.load_state_dict(state.pop("optimizer"))
-            progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}")
+            progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}", soft_wrap=True)
         else:
             miou = self._miou(progress, scored)
             state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": _copy(self.model)}
@@ -226,7 +217,7 @@ class _Run:
                     if measured > state["miou"]:
                         state |= {"miou": measured, "best_step": step.done, "best": _copy(self.model)}
                     now += f", mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
-                    progress.console.print(", ".join(filter(None, [now, str(pace)])))
+                    progress.console.print(", ".join(filter(None, [now, str(pace)])), soft_wrap=True)
                 tell(step, measured)
                 state |= {"step": step.done, "seconds": time.monotonic() - started}
                 if keeps:

@@ -1,0 +1,37 @@
+"""What dpn.train is given, and refuses before anything is written."""
+
+from typing import Any
+
+from torch import nn
+
+from dpn.data.dataset import spread
+from dpn.data.survey import require_labels
+from dpn.errors import InputError
+from dpn.model import DPN
+from dpn.training.recipe import Recipe
+from dpn.training.stages import require_part
+from dpn.unary.base import unwrapped
+
+
+def require(model: Any, data: Any, recipe: Recipe) -> None:
+    """Raises InputError unless this is a DPN, two data sets of its labels, and a recipe whose parts the unary has."""
+    if not isinstance(model, DPN):
+        inside = isinstance(model, nn.Module) and isinstance(unwrapped(model), DPN)
+        what = "give the DPN inside" if inside else "DPN(unary, mrf) makes one"
+        raise InputError(f"only a dpn.DPN is trained, got a {type(model).__name__}: {what}")
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        got = f"{len(data)} of them" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
+        raise InputError(f"data must be two data sets, (images to train on, images to validate on), got {got}")
+    for each in data:
+        if not hasattr(each, "labels"):
+            raise InputError(f"a data set needs the attribute labels, their names in order; a {type(each).__name__} has none")
+        if tuple(each.labels) != tuple(model.labels):
+            ours, theirs = (", ".join(map(str, names)) for names in (model.labels, each.labels))
+            raise InputError(f"the model's labels are {ours}; those of the data are {theirs}")
+    given, validation = data
+    pairs = getattr(given, "pairs", None)
+    if given is validation or (pairs and pairs == getattr(validation, "pairs", None)):
+        raise InputError("the same images for training and validation; give two splits")
+    require_labels(spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images), model.labels)
+    for _, stage in recipe.stages.planned():
+        require_part(model, stage)
