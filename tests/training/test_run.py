@@ -12,10 +12,19 @@ from dpn.cli import main
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
 from dpn.training import Recipe, train_recipe
-from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
+from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe, UnaryRecipe
 from dpn.training.run import run_recipe
 from dpn.training.run_folder import RunFolder, unfinished
+from dpn.unary import MobileNetV2
 
+NET = """
+from torch import nn
+
+def net(labels):
+    return nn.Conv2d(3, labels, 3, padding=1)
+
+other = net
+"""
 TINY = {"batch": 2, "validate_every": 2, "optimizer": "adam", "lr": 0.01}
 
 
@@ -147,6 +156,39 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path, small_data):
     assert train_recipe(recipe, tmp_path / "run").stage == "unary"
     with pytest.raises(InputError, match=r"another recipe \(mrf.absent_below differ\)"):
         train_recipe(replace(recipe, mrf=recipe.mrf.changed(absent_below=0.1)), tmp_path / "run")
+
+
+def test_a_run_goes_on_where_its_files_have_moved_or_are_gone(tmp_path, small_data):
+    """The network's file is elsewhere, the weights that it began with are nowhere."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(NET)
+    torch.save(torch.nn.Conv2d(3, 10, 3).state_dict(), tmp_path / "a" / "begun.pth")
+    recipe = tiny(unary=StageRecipe(steps=3, **TINY), triple_penalty=StageRecipe(steps=1, **TINY))
+    first = replace(recipe, unary=UnaryRecipe(network=f"{tmp_path}/a/mine.py:net", weights=f"{tmp_path}/a/begun.pth"))
+    whole = train_recipe(first, tmp_path / "whole")
+    train_recipe(first, tmp_path / "run", seconds=0)
+    (tmp_path / "a" / "begun.pth").unlink()
+    with pytest.raises(InputError, match=r"begun\.pth: no such file"):
+        train_recipe(first, tmp_path / "new")
+    moved = replace(recipe, unary=UnaryRecipe(network=f"{tmp_path}/b/mine.py:net", weights="begun.pth"))
+    for _ in range(4):
+        resumed = train_recipe(moved, tmp_path / "run", seconds=0)
+    assert not unfinished(tmp_path / "run") and resumed.stage == "triple_penalty"
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    for other in (replace(moved.unary, weights="others.pth"), replace(moved.unary, network=f"{tmp_path}/b/mine.py:other")):
+        with pytest.raises(InputError, match=r"another recipe \(unary.(weights|network) differ\)"):
+            train_recipe(replace(moved, unary=other), tmp_path / "run")
+
+
+def test_batchnorm_that_loaded_weights_froze_stays_so_without_them(tmp_path, small_data):
+    torch.save(MobileNetV2(10).state_dict(), tmp_path / "begun.pth")
+    recipe = tiny(unary=StageRecipe(steps=2, **TINY))
+    recipe = replace(recipe, unary=UnaryRecipe(weights=f"{tmp_path}/begun.pth", layout="deeplab"))
+    train_recipe(recipe, tmp_path / "run", seconds=0)
+    (tmp_path / "begun.pth").unlink()
+    assert train_recipe(recipe, tmp_path / "run").unary.freeze_batchnorm
 
 
 @pytest.mark.parametrize(

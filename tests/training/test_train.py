@@ -1,6 +1,7 @@
 """Any DPN is trained by a call: another's network too, and its head alone on scores that are computed once."""
 
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from dpn.unary import Wrap
 DATA = scenes(4, size=48), scenes(2, size=48, split="val")
 LABELS = DATA[0].labels
 STEPS = StageRecipe(2, batch=2, optimizer="adam", lr=0.01, validate_every=1)
+IMAGE = DATA[1][0].image[None]
 QUIET = Console(quiet=True)
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -192,6 +194,29 @@ class Named(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return self.data[index]._replace(name=self.names[index])
+
+
+def test_an_image_of_any_name_has_a_picture_of_its_own(tmp_path: Path) -> None:
+    data = DATA[0], Named(DATA[1], ["city/a0", "curves"])
+    train(network(), data, recipe(joint=STEPS), out=tmp_path, console=QUIET)
+    pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert pictures == {"city_a0.png", "curves_2.png", "curves.png", "compatibility.png"}
+
+
+def test_pictures_that_cannot_be_drawn_do_not_hide_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no typeface")
+
+    for name in ("panels", "training_curves", "compatibility"):
+        monkeypatch.setattr(f"dpn.training.run_folder.{name}", broken)
+    model = train(network(), DATA, recipe(unary=STEPS, joint=STEPS), out=tmp_path, console=QUIET)
+    assert model.stage == "joint" and torch.equal(load(tmp_path, unary=Net())(IMAGE), model(IMAGE))
+    assert f"{tmp_path}/pictures/curves.png: not drawn, but the model is stored: no typeface" in capsys.readouterr().err
+    monkeypatch.setattr(sys.modules["dpn.training.train"], "_labelled", broken)
+    again = train(network(), DATA, recipe(unary=STEPS, joint=STEPS), out=tmp_path, console=QUIET)
+    assert again.stage == "joint" and torch.equal(again(IMAGE), model(IMAGE))
 
 
 def test_lines_in_a_pipe_are_whole(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dpn.errors import InputError
 from dpn.model import DPN
 from dpn.mrf import MRF
 from dpn.training.recipe import Recipe, UnaryRecipe, check
-from dpn.training.run_folder import unfinished
+from dpn.training.run_folder import begun, unfinished
 from dpn.training.train import train
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork, Wrap, made_by
 from dpn.unary.base import load_exactly
@@ -24,16 +24,16 @@ from dpn.unary.foreign import is_foreign
 from dpn.weights import read_weights
 
 
-def build(recipe: Recipe, labels: Sequence[str]) -> DPN:
-    """The network of a recipe as training begins: the unary from its weights, the MRF as the identity."""
+def build(recipe: Recipe, labels: Sequence[str], *, weights: bool = True) -> DPN:
+    """The network of a recipe as training begins: the unary from its weights, unless told not to, the MRF as the identity."""
     torch.manual_seed(recipe.seed)
-    unary = _unary(recipe.unary, len(labels), trained=recipe.stages.unary.steps > 0)
+    unary = _unary(recipe.unary, len(labels), trained=recipe.stages.unary.steps > 0, weights=weights)
     model = DPN(unary, MRF(len(labels), recipe.mrf), labels=labels, stage="unary")
     torch.nn.init.zeros_(model.mrf.label_contexts.penalty)
     return model
 
 
-def _unary(recipe: UnaryRecipe, labels: int, *, trained: bool) -> UnaryNetwork:
+def _unary(recipe: UnaryRecipe, labels: int, *, trained: bool, weights: bool) -> UnaryNetwork:
     arguments: dict[str, Any] = {"activation": recipe.activation}
     foreign = is_foreign(recipe.network)
     network = Wrap if foreign else UNARY_NETWORKS[recipe.network]
@@ -45,7 +45,7 @@ def _unary(recipe: UnaryRecipe, labels: int, *, trained: bool) -> UnaryNetwork:
     unary = made_by(recipe.network, labels, **arguments) if foreign else network(labels, **arguments)
     if recipe.weights is None and (recipe.layout != "imagenet" or not (foreign or trained)):
         raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
-    if recipe.weights:
+    if recipe.weights and weights:
         try:
             _begin_with(unary, recipe, recipe.weights)
         except InputError as error:
@@ -75,6 +75,8 @@ def train_recipe(
 ) -> DPN:
     """Builds the network of a recipe, opens its data, and trains it: see `dpn.train`.
 
+    The weights that it begins from need not be there any longer where the folder holds a run that has begun.
+
     Raises:
         InputError: as from `dpn.train`; or the recipe names what there is not.
     """
@@ -82,7 +84,7 @@ def train_recipe(
     given = recipe.data
     data = open_data(given.name, root=given.root, split=given.train)
     validation = open_data(given.name, root=given.root, split=given.val, labels=data.labels)
-    model = build(recipe, data.labels)
+    model = build(recipe, data.labels, weights=not begun(out))
     return train(model, (data, validation), recipe, out=out, seconds=seconds, device=device, console=console)
 
 

@@ -3,7 +3,10 @@
 import csv
 import json
 import platform
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +19,21 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from dpn.data import Sample, voc_palette
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.files import written_whole
 from dpn.functional import backends
 from dpn.model import DPN, STAGES
 from dpn.packages import versions
 from dpn.plots import compatibility, panels, training_curves
+from dpn.terminal import complain
 from dpn.training.recipe import Recipe, as_plain
 
 COLUMNS = ("stage", "step", "loss", "lr", "miou")
 MAY_DIFFER = ("data.root", "data.workers")
 """What may be another when a run is taken up again: the data may have moved, the machine be another."""
+
+MOVED = ("unary.network", "unary.weights")
+"""What may lie elsewhere by then: files, which go by their names."""
 
 PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "numpy")
 
@@ -52,7 +59,7 @@ class Outcome:
 class RunFolder:
     """Opens the folder of a new run, which is made, or of one that was stopped, if its recipe, as plain values, is the same.
 
-    What the recipe of an earlier version does not say is at its default. The data may have moved since (MAY_DIFFER).
+    What the recipe of an earlier version does not say is at its default. Files may have moved since (MAY_DIFFER, MOVED).
 
     Attributes:
         model: where model.safetensors is.
@@ -63,7 +70,8 @@ class RunFolder:
         self.path, self.model = path, path / "model.safetensors"
         config = path / "config.yaml"
         if config.is_file():
-            before, now = _flat(as_plain(Recipe())) | _flat(yaml.safe_load(config.read_text(encoding="utf-8"))), _flat(recipe)
+            said = yaml.safe_load(config.read_text(encoding="utf-8"))
+            before, now = _unmoved(_flat(as_plain(Recipe())) | _flat(said)), _unmoved(_flat(recipe))
             names = (before.keys() | now.keys()).difference(MAY_DIFFER)
             changed = sorted(name for name in names if before.get(name) != now.get(name))
             if changed:
@@ -144,7 +152,8 @@ class RunFolder:
             cells = f"{o.stage} | {o.steps} | {100 * o.before:.2f} | {100 * o.miou:.2f} | {o.best_step} | {o.seconds / 60:.1f}"
             lines.append(f"| {cells} | {speed} | {busy} |")
         _write(self.path / "stages.md", "\n".join(lines) + "\n")
-        training_curves(self.path / "log.csv", self.path / "pictures" / "curves.png")
+        with spared(curves := self.path / "pictures" / "curves.png"):
+            training_curves(self.path / "log.csv", curves)
         _write(self.path / "stages.json", json.dumps([asdict(row) for row in self.outcomes], indent=2))
 
     def draw(
@@ -152,13 +161,14 @@ class RunFolder:
     ) -> None:
         """Pictures of a few images, of their labels after {stage: [(H,W)]} and the truth, and of learned compatibilities."""
         palette = voc_palette() if palette is None else palette
-        for i, sample in enumerate(samples):
+        for i, (sample, name) in enumerate(zip(samples, _picture_names([sample.name for sample in samples]), strict=True)):
             found = {stage.replace("_", " "): maps[i] for stage, maps in labels.items()}
-            picture = panels(sample.image, found, palette, truth=sample.labels)
-            with written_whole(self.path / "pictures" / f"{sample.name}.png") as temporary:
-                Image.fromarray(picture).save(temporary)
+            path = self.path / "pictures" / f"{name}.png"
+            with spared(path), written_whole(path) as temporary:
+                Image.fromarray(panels(sample.image, found, palette, truth=sample.labels)).save(temporary)
         if "label_contexts" in labels or "joint" in labels:
-            with written_whole(self.path / "pictures" / "compatibility.png") as temporary:
+            path = self.path / "pictures" / "compatibility.png"
+            with spared(path), written_whole(path) as temporary:
                 compatibility(model.mrf.label_contexts.mu.detach().cpu(), model.labels).savefig(temporary)
 
     def _cut_log(self, stage: str, step: int) -> None:
@@ -166,6 +176,44 @@ class RunFolder:
         if path.is_file():
             kept = [row for row in _rows(path) if row[0] != stage or int(row[1]) <= step]
             _write(path, "".join(",".join(row) + "\n" for row in (COLUMNS, *kept)))
+
+
+@contextmanager
+def spared(path: Path) -> Iterator[None]:
+    """A picture that cannot be drawn is told, and ends no training."""
+    try:
+        yield
+    except Exception as error:  # whatever drawing may raise
+        complain(f"{path}: not drawn, but the model is stored: {first_line(error).removeprefix(f'{path}: ')}")
+
+
+def _picture_names(names: list[str]) -> list[str]:
+    """What the files of these images' pictures are called: no folder in it, and each another than the run's own pictures.
+
+    Example:
+        >>> _picture_names(["city/a0", "city_a0", "Curves", ".."])
+        ['city_a0', 'city_a0_2', 'Curves_2', '__']
+    """
+    files = ["curves", "compatibility"]
+    for name in names:
+        file = whole = re.sub(r'^\.+|[/\\:*?"<>|\x00-\x1f]', lambda found: "_" * len(found[0]), name)[:80] or "_"
+        n = 1
+        while file.casefold() in map(str.casefold, files):
+            n += 1
+            file = f"{whole}_{n}"
+        files.append(file)
+    return files[2:]
+
+
+def begun(path: Path) -> bool:
+    """Whether a run's folder holds its weights, so that those it began with are needed no longer."""
+    if (path / "stages.json").is_file():
+        return True
+    try:
+        state = torch.load(path / "last.ckpt", map_location="cpu", weights_only=True, mmap=True)
+        return bool(state["stage"] == STAGES[0])
+    except Exception:  # none, or a broken one, which `RunFolder.resume` tells
+        return False
 
 
 def unfinished(path: Path) -> list[str]:
@@ -197,3 +245,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def _unmoved(flat: dict[str, Any]) -> dict[str, Any]:
+    """The same with MOVED by their names, without folders."""
+    return flat | {name: re.split(r"[/\\]", flat[name].rstrip("/\\"))[-1] for name in MOVED if flat.get(name)}

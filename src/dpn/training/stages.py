@@ -11,6 +11,7 @@ from dpn.data import VOID, Sample
 from dpn.errors import InputError
 from dpn.model import DPN
 from dpn.training.recipe import StageRecipe
+from dpn.unary.base import load_exactly
 
 
 def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
@@ -42,6 +43,17 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
         for parameter in group["params"]:
             parameter.requires_grad_()
     return [group for group in groups if group["params"]]
+
+
+def copied(model: DPN) -> dict[str, Tensor]:
+    """The state dict of now, on the CPU."""
+    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+
+
+def restore(model: DPN, stage: str, state: dict[str, Tensor]) -> None:
+    """Makes `model` what a stage left, of its state dict."""
+    load_exactly(model, state)
+    model.stage = stage
 
 
 def require_part(model: DPN, recipe: StageRecipe) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -29,10 +30,11 @@ from dpn.training.given import require
 from dpn.training.loop import Learner, Stage, Step
 from dpn.training.pace import Pace
 from dpn.training.recipe import Recipe, StageRecipe, as_plain, check, head_recipe, read_recipe
-from dpn.training.run_folder import Outcome, RunFolder
+from dpn.training.run_folder import Outcome, RunFolder, spared
 from dpn.training.sampler import Draws, mix
-from dpn.training.stages import label_weights, softmax_loss
-from dpn.unary.base import load_exactly
+from dpn.training.stages import copied, label_weights, restore, softmax_loss
+from dpn.unary import UnaryNetwork
+from dpn.unary.base import load_exactly, unwrapped
 from dpn.unary.description import described
 
 COUNTED = 500
@@ -131,7 +133,7 @@ def train(
             return model.requires_grad_(True).eval()
         storage.save(model, folder.model, earlier=ends)
         folder.ended(outcome)
-        ends[stage] = _copy(model)
+        ends[stage] = copied(model)
         console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}", soft_wrap=True)
         if stage != left[-1] and time.monotonic() >= until:
             folder.close()
@@ -139,12 +141,13 @@ def train(
     folder.close()
     shutil.rmtree(folder.path / "scores", ignore_errors=True)
     model.requires_grad_(True).eval()
-    shown, maps = [chosen[i] for i in range(min(3, len(chosen)))], dict[str, list[Tensor]]()
-    for stage, state in ends.items():
-        load_exactly(model, state)
-        model.stage = stage
-        maps[stage] = [_labelled(model, sample.image) for sample in shown]
-    folder.draw(shown, maps, model, getattr(validation, "palette", None))
+    with spared(folder.path / "pictures"):
+        shown, maps = [chosen[i] for i in range(min(3, len(chosen)))], dict[str, list[Tensor]]()
+        for stage in ends:
+            restore(model, stage, ends[stage])
+            maps[stage] = [_labelled(model, sample.image) for sample in shown]
+        folder.draw(shown, maps, model, getattr(validation, "palette", None))
+    restore(model, *list(ends.items())[-1])
     return model
 
 
@@ -167,6 +170,10 @@ class _Run:
     fabric: Fabric
     until: float
 
+    @property
+    def unary(self) -> UnaryNetwork:
+        return cast(UnaryNetwork, unwrapped(self.model.unary))
+
     def stage(self, name: str, progress: Progress) -> Outcome | None:
         """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning.
 
@@ -177,11 +184,14 @@ class _Run:
         learner = Learner(self.model, Stage(name, recipe, self.penalty, self.recipe.seed), self.fabric)
         if state := self.folder.resume(name):
             load_exactly(self.model, state.pop("model"))
+            if state.get("frozen"):  # as weights that were loaded at the beginning have it
+                self.unary.frozen()
             learner.optimizer.load_state_dict(state.pop("optimizer"))
             progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}", soft_wrap=True)
         else:
             miou = self._miou(progress, scored)
-            state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": _copy(self.model)}
+            state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": copied(self.model)}
+            state["frozen"] = self.unary.freeze_batchnorm
             self.folder.log(name, 0, None, 0.0, miou)
         weights = self.fabric.to_device(label_weights(spread(self.learned, COUNTED), self.model.mrf.labels, recipe.balance))
 
@@ -215,7 +225,7 @@ class _Run:
                 if validates:
                     measured = self._miou(progress, scored)
                     if measured > state["miou"]:
-                        state |= {"miou": measured, "best_step": step.done, "best": _copy(self.model)}
+                        state |= {"miou": measured, "best_step": step.done, "best": copied(self.model)}
                     now += f", mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
                     progress.console.print(", ".join(filter(None, [now, str(pace)])), soft_wrap=True)
                 tell(step, measured)
@@ -236,7 +246,7 @@ class _Run:
         self.model.eval()
         folder = self.folder.path / "scores"
         of = {"train": self.learned, "val": self.chosen}
-        train, val = (Cached(images, self.model.unary, folder / split, progress) for split, images in of.items())
+        train, val = (Cached(images, self.unary, folder / split, progress) for split, images in of.items())
         return train, val
 
     def _draws(self, name: str, of_stage: StageRecipe, scored: tuple[Cached, Cached] | None) -> Draws[int]:
@@ -282,7 +292,3 @@ def _cut(scored: Cached, crop: int, flip: bool, index: int, seed: int) -> tuple[
 def _labelled(model: DPN, image: Tensor) -> Tensor:
     log_q: Tensor = model(image[None].to(next(model.parameters()).device))
     return log_q[0].argmax(0).cpu()
-
-
-def _copy(model: DPN) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
