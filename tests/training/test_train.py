@@ -133,6 +133,8 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             train(model, data, recipe(joint=STEPS), out=tmp_path / "run", console=QUIET)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a recipe must be a .*Recipe or the file of one, got a dict"):
+        train(network(), DATA, {"seed": 1}, out=tmp_path / "run", console=QUIET)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 

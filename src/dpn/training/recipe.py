@@ -170,6 +170,8 @@ def check(recipe: Recipe) -> None:
         Traceback (most recent call last):
         dpn.errors.InputError: checkpoint_every must be at least 1, got 0
     """
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"a recipe must be a dpn.training.Recipe or the file of one, got a {type(recipe).__name__}")
     _ = is_foreign(recipe.unary.network) or UNARY_NETWORKS[recipe.unary.network]  # or the line that lists them
     _ = DATA_SETS[recipe.data.name]
     least = {
