@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dpn.errors import InputError
     from dpn.exporting import export
     from dpn.inference import Segmentation, segment
+    from dpn.inference.refine import refine
     from dpn.model import DPN
     from dpn.mrf import MRF, MRFConfig, compress
     from dpn.storage import load, load_mrf, save
@@ -25,6 +26,7 @@ HOMES = {
     "export": "dpn.exporting",
     "load": "dpn.storage",
     "load_mrf": "dpn.storage",
+    "refine": "dpn.inference.refine",
     "save": "dpn.storage",
     "segment": "dpn.inference",
     "train": "dpn.training",
@@ -44,6 +46,7 @@ __all__ = [
     "load",
     "load_mrf",
     "metrics",
+    "refine",
     "save",
     "segment",
     "train",

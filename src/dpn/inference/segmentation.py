@@ -161,7 +161,7 @@ def segment(
     if size < 1:
         raise InputError(f"size must be at least 1 pixel, got {size}")
     network, names = _network(model)
-    pixels = _pixels(image)
+    pixels = rgb_pixels(image)
     seen = _at_most(size, pixels)
     try:
         with torch.inference_mode():
@@ -193,7 +193,7 @@ def _default() -> DPN:
     return load()
 
 
-def _pixels(image: str | Path | Image.Image | np.ndarray) -> np.ndarray:
+def rgb_pixels(image: str | Path | Image.Image | np.ndarray) -> np.ndarray:
     """(H,W,3) uint8 RGB."""
     if isinstance(image, str | Path):
         return read_image(image)

@@ -1,0 +1,74 @@
+"""Arrays in, an array out: any size, any order of axes, hard labels or probabilities, a CRF or a trained head."""
+
+import numpy as np
+import pytest
+import torch
+
+import dpn
+from dpn import InputError
+from dpn.data import photograph, to_tensor
+from dpn.mrf import dense_crf
+
+IMAGE = photograph("cat")[50:130, 100:220]
+HEIGHT, WIDTH, _ = IMAGE.shape
+
+
+def probabilities(labels: int = 3) -> np.ndarray:
+    draw = torch.Generator().manual_seed(0)
+    scores = 4 * to_tensor(IMAGE)[torch.arange(labels) % 3] + torch.randn(labels, HEIGHT, WIDTH, generator=draw)
+    return scores.softmax(0).numpy()
+
+
+def test_it_is_the_dense_crf_unless_another_head_is_given():
+    p = probabilities()
+    found = dpn.refine(p, IMAGE)
+    with torch.inference_mode():
+        expected = dense_crf(3, iterations=5).eval()(torch.from_numpy(p)[None].log(), to_tensor(IMAGE)[None])[0].exp()
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-3)
+    assert found.dtype == np.float32 and found.shape == p.shape
+
+
+def test_a_head_refines_by_itself_or_by_its_name():
+    p = probabilities(21)
+    np.testing.assert_array_equal(dpn.refine(p, IMAGE, "voc"), dpn.refine(p, IMAGE, dpn.load_mrf("voc")))
+
+
+def test_labels_may_come_last():
+    p = probabilities()
+    found = dpn.refine(p.transpose(1, 2, 0), IMAGE, labels_last=True)
+    np.testing.assert_allclose(found, dpn.refine(p, IMAGE).transpose(1, 2, 0), atol=1e-5)
+
+
+def test_smaller_maps_are_brought_to_the_image_s_size():
+    p = np.full((2, 5, 6), 0.5, np.float32)
+    p[0, :, :3], p[1, :, :3] = 0.9, 0.1
+    found = dpn.refine(p, IMAGE)
+    assert found.shape == (2, HEIGHT, WIDTH) and found[0, 40, 10] > 0.8
+
+
+def test_hard_labels_are_as_sure_as_is_said_and_void_is_open():
+    mrf = dense_crf(4, penalty=0.0, smoothness=0.0).eval()  # leaves probabilities as they are
+    guess = np.zeros((HEIGHT, WIDTH), np.uint8)
+    guess[:, 60:], guess[:5] = 2, 255
+    q = dpn.refine(guess, IMAGE, mrf, confidence=0.7)
+    np.testing.assert_allclose(q[:, 40, 10], [0.7, 0.1, 0.1, 0.1], rtol=1e-4)
+    np.testing.assert_allclose(q[:, 40, 100], [0.1, 0.1, 0.7, 0.1], rtol=1e-4)
+    np.testing.assert_allclose(q[:, 2, 10], [0.25] * 4, rtol=1e-4)
+    assert dpn.refine(guess, IMAGE).shape[0] == 3 and dpn.refine(guess, IMAGE, labels=5).shape[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "words"),
+    [
+        (np.zeros((4, 5, 6), int), {}, r"hard labels must be \(H,W\), got \(4, 5, 6\)"),
+        (np.full((4, 5), 7), {"labels": 3}, "hard labels must be 0 to 2, and 255 where nothing is known, got up to 7"),
+        (np.zeros((4, 5), int), {"confidence": 1.0}, "confidence must be above 1/2 and below 1, got 1.0"),
+        (np.zeros((4, 5)), {}, r"probabilities must be \(L,h,w\) of two labels at least"),
+        (np.random.default_rng(0).normal(size=(3, 4, 5)), {}, "must be in .* give scores' softmax"),
+        (np.full((8, 9, 4), 0.25), {}, r"they may be \(h,w,L\): then labels_last=True"),
+        (np.full((4, 8, 9), 0.25), {"head": "voc"}, "4 labels are given, and the head is of 21"),
+    ],
+)
+def test_what_does_not_fit_is_told(given, options, words):
+    with pytest.raises(InputError, match=words):
+        dpn.refine(given, IMAGE, **options)
