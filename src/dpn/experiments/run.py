@@ -2,6 +2,7 @@
 
 import platform
 import sys
+import warnings
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -49,7 +50,9 @@ def run(
     for name, each in wanted.items():
         started = monotonic()
         try:
-            results[name] = result = each.run(study)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="window=.* cuts off")  # CRFs are to see as far as the network's b12
+                results[name] = result = each.run(study)
         except InputError as error:
             if "all" not in names:
                 raise
