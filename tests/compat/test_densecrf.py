@@ -9,7 +9,12 @@ from dpn.errors import InputError
 
 HEIGHT, WIDTH, LABELS = 30, 44, 3
 NORMALIZATIONS = ["NO_NORMALIZATION", "NORMALIZE_BEFORE", "NORMALIZE_AFTER", "NORMALIZE_SYMMETRIC"]
-COMPATIBILITIES = {"potts": 3, "diagonal": np.float32([-1, -2, -3]), "full": np.float32([[-2, 0, 1], [0, -3, 0], [1, 0, -1]])}
+COMPATIBILITIES = {
+    "potts": 3,
+    "diagonal": np.float32([-1, -2, -3]),
+    "full": np.float32([[-2, 0, 1], [0, -3, 0], [1, 0, -1]]),
+    "not symmetric": np.float32([[-2, 3, 1], [0, -3, 0], [0, 2, -1]]),
+}
 
 
 @pytest.fixture
@@ -120,8 +125,9 @@ def test_what_does_not_fit_is_told():
         crf.inference(1)
     with pytest.raises(InputError, match=r"must be \(L,n\) = \(2, 12\), got \(2, 3, 4\)"):
         crf.setUnaryEnergy(np.zeros((2, 3, 4)))
-    with pytest.raises(InputError, match="must be finite: clip probabilities"):
-        crf.setUnaryEnergy(np.full((2, 12), np.inf))
+    for wrong in (np.inf, -np.inf, np.nan):
+        with pytest.raises(InputError, match="must be numbers, and not infinite for all labels"):
+            crf.setUnaryEnergy(np.full((2, 12), wrong))
     with pytest.raises(InputError, match=r"rgbim must be \(3, 4, 3\) uint8, got \(4, 3, 3\) uint8"):
         crf.addPairwiseBilateral(80, 13, np.zeros((4, 3, 3), np.uint8), 10)
     with pytest.raises(InputError, match=r"compat must be a number, \(2,\) or \(2,2\), got \(3,\)"):
@@ -132,3 +138,15 @@ def test_what_does_not_fit_is_told():
         crf.addPairwiseEnergy(np.zeros((2, 5)), 3)
     with pytest.raises(InputError, match="labels must be 0 to 2, got 1 to 3"):
         utils.unary_from_labels([1, 3], 2, 0.7)
+
+
+def test_energies_are_copied_and_impossible_labels_stay_so():
+    unary = utils.unary_from_softmax(np.eye(3, 12), clip=None)
+    unary[:, 3:] = 1
+    crf = ours.DenseCRF2D(4, 3, 3)
+    crf.setUnaryEnergy(unary)
+    crf.addPairwiseGaussian(3, 3)
+    unary[:] = 0
+    q = crf.inference(3)
+    np.testing.assert_allclose(q[:, :3], np.eye(3))
+    assert np.isfinite(q).all() and np.isfinite(crf.klDivergence(q))

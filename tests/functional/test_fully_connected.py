@@ -84,7 +84,31 @@ def test_what_does_not_fit_is_told():
     features, p = scene(6, 7)
     with pytest.raises(InputError, match=r"features must be float32 or float64 \(N,C,...\), got torch.int64"):
         FullyConnected(features.long())
-    with pytest.raises(InputError, match=r"p must be \(N,L,...\) for \(2, 6, 7\) points, got \(2, 2, 6, 6\)"):
+    with pytest.raises(
+        InputError, match=r"p must be float \(N,L,...\) for \(2, 6, 7\) points, got torch.float64 \(2, 2, 6, 6\)"
+    ):
         FullyConnected(features)(p[..., 1:])
+    with pytest.raises(InputError, match="normalize must be one of None, after, before, symmetric, got False"):
+        FullyConnected(features, normalize=False)
+    for wrong in (torch.full_like(features, torch.nan), 1e12 * features, features[:, :0]):
+        with pytest.raises(InputError, match="features must be"):
+            FullyConnected(wrong)
     with pytest.raises(InputError, match="cannot be compiled, exported or transformed; give a window"):
         torch.vmap(lambda each: FullyConnected(each[None])(p[:1]))(features)
+
+
+def test_autocast_changes_nothing():
+    features, p = scene(9, 8, dtype=torch.float32)
+    expected = FullyConnected(features)(p)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(FullyConnected(features)(p), expected)
+
+
+def test_another_default_dtype_changes_nothing():
+    features, p = scene(9, 8, dtype=torch.float32)
+    expected = FullyConnected(features)(p)
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.testing.assert_close(FullyConnected(features)(p), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)

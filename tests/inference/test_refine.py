@@ -40,8 +40,8 @@ def test_labels_may_come_last():
 
 
 def test_smaller_maps_are_brought_to_the_image_s_size():
-    p = np.full((2, 5, 6), 0.5, np.float32)
-    p[0, :, :3], p[1, :, :3] = 0.9, 0.1
+    p = np.full((2, 5, 8), 0.5, np.float16)
+    p[0, :, :4], p[1, :, :4] = 0.9, 0.1
     found = dpn.refine(p, IMAGE)
     assert found.shape == (2, HEIGHT, WIDTH) and found[0, 40, 10] > 0.8
 
@@ -60,13 +60,17 @@ def test_hard_labels_are_as_sure_as_is_said_and_void_is_open():
 @pytest.mark.parametrize(
     ("given", "options", "words"),
     [
-        (np.zeros((4, 5, 6), int), {}, r"hard labels must be \(H,W\), got \(4, 5, 6\)"),
-        (np.full((4, 5), 7), {"labels": 3}, "hard labels must be 0 to 2, and 255 where nothing is known, got up to 7"),
-        (np.zeros((4, 5), int), {"confidence": 1.0}, "confidence must be above 1/2 and below 1, got 1.0"),
+        (np.zeros((4, 5), int), {}, r"hard labels must be \(H,W\) of the image's size, \(80, 120\), got \(4, 5\)"),
+        (np.full((80, 120), 7), {"labels": 3}, "hard labels must be 0 to 2, or 255 where nothing is known, got 0 to 7"),
+        (np.full((80, 120), -1), {"labels": 3}, "got -1 to 0"),
+        (np.zeros((80, 120), bool), {"confidence": 1.0}, "confidence must be above 1/2 and below 1, got 1.0"),
         (np.zeros((4, 5)), {}, r"probabilities must be \(L,h,w\) of two labels at least"),
-        (np.random.default_rng(0).normal(size=(3, 4, 5)), {}, "must be in .* give scores' softmax"),
-        (np.full((8, 9, 4), 0.25), {}, r"they may be \(h,w,L\): then labels_last=True"),
-        (np.full((4, 8, 9), 0.25), {"head": "voc"}, "4 labels are given, and the head is of 21"),
+        (np.random.default_rng(0).normal(size=(3, 4, 5)), {}, "raw scores need a softmax"),
+        (np.full((8, 9, 4), 0.25), {}, r"\(h,w,L\) labels_last=True"),
+        (np.full((4, 8, 12), 0.25), {"head": "voc"}, "4 labels are given, and the head is of 21"),
+        (np.full((4, 8, 12), 0.25), {"head": torch.nn.Identity()}, "must be an MRF, such as model.mrf, .* got a Identity"),
+        (np.full((4, 120, 80), 0.25), {}, "must be of 80 x 120 pixels, as the image, or fewer, got 120 x 80"),
+        (np.full((4, 12, 8), 0.25), {}, "got 12 x 8"),
     ],
 )
 def test_what_does_not_fit_is_told(given, options, words):

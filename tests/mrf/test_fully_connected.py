@@ -134,3 +134,19 @@ def test_symmetric_sums_need_every_pixel():
         MRFConfig(normalize="symmetric")
     with pytest.raises(InputError, match="needs a head with a window"):
         _ = MRFConfig(window=None).side
+
+
+def test_the_backend_that_is_asked_for_computes_both_kernels(monkeypatch):
+    monkeypatch.setattr("dpn.functional.halide.permutohedral.passes", None)
+    log_p, image = scene(dtype=torch.float32)
+    assert dense_crf(3, iterations=1, backend="reference").eval()(log_p, image).isfinite().all()
+
+
+def test_a_batch_of_no_images_gives_none():
+    assert dense_crf(2)(torch.rand(0, 2, 5, 6).log(), torch.rand(0, 3, 5, 6)).shape == (0, 2, 5, 6)
+
+
+@pytest.mark.parametrize("options", [{"iterations": None}, {"context": None}, {"normalize": "before"}], ids=str)
+def test_none_is_for_the_window_alone_and_normalize_is_known(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        MRFConfig(window=None, **options)

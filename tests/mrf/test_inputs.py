@@ -21,10 +21,11 @@ def mrf(**options: object) -> MRF:
     [
         (P, IMAGE, r"looks like probabilities: give their logarithms, p\.log\(\)"),
         (10 * P - 2, IMAGE, r"values up to .*: raw scores\? give scores\.log_softmax\(1\)"),
+        (10 * P - 30, IMAGE, "nowhere near log-probabilities: raw scores"),
         (P.log(), 255 * IMAGE, r"not in \[0,1\]: in 0\.\.255\? divide it by 255"),
         (P.log(), (IMAGE - 0.45) / 0.22, r"not in \[0,1\]: normalised\? give the image as it was before"),
     ],
-    ids=["probabilities", "scores", "255", "normalised"],
+    ids=["probabilities", "scores", "low scores", "255", "normalised"],
 )
 def test_values_that_look_like_something_else_are_warned_of_once(log_p, image, words):
     layer = mrf()
@@ -43,6 +44,7 @@ def test_what_is_right_is_not_warned_of(log_p):
         warnings.simplefilter("error")
         mrf()(log_p, IMAGE)
         mrf()(log_p, IMAGE[:, :1])
+        mrf().train()(log_p.clone().requires_grad_(), IMAGE.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,9 @@ def test_what_is_right_is_not_warned_of(log_p):
         ),
         (P.log().masked_fill(P > 0.4, torch.nan), IMAGE, "log_p has values that are NaN"),
         (P.log(), IMAGE.masked_fill(IMAGE > 0.9, torch.nan), "the image has values that are NaN"),
+        (P.log(), IMAGE.masked_fill(IMAGE > 0.9, torch.inf), "the image has values that are infinite"),
     ],
-    ids=["bytes", "labels", "no batch", "stride", "NaN", "NaN in the image"],
+    ids=["bytes", "labels", "no batch", "stride", "NaN", "NaN in the image", "infinite"],
 )
 def test_what_cannot_be_meant_is_refused_with_what_to_do(log_p, image, words):
     with pytest.raises(InputError, match=words):

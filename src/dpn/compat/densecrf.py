@@ -64,13 +64,11 @@ class DenseCRF:
 
     def setUnaryEnergy(self, u: ArrayLike) -> None:  # noqa: N802
         """Energies -log p, (L,n) float32."""
-        energies = np.ascontiguousarray(u, np.float32)
+        energies = np.array(u, np.float32, order="C")  # a copy
         if energies.shape != self._shape:
             raise InputError(f"unary energies must be (L,n) = {self._shape}, got {energies.shape}")
-        if not np.isfinite(energies).all():
-            raise InputError(
-                "unary energies must be finite: clip probabilities before their logarithm, as unary_from_softmax does"
-            )
+        if not (energies > -np.inf).all() or np.isinf(energies).all(0).any():
+            raise InputError("unary energies must be numbers, and not infinite for all labels of a variable")
         self._unary = torch.from_numpy(energies)[None]
 
     def addPairwiseEnergy(  # noqa: N802
@@ -83,9 +81,9 @@ class DenseCRF:
         """A gaussian kernel, exp(-|f_i - f_j|^2 / 2) of features (C,n) in units of its width.
 
         `compat` is a number, how much labels gain that agree (Potts); (L,), a penalty of each label for itself; or (L,L), the
-        penalty of each for each. `kernel` changes nothing, as long as nothing is learned.
+        penalty of each for each, of which the symmetric part counts. `kernel` changes nothing, as long as nothing is learned.
         """
-        given = np.ascontiguousarray(features, np.float32)
+        given = np.array(features, np.float32, order="C")
         if given.ndim != 2 or given.shape[1] != self._shape[1]:
             raise InputError(f"features must be (C,{self._shape[1]}), got {given.shape}")
         if normalization not in _NORMALIZE:
@@ -117,7 +115,8 @@ class DenseCRF:
         """KL(Q || P) up to the constant log Z: the sum of q ln q, of unary energies and of pairwise ones."""
         given = torch.from_numpy(np.ascontiguousarray(q, np.float32))[None]
         entropy = given * given.clamp_min(1e-20).log()
-        return float((entropy + given * (self._energies() + self._messages(given))).double().sum())
+        unary = (given * self._energies()).where(given > 0, 0.0)  # 0 times infinity is 0
+        return float((entropy + unary + given * self._messages(given)).double().sum())
 
     def _energies(self) -> Tensor:
         if self._unary is None:
@@ -196,5 +195,5 @@ def _penalty(compat: ArrayLike, labels: int) -> Tensor:
     if tuple(penalty.shape) not in ((), (labels,), (labels, labels)):
         raise InputError(f"compat must be a number, ({labels},) or ({labels},{labels}), got {tuple(penalty.shape)}")
     if penalty.ndim == 0:
-        return -penalty * torch.eye(labels)
-    return penalty.diag() if penalty.ndim == 1 else penalty
+        return -penalty * torch.eye(labels, dtype=torch.float32)
+    return penalty.diag() if penalty.ndim == 1 else (penalty + penalty.T) / 2

@@ -12,6 +12,8 @@ from dpn.functional.choice import choose
 from dpn.functional.modes import watched
 from dpn.functional.permutohedral import Filter, lattice_of
 
+NORMALIZATIONS = (None, "after", "before", "symmetric")
+
 
 class FullyConnected:
     """sum_j k(i,j) p_j over all points j of an image, k(i,j) = exp(-|f_i - f_j|^2 / 2), on a lattice that is built once.
@@ -22,7 +24,8 @@ class FullyConnected:
 
     Args:
         features: (N,C,...), the points of N images in units of the kernel's width, of any number of axes, C from 1 to 16.
-            float32 or float64; gradients flow to it, and so to widths that it was divided by.
+            float32 or float64, finite; gradients flow to it, and so to widths that it was divided by: where these learn, a new
+            one is made for each step.
         normalize: "after" divides the sums by those of the kernel, sum_j k(i,j), so that they are means; "before" divides p
             by them; "symmetric" divides p and the sums by their roots, as pydensecrf does; None leaves them.
         backend: one of dpn.functional.backends(); None takes the fastest that serves.
@@ -39,8 +42,10 @@ class FullyConnected:
     """
 
     def __init__(self, features: Tensor, *, normalize: str | None = "after", backend: str | None = None) -> None:
-        if features.ndim < 3 or features.dtype not in (torch.float32, torch.float64):
+        if features.ndim < 3 or features.dtype not in (torch.float32, torch.float64) or features.numel() == 0:
             raise InputError(f"features must be float32 or float64 (N,C,...), got {features.dtype} {tuple(features.shape)}")
+        if normalize not in NORMALIZATIONS:
+            raise InputError(f"normalize must be one of {', '.join(map(str, NORMALIZATIONS))}, got {normalize!r}")
         if watched(features):
             raise InputError("a fully connected kernel cannot be compiled, exported or transformed; give a window")
         self._shape = features.shape[0], *features.shape[2:]
@@ -52,8 +57,8 @@ class FullyConnected:
 
     def __call__(self, p: Tensor) -> Tensor:
         """(N,L,...), float, of the features' size -> (N,L,...), of p's dtype. Gradients flow to p, any number of times."""
-        if p.ndim < 3 or (p.shape[0], *p.shape[2:]) != self._shape:
-            raise InputError(f"p must be (N,L,...) for {self._shape} points, got {tuple(p.shape)}")
+        if p.ndim < 3 or (p.shape[0], *p.shape[2:]) != self._shape or not p.is_floating_point() or p.shape[1] == 0:
+            raise InputError(f"p must be float (N,L,...) for {self._shape} points, got {p.dtype} {tuple(p.shape)}")
         sums = self._after * _sum(self._before * _points(p.to(self._features.dtype)), self._features, self._sums)
         return sums.view(p.shape[0], -1, p.shape[1]).transpose(1, 2).reshape(p.shape).to(p.dtype)
 

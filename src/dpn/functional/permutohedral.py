@@ -16,6 +16,9 @@ from dpn.errors import InputError
 
 MOST_FEATURES = 16
 
+FARTHEST = 2.0**22
+"""Cells of the lattice from its middle, up to which float32 tells neighbouring ones apart."""
+
 Filter = Callable[[Tensor, bool], Tensor]
 """(values (P,V), whether the transposed sums) -> sums (P,V), of their dtype."""
 
@@ -118,7 +121,12 @@ def _located(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     barycentric weights; all (C+1,P). The lattice lies in the plane of C+1 coordinates whose sum is 0.
     """
     count = features.shape[1] + 1
-    position = (features @ _elevation(count - 1).to(features).T).T.contiguous()
+    with torch.autocast(features.device.type, enabled=False):
+        position = (features @ _elevation(count - 1).to(features).T).T.contiguous()
+    if not bool((position.abs() < FARTHEST * count).all()):  # NaN is not either
+        raise InputError(
+            "features must be finite, and not millions of widths apart: is there NaN, or a width that is too small?"
+        )
     near = (position / count).round()
     excess = near.sum(0)
     left = position - count * near

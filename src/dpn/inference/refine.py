@@ -55,11 +55,19 @@ def refine(
         [0, 0, 1]
     """
     array, pixels = np.asarray(given), rgb_pixels(image)
-    mrf = head if isinstance(head, MRF) or head is None else load_mrf(head)
-    if np.issubdtype(array.dtype, np.integer):
-        p = _of_labels(array, labels or (mrf.labels if mrf else None), confidence)
+    mrf = _head(head)
+    if array.dtype == bool or np.issubdtype(array.dtype, np.integer):
+        if array.shape != pixels.shape[:2]:
+            raise InputError(f"hard labels must be (H,W) of the image's size, {pixels.shape[:2]}, got {array.shape}")
+        p = _of_labels(array.astype(np.int64), labels or (mrf.labels if mrf else None), confidence)
     else:
         p = _checked(np.moveaxis(array, -1, 0) if labels_last and array.ndim == 3 else array)
+        (height, width), (rows, columns) = pixels.shape[:2], p.shape[1:]
+        turned = rows * height == columns * width and height != width
+        if rows > height or columns > width or turned:
+            raise InputError(
+                f"probabilities must be of {height} x {width} pixels, as the image, or fewer, got {rows} x {columns}"
+            )
     mrf = mrf or dense_crf(len(p), iterations=5)
     if len(p) != mrf.labels:
         raise InputError(f"{len(p)} labels are given, and the head is of {mrf.labels}")
@@ -70,15 +78,21 @@ def refine(
     return np.ascontiguousarray(np.moveaxis(q, 0, -1) if labels_last else q)
 
 
+def _head(head: MRF | str | Path | None) -> MRF | None:
+    if head is None or isinstance(head, MRF):
+        return head
+    if isinstance(head, str | Path):
+        return load_mrf(head)
+    raise InputError(f"the head must be an MRF, such as model.mrf, or what dpn.load_mrf takes, got a {type(head).__name__}")
+
+
 def _of_labels(given: np.ndarray, labels: int | None, confidence: float) -> NDArray[np.float32]:
     """Probabilities (L,H,W) of hard labels."""
-    if given.ndim != 2 or given.size == 0:
-        raise InputError(f"hard labels must be (H,W), got {given.shape}")
     known = given != VOID
-    greatest = int(given[known].max(initial=0))
+    least, greatest = (int(of(initial=0)) for of in (given[known].min, given[known].max))
     count = labels or max(greatest + 1, 2)
-    if int(given[known].min(initial=0)) < 0 or greatest >= count:
-        raise InputError(f"hard labels must be 0 to {count - 1}, and {VOID} where nothing is known, got up to {greatest}")
+    if least < 0 or greatest >= count:
+        raise InputError(f"hard labels must be 0 to {count - 1}, or {VOID} where nothing is known, got {least} to {greatest}")
     if not 1 / count < confidence < 1:
         raise InputError(f"confidence must be above 1/{count} and below 1, got {confidence}")
     p = np.full((count, *given.shape), (1 - confidence) / (count - 1), np.float32)
@@ -90,10 +104,10 @@ def _of_labels(given: np.ndarray, labels: int | None, confidence: float) -> NDAr
 def _checked(p: np.ndarray) -> NDArray[np.float32]:
     if p.ndim != 3 or len(p) < 2 or p.size == 0:
         raise InputError(f"probabilities must be (L,h,w) of two labels at least, or (h,w,L) with labels_last, got {p.shape}")
+    p = np.array(p, np.float32, order="C")
     total = p.sum(0)
     if not (p.min() >= 0 and np.allclose(total, 1, atol=0.01)):
-        hint = "give scores' softmax" if p.min() < 0 else "they may be (h,w,L): then labels_last=True"
-        raise InputError(
-            f"probabilities must be in [0,1] and sum to 1 over the labels, got sums up to {total.max():.3g}; {hint}"
-        )
-    return np.ascontiguousarray(p, np.float32)
+        sums = f"{total.min():.3g} to {total.max():.3g}"
+        hint = "raw scores need a softmax, and (h,w,L) labels_last=True"
+        raise InputError(f"probabilities must be in [0,1] and sum to 1 over the labels, got sums of {sums}: {hint}")
+    return p

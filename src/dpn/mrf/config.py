@@ -77,8 +77,10 @@ class MRFConfig:
         extents = ("window", "window_stride", "context", "context_dilation", "context_stride")
         for name in ("components", *extents, "iterations"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if not (name == "window" and value is None) and (value is None or value < 1):
                 raise InputError(f"{name} must be at least 1, got {value}")
+        if self.normalize not in (True, False, "symmetric"):
+            raise InputError(f"normalize must be True, False or 'symmetric', got {self.normalize!r}")
         if self.window is None:
             needed = {"kernel": "gaussian", "window_stride": 1, "include_center": True, "aligned": None}
             for name, value in needed.items():

@@ -10,6 +10,10 @@ SLACK = 0.01
 """By how much a probability, their sum or a colour may be off without a word."""
 
 
+FAR_FROM_ONE = 3.0
+"""Where no pixel's probabilities sum to exp(-3), .05, they are none, nor those of a sigmoid."""
+
+
 def require_shapes(labels: int, log_p: Tensor, image: Tensor) -> None:
     """log_p (N,L,H,W) float, image (N,3,H,W) or (N,1,H,W) float, or an InputError that says what to do."""
     if log_p.ndim != 4 or log_p.shape[1] != labels or 0 in log_p.shape[2:]:
@@ -34,17 +38,20 @@ def look_at(log_p: Tensor, image: Tensor) -> None:
 
     NaN raises an InputError. This waits for the device, and is for a layer's first call.
     """
-    if log_p.numel() == 0:
-        return
+    log_p, image = log_p.detach(), image.detach()
     for name, values in (("log_p", log_p), ("the image", image)):
         if values.isnan().any():
             raise InputError(f"{name} has values that are NaN")
+    if image.isinf().any():
+        raise InputError("the image has values that are infinite")
     lowest, highest = (float(value) for value in image.aminmax())
     if lowest < -SLACK or highest > 1 + SLACK:
         what = "in 0..255? divide it by 255" if highest > 10 else "normalised? give the image as it was before"
         warnings.warn(f"the image's values are {lowest:.3g} to {highest:.3g}, not in [0,1]: {what}", stacklevel=5)
     lowest, highest = (float(value) for value in log_p.aminmax())
     if highest <= SLACK:
+        if bool((log_p.logsumexp(1) < -FAR_FROM_ONE).all()):
+            warnings.warn("log_p is nowhere near log-probabilities: raw scores? give scores.log_softmax(1)", stacklevel=5)
         return
     if lowest >= -SLACK and highest <= 1 + SLACK and bool(((log_p.sum(1) - 1).abs() < SLACK).all()):
         warnings.warn("log_p looks like probabilities: give their logarithms, p.log()", stacklevel=5)

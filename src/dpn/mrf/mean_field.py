@@ -82,7 +82,7 @@ class MRF(nn.Module):
         call warns of values that look like probabilities, raw scores or another image than RGB in [0,1], and refuses NaN.
         """
         require_shapes(self.labels, log_p, image)
-        if not (self._looked or watched(log_p, image)):
+        if not (self._looked or log_p.numel() == 0 or watched(log_p, image)):
             look_at(log_p, image)
             self._looked = True
         image = image.to(torch.promote_types(log_p.dtype, torch.float32))

@@ -13,6 +13,7 @@ import math
 import warnings
 from typing import Any
 
+from dpn.errors import InputError
 from dpn.mrf.mean_field import MRF
 
 ABSENT_BELOW = 1e-4
@@ -43,6 +44,8 @@ def dense_crf(labels: int = 21, *, iterations: int = 10, **arguments: Any) -> MR
     set_here = {"sigma_color": 13 / 255, "sigma_space": 80.0, "penalty": 10.0, "smoothness": 3 / 10, "sigma_smooth": 3.0}
     everywhere = {"window": None, "normalize": "symmetric", "absent_below": ABSENT_BELOW}
     in_window = {"include_center": False, "absent_below": 0.0}
+    if "config" in arguments:
+        raise InputError("a CRF's parameters are given by name, not as a configuration: dense_crf(21, window=161)")
     of_window = everywhere if arguments.get("window") is None else in_window
     crf = MRF(labels, iterations=iterations, **{"components": 1, "context": 1} | of_window | set_here | arguments)
     _warn_of_window(crf)
@@ -54,7 +57,7 @@ def _warn_of_window(crf: MRF) -> None:
     config = crf.config
     if config.window is None:
         return
-    width = max(config.sigma_space, config.sigma_smooth)
+    width = max(config.sigma_space, config.sigma_smooth if config.smoothness else 0.0)
     cut = 1 - math.erf(config.window / 2 / (width * math.sqrt(2))) ** 2
     if cut > CUT_OFF:
         warnings.warn(

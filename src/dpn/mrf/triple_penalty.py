@@ -68,7 +68,9 @@ class TriplePenalty(nn.Module):
 
     def over(self, image: Tensor) -> Callable[..., Tensor]:
         """The same for one image and any q, `(q, absent_below=0.0)`: what the image alone says is computed once."""
-        smoothness = None if self.smoothness is None else self.smoothness.over(image)
+        if image.numel() == 0:
+            return lambda q, absent_below=0.0: q
+        smoothness = None if self.smoothness is None else self.smoothness.over(image, self.backend)
         kernel = self._in_window(image) if self.config.window else self._everywhere(image)
 
         def neighbours(q: Tensor, absent_below: float = 0.0) -> Tensor:
@@ -138,12 +140,12 @@ class Smoothness(nn.Module):
         self.log_weight = nn.Parameter(torch.tensor(math.log(config.smoothness)))
         self.log_sigma = nn.Parameter(torch.tensor(math.log(config.sigma_smooth)))
 
-    def over(self, image: Tensor) -> Callable[[Tensor], Tensor]:
+    def over(self, image: Tensor, backend: str | None = None) -> Callable[[Tensor], Tensor]:
         """The same, as a function of q for one size of image."""
         if self.config.window:
             return self
         features = positions(image).expand(len(image), -1, -1, -1) / self.log_sigma.exp()
-        kernel = FullyConnected(features, normalize=normalization(self.config))
+        kernel = FullyConnected(features, normalize=normalization(self.config), backend=backend)
         return lambda q: self.log_weight.exp() * kernel(q)
 
     def forward(self, q: Tensor) -> Tensor:

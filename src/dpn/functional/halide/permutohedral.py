@@ -33,14 +33,14 @@ def passes(lattice: Lattice) -> Filter:
         count = values.shape[1]
         wide = min(WIDEST, 1 << (count - 1).bit_length())  # values of a vector
         values = F.pad(values, (0, -count % wide))
-        in_simplices = torch.empty(directions, len(simplices), values.shape[1])
+        in_simplices = values.new_empty(directions, len(simplices), values.shape[1])
         _into_simplices(directions, wide)(values, weights, points.order, points.first, in_simplices)
-        here, there = torch.zeros(2, vertices + 1, values.shape[1])
+        here, there = values.new_zeros(2, vertices + 1, values.shape[1])
         _into_vertices(wide)(in_simplices.flatten(0, 1), corners.order, corners.first, here[:-1])
         for near in neighbours.flip(0) if transposed else neighbours:
             _blurred(wide)(here, near, there[:-1])
             here, there = there, here
-        result = torch.empty(values.shape)
+        result = values.new_empty(values.shape)
         _sliced(directions, wide)(here, points.number, simplices, weights, gain(directions - 1), result)
         return result[:, :count]
 
