@@ -74,6 +74,14 @@ def test_halide_s_passes_compute_the_same(dimensions, count, transposed):
     torch.testing.assert_close(passes(lattice)(values, transposed), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_memory_that_inference_has_used_serves_training_too():
+    passes = pytest.importorskip("dpn.functional.halide.permutohedral").passes
+    filtered, values = passes(lattice_of(points(5).float())), torch.rand(500, 3)
+    with torch.inference_mode():
+        expected = filtered(values, False).clone()
+    torch.testing.assert_close(filtered(values, False), expected)
+
+
 def test_it_is_the_filter_of_pydensecrf():
     densecrf = pytest.importorskip("pydensecrf.densecrf")
     rng = np.random.default_rng(0)

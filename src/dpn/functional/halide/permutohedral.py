@@ -8,11 +8,11 @@ from functools import partial
 
 import halide as hl
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dpn.functional.halide.compiling import LANES, Formula, compiled
 from dpn.functional.halide.expressions import floats, functions, variables
+from dpn.functional.memory import empty, scratch
 from dpn.functional.permutohedral import Filter, Groups, Lattice, gain
 
 v, i, k, task, inner = variables("v i k task inner")
@@ -32,19 +32,32 @@ def passes(lattice: Lattice) -> Filter:
     def filtered(values: Tensor, transposed: bool = False) -> Tensor:
         count = values.shape[1]
         wide = min(WIDEST, 1 << (count - 1).bit_length())  # values of a vector
-        values = F.pad(values, (0, -count % wide))
-        in_simplices = values.new_empty(directions, len(simplices), values.shape[1])
+        values = _padded(values, wide)
+        in_simplices = scratch("lattice corners", (directions, len(simplices), values.shape[1]))
         _into_simplices(directions, wide)(values, weights, points.order, points.first, in_simplices)
-        here, there = values.new_zeros(2, vertices + 1, values.shape[1])
+        here, there = scratch("lattice vertices", (2, vertices + 1, values.shape[1]))
+        for on_vertices in (here, there):
+            on_vertices.numpy()[-1] = 0  # where there is no neighbour; torch writes to no inference tensor outside its mode
         _into_vertices(wide)(in_simplices.flatten(0, 1), corners.order, corners.first, here[:-1])
         for near in neighbours.flip(0) if transposed else neighbours:
             _blurred(wide)(here, near, there[:-1])
             here, there = there, here
-        result = values.new_empty(values.shape)
+        result = empty(values.shape)
         _sliced(directions, wide)(here, points.number, simplices, weights, gain(directions - 1), result)
         return result[:, :count]
 
     return filtered
+
+
+def _padded(values: Tensor, wide: int) -> Tensor:
+    """(P,V) -> (P,V'), V' the next multiple of a vector's values; contiguous."""
+    points, count = values.shape
+    if count % wide == 0:
+        return values.contiguous()
+    padded = scratch("lattice values", (points, count + -count % wide))
+    written = padded.numpy()
+    written[:, :count], written[:, count:] = values.detach().numpy(), 0
+    return padded
 
 
 def _as_indices(groups: Groups) -> Groups:
