@@ -56,17 +56,15 @@ SIDE = 384
 
 VOC_NETWORKS = {
     "DiCENet 0.2": ("dicenet", 0.2),
-    "DiCENet 0.5": ("dicenet", 0.5),
     "DiCENet 0.75": ("dicenet", 0.75),
     "DiCENet 1.0": ("dicenet", 1.0),
-    "DiCENet 1.25": ("dicenet", 1.25),
     "DiCENet 1.75": ("dicenet", 1.75),
     "ESPNetv2 0.5": ("espnetv2", 0.5),
     "ESPNetv2 1.0": ("espnetv2", 1.0),
     "ESPNetv2 1.5": ("espnetv2", 1.5),
     "ESPNetv2 2.0": ("espnetv2", 2.0),
 }
-"""EdgeNets' networks for 21 labels of VOC: the family, and the width as a multiple."""
+"""Those of EdgeNets for 21 labels of VOC that docs/strength.md has: the family, and the width as a multiple."""
 
 UNARY, NEW, TAKEN, TRAINED = "unary", "+ b12, not trained", "+ the shipped head", "+ head trained on its scores"
 CRF, RANKED, BOTH = "dense CRF, 10 iterations", "RankSEG", "trained head, then RankSEG"
