@@ -49,17 +49,16 @@ def dpt() -> nn.Module:
     return Wrap(network, LABELS, size=(96, 96))  # it takes squares alone
 
 
+def swin() -> object:
+    """The configuration of a backbone."""
+    stages = {"depths": [1] * 4, "num_heads": [1] * 4, "out_features": [f"stage{i}" for i in (1, 2, 3, 4)]}
+    return transformers.SwinConfig(embed_dim=8, window_size=4, **stages)
+
+
 def mask2former() -> nn.Module:
-    swin = transformers.SwinConfig(
-        embed_dim=8,
-        depths=[1, 1, 1, 1],
-        num_heads=[1, 1, 1, 1],
-        window_size=4,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
     sizes = {"hidden_dim": 32, "feature_size": 32, "mask_feature_size": 32, "num_queries": 5, "num_attention_heads": 2}
     layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_feedforward_dim": 16, "dim_feedforward": 16}
-    config = transformers.Mask2FormerConfig(backbone_config=swin, num_labels=LABELS, **sizes, **layers)
+    config = transformers.Mask2FormerConfig(backbone_config=swin(), num_labels=LABELS, **sizes, **layers)
     return transformers.Mask2FormerForUniversalSegmentation(config)
 
 
@@ -68,16 +67,9 @@ class SemanticOneFormer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        swin = transformers.SwinConfig(
-            embed_dim=8,
-            depths=[1, 1, 1, 1],
-            num_heads=[1, 1, 1, 1],
-            window_size=4,
-            out_features=["stage1", "stage2", "stage3", "stage4"],
-        )
         sizes = {"hidden_dim": 32, "mask_dim": 32, "conv_dim": 32, "num_queries": 5, "num_attention_heads": 2}
         layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_feedforward_dim": 16, "dim_feedforward": 16}
-        config = transformers.OneFormerConfig(backbone_config=swin, num_labels=LABELS, is_training=False, **sizes, **layers)
+        config = transformers.OneFormerConfig(backbone_config=swin(), num_labels=LABELS, is_training=False, **sizes, **layers)
         self.network = transformers.OneFormerForUniversalSegmentation(config)
         self.register_buffer("task", torch.arange(config.task_seq_len)[None])
 

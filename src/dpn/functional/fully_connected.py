@@ -18,9 +18,10 @@ NORMALIZATIONS = (None, "after", "before", "symmetric")
 class FullyConnected:
     """sum_j k(i,j) p_j over all points j of an image, k(i,j) = exp(-|f_i - f_j|^2 / 2), on a lattice that is built once.
 
-    It is as near as the permutohedral lattice is (pydensecrf's numbers): of means over pixels of photographs, the root mean
-    square error is about a tenth of their spread. Only what is divided by the sums of the kernel means something in itself:
-    the sums themselves are too small by a factor that grows with C.
+    It is as near as the permutohedral lattice is, pydensecrf's too: the root mean square error of means is a twentieth of their
+    spread where C is 1, and an eighth where C is 5, at most, for points that are drawn at random. Only means mean something in
+    themselves: the sums are smaller than the exact ones by a factor, which falls from .92 to .65 from C = 1 to C = 5
+    (tests/functional/test_permutohedral.py).
 
     Args:
         features: (N,C,...), the points of N images in units of the kernel's width, of any number of axes, C from 1 to 16.

@@ -9,7 +9,6 @@ from dpn.errors import InputError
 SLACK = 0.01
 """By how much a probability, their sum or a colour may be off without a word."""
 
-
 FAR_FROM_ONE = 3.0
 """Where no pixel's probabilities sum to exp(-3), .05, they are none, nor those of a sigmoid."""
 

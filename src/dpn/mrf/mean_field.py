@@ -69,7 +69,7 @@ class MRF(nn.Module):
         if self.config.aligned is None:
             self.triple_penalty = TriplePenalty(self.config)
         else:
-            self.triple_penalty = AlignedPenalty(self.config.aligned, window=self.config.window or 0)
+            self.triple_penalty = AlignedPenalty(self.config.aligned, window=self.config.side)
         contexts = LabelContexts if self.config.context_rank is None else LowRankContexts
         self.label_contexts = contexts(labels, self.config)
         self.backend = backend

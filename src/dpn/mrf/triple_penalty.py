@@ -144,9 +144,9 @@ class Smoothness(nn.Module):
         """The same, as a function of q for one size of image."""
         if self.config.window:
             return self
-        features = positions(image).expand(len(image), -1, -1, -1) / self.log_sigma.exp()
+        features = positions(image) / self.log_sigma.exp()  # of all images of a batch alike
         kernel = FullyConnected(features, normalize=normalization(self.config), backend=backend)
-        return lambda q: self.log_weight.exp() * kernel(q)
+        return lambda q: self.log_weight.exp() * kernel(q.flatten(0, 1)[None]).view(q.shape)
 
     def forward(self, q: Tensor) -> Tensor:
         """q (N,L,H,W) probabilities -> (N,L,H,W)."""
@@ -166,7 +166,7 @@ class Smoothness(nn.Module):
         """k of every pair of rows, or of columns, (extent, extent); 0 outside the window."""
         position = torch.arange(extent, device=like.device)
         offset = position - position[:, None]
-        n, stride = self.config.window or 2 * extent, self.config.window_stride
+        n, stride = self.config.side, self.config.window_stride
         inside = (offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)
         return torch.exp(-0.5 * (offset.to(like.dtype) / self.log_sigma.exp().to(like.dtype)).square()) * inside
 

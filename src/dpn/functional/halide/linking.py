@@ -109,7 +109,7 @@ class Linker:
         def run(*given: Any) -> None:
             lying = [np.ascontiguousarray(each) if kind == INPUT else each for kind, each in zip(kinds, given, strict=True)]
             if error := call(*(_buffer(each) if kind else each for kind, each in zip(kinds, lying, strict=True))):
-                raise hl.HalideError(getattr(self._error, "message", f"error {error}"))
+                raise hl.HalideError(vars(self._error).pop("message", f"error {error}"))
 
         return run
 
