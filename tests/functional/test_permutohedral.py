@@ -6,28 +6,29 @@ import torch
 from torch import Tensor
 
 from dpn.errors import InputError
-from dpn.functional.permutohedral import lattice_of
+from dpn.functional.backend import BACKENDS
+from dpn.functional.permutohedral import lattice_filter, lattice_of
 
 DIMENSIONS = [1, 2, 3, 5, 9, 16]
 
 
-def points(dimensions: int, sets: int = 1, count: int = 500, *, spread: float = 1.0) -> Tensor:
+def points(dimensions: int, count: int = 500, *, spread: float = 1.0) -> Tensor:
     draw = torch.Generator().manual_seed(dimensions)
-    return spread * torch.randn(sets, count, dimensions, generator=draw, dtype=torch.float64)
+    return spread * torch.randn(dimensions, count, generator=draw, dtype=torch.float64)
 
 
 def exact(features: Tensor, values: Tensor) -> Tensor:
     """Every pair of points, in float64."""
-    return torch.exp(-torch.cdist(features, features).square() / 2) @ values
+    return values @ torch.exp(-torch.cdist(features.T, features.T).square() / 2)
 
 
 @pytest.mark.parametrize(
     ("dimensions", "error", "factor"), [(1, 0.05, 0.92), (2, 0.06, 0.88), (3, 0.07, 0.82), (5, 0.13, 0.65)]
 )
 def test_means_are_near_those_of_every_pair_of_points_and_sums_are_smaller_by_a_factor(dimensions, error, factor):
-    (features,) = points(dimensions, count=2000)
-    values, ones = features[:, :1], torch.ones(2000, 1, dtype=torch.float64)
-    lattice, truth = lattice_of(features[None]), exact(features, values) / exact(features, ones)
+    features, ones = points(dimensions, count=2000), torch.ones(1, 2000, dtype=torch.float64)
+    values, lattice = features[:1], lattice_of(features)
+    truth = exact(features, values) / exact(features, ones)
     found = lattice.filter(values) / lattice.filter(ones)
     assert (found - truth).square().mean().sqrt() < error * truth.std()
     assert (lattice.filter(ones) / exact(features, ones)).mean() == pytest.approx(factor, abs=0.01)
@@ -42,47 +43,57 @@ def test_a_point_s_weights_sum_to_one_and_none_is_negative(dimensions):
 
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
-def test_sets_of_points_do_not_see_each_other(dimensions):
-    features, values = points(dimensions, sets=3), torch.rand(3, 500, 2, dtype=torch.float64)
-    together = lattice_of(features).filter(values.flatten(0, 1)).view_as(values)
-    for feature, value, found in zip(features, values, together, strict=True):
-        torch.testing.assert_close(found, lattice_of(feature[None]).filter(value))
-
-
-@pytest.mark.parametrize("dimensions", DIMENSIONS)
 def test_the_transposed_sum_is_the_adjoint_one(dimensions):
-    lattice, (x, y) = lattice_of(points(dimensions)), torch.rand(2, 500, 3, dtype=torch.float64)
+    lattice, (x, y) = lattice_of(points(dimensions)), torch.rand(2, 3, 500, dtype=torch.float64)
     torch.testing.assert_close((lattice.filter(x) * y).sum(), (x * lattice.filter(y, transposed=True)).sum())
 
 
 def test_points_that_are_one_have_equal_sums():
-    features = torch.zeros(1, 7, 3)
-    sums = lattice_of(features).filter(torch.arange(7.0)[:, None])
-    torch.testing.assert_close(sums, sums[:1].expand(7, 1))
+    sums = lattice_of(torch.zeros(3, 7)).filter(torch.arange(7.0)[None])
+    torch.testing.assert_close(sums, sums[:, :1].expand(1, 7))
 
 
 @pytest.mark.parametrize("dimensions", [0, 17])
 def test_too_many_features_or_none_are_told(dimensions):
     with pytest.raises(InputError, match=f"1 to 16 features, got {dimensions}"):
-        lattice_of(torch.zeros(1, 4, dimensions))
+        lattice_of(torch.zeros(dimensions, 4))
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("count", [1, 3, 8, 21])
-@pytest.mark.parametrize("dimensions", [1, 2, 5, 7])
-def test_halide_s_passes_compute_the_same(dimensions, count, transposed):
-    passes = pytest.importorskip("dpn.functional.halide.permutohedral").passes
-    lattice, values = lattice_of(points(dimensions, sets=2).float()), torch.rand(1000, count)
-    expected = lattice.filter(values, transposed=transposed)
-    torch.testing.assert_close(passes(lattice)(values, transposed), expected, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("dimensions", [1, 2, 5, 16])
+def test_halide_computes_the_same(dimensions, count, transposed, scaled):
+    pytest.importorskip("halide")
+    features, values = points(dimensions, 1100).float(), torch.rand(count, 1100)
+    scales = torch.rand(2, 1100) if scaled else (None, None)
+    expected = lattice_filter(features)(values, *scales, transposed=transposed)
+    found = BACKENDS["halide"].parts().permutohedral.lattice_filter(features)(values, *scales, transposed=transposed)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_halide_takes_few_points(count):
+    pytest.importorskip("halide")
+    features, values = points(5, count).float(), torch.rand(2, count)
+    found = BACKENDS["halide"].parts().permutohedral.lattice_filter(features)(values)
+    torch.testing.assert_close(found, lattice_filter(features)(values))
+
+
+def test_halide_orders_keys_that_share_their_upper_bits():
+    lattice = pytest.importorskip("dpn.functional.halide.lattice")
+    keys = np.array([5, 4, 5, 4, 2**63, 6], np.uint64)
+    known, groups = lattice._grouped(keys)
+    assert known.tolist() == [4, 5, 6, 2**63]
+    assert groups.number.tolist() == [1, 0, 1, 0, 3, 2] and groups.first.tolist() == [0, 2, 4, 5, 6]
 
 
 def test_memory_that_inference_has_used_serves_training_too():
-    passes = pytest.importorskip("dpn.functional.halide.permutohedral").passes
-    filtered, values = passes(lattice_of(points(5).float())), torch.rand(500, 3)
+    pytest.importorskip("halide")
+    filtered, values = BACKENDS["halide"].parts().permutohedral.lattice_filter(points(5).float()), torch.rand(3, 500)
     with torch.inference_mode():
-        expected = filtered(values, False).clone()
-    torch.testing.assert_close(filtered(values, False), expected)
+        expected = filtered(values).clone()
+    torch.testing.assert_close(filtered(values), expected)
 
 
 def test_it_is_the_filter_of_pydensecrf():
@@ -98,7 +109,7 @@ def test_it_is_the_filter_of_pydensecrf():
     theirs.addPairwiseBilateral(sxy=20, srgb=50, rgbim=image, compat=0.02, normalization=densecrf.NO_NORMALIZATION)
     expected = torch.from_numpy(np.array(theirs.inference(1)))
     place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1) / 20
-    features = torch.from_numpy(np.concatenate([place, image / 50], -1).reshape(1, -1, 5)).float()
+    features = torch.from_numpy(np.concatenate([place, image / 50], -1).reshape(-1, 5)).float().T
     energy = torch.from_numpy(-unary)
-    found = (energy + 0.02 * lattice_of(features).filter(energy.softmax(0).T).T).softmax(0)
+    found = (energy + 0.02 * lattice_of(features).filter(energy.softmax(0))).softmax(0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dpn.functional.kernels import Window
-from dpn.functional.permutohedral import Filter, Lattice
+from dpn.functional.permutohedral import Filter
 from dpn.registry import Registry
 
 
@@ -104,11 +104,21 @@ class Fused(Protocol):
         """
 
 
-class LatticePasses(Protocol):
-    """A permutohedral lattice's passes, `permutohedral.py` of a backend's folder, where it has one."""
+class Permutohedral(Protocol):
+    """Gaussian sums on a permutohedral lattice, `permutohedral.py` of a backend's folder, where it has one."""
 
-    def passes(self, lattice: Lattice) -> Filter:
-        """What computes Lattice.filter, with what it takes of the lattice prepared."""
+    def lattice_filter(self, features: Tensor) -> Filter:
+        """See dpn.functional.permutohedral.lattice_filter."""
+
+
+class Separable(Protocol):
+    """Sums over the rows and the columns of maps, `separable.py` of a backend's folder, where it has one."""
+
+    def separable_onto(self, s: Tensor, maps: Tensor, down: Tensor, across: Tensor) -> Tensor:
+        """s_yx + sum_{a,b} down_{y,a} across_{x,b} maps_{y+a-n, x+b-m}, (N,M,H,W), of s and maps (N,M,H,W).
+
+        down is (H,2n+1), across (W,2m+1), 0 for what lies beyond the maps.
+        """
 
 
 class Parts(NamedTuple):
@@ -118,7 +128,8 @@ class Parts(NamedTuple):
     label_contexts: LabelContexts
     mean_field: MeanField
     fused: Fused | None = None
-    permutohedral: LatticePasses | None = None
+    permutohedral: Permutohedral | None = None
+    separable: Separable | None = None
 
 
 class Backend(Protocol):

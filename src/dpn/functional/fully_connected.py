@@ -1,6 +1,7 @@
 """The fully connected gaussian kernel of the dense CRF: every pixel is a neighbour of every other, whatever the widths."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from dpn.errors import InputError
 from dpn.functional.backend import BACKENDS
 from dpn.functional.choice import choose
 from dpn.functional.modes import watched
-from dpn.functional.permutohedral import Filter, lattice_of
+from dpn.functional.permutohedral import Filter, lattice_filter
 
 NORMALIZATIONS = (None, "after", "before", "symmetric")
 
@@ -50,35 +51,44 @@ class FullyConnected:
         if watched(features):
             raise InputError("a fully connected kernel cannot be compiled, exported or transformed; give a window")
         self._shape = features.shape[0], *features.shape[2:]
-        self._features = _points(features)
-        lattice = lattice_of(self._features.detach().unflatten(0, (features.shape[0], -1)))
         part = BACKENDS[choose(backend, features.device, features.dtype)].parts().permutohedral
-        self._sums = lattice.filter if part is None else part.passes(lattice)
-        self._before, self._after = self._scales(normalize)
+        make = lattice_filter if part is None else part.lattice_filter
+        self._kernels = [_Kernel.of(points, normalize, make) for points in features.flatten(2)]
 
     def __call__(self, p: Tensor) -> Tensor:
         """(N,L,...), float, of the features' size -> (N,L,...), of p's dtype. Gradients flow to p, any number of times."""
         if p.ndim < 3 or (p.shape[0], *p.shape[2:]) != self._shape or not p.is_floating_point() or p.shape[1] == 0:
             raise InputError(f"p must be float (N,L,...) for {self._shape} points, got {p.dtype} {tuple(p.shape)}")
-        sums = self._after * _sum(self._before * _points(p.to(self._features.dtype)), self._features, self._sums)
-        return sums.view(p.shape[0], -1, p.shape[1]).transpose(1, 2).reshape(p.shape).to(p.dtype)
+        values = p.flatten(2).to(self._kernels[0].features.dtype)
+        sums = [kernel(each) for kernel, each in zip(self._kernels, values, strict=True)]
+        return (sums[0][None] if len(sums) == 1 else torch.stack(sums)).view(p.shape).to(p.dtype)
 
-    def _scales(self, normalize: str | None) -> tuple[Tensor, Tensor]:
-        """What values are multiplied by before they are summed, and after; (P,1) or (1,1)."""
-        one = self._features.new_ones(1, 1)
+
+class _Kernel(NamedTuple):
+    """That of one image: the sums over its points, and what values are multiplied by before and after, (P,) or nothing."""
+
+    features: Tensor
+    sums: Filter
+    before: Tensor | None
+    after: Tensor | None
+
+    @classmethod
+    def of(cls, features: Tensor, normalize: str | None, make: Callable[[Tensor], Filter]) -> "_Kernel":
+        sums = make(features.detach())
         if normalize is None:
-            return one, one
-        total = _sum(one.expand(len(self._features), 1).contiguous(), self._features, self._sums)
+            return cls(features, sums, None, None)
+        (total,) = _sum(features.new_ones(1, features.shape[1]), features, sums)
         total = total.clamp_min(torch.finfo(total.dtype).tiny)
         if normalize == "symmetric":
-            return total.rsqrt(), total.rsqrt()
+            return cls(features, sums, total.rsqrt(), total.rsqrt())
         inverse = total.reciprocal()
-        return (inverse, one) if normalize == "before" else (one, inverse)
+        return cls(features, sums, *((inverse, None) if normalize == "before" else (None, inverse)))
 
-
-def _points(maps: Tensor) -> Tensor:
-    """(N,C,...) -> (P,C): all of a point lie side by side."""
-    return maps.flatten(2).transpose(1, 2).reshape(-1, maps.shape[1])
+    def __call__(self, values: Tensor) -> Tensor:
+        if not torch.is_grad_enabled() or not (values.requires_grad or self.features.requires_grad):
+            return self.sums(values, self.before, self.after)
+        sums = _sum(values if self.before is None else self.before * values, self.features, self.sums)
+        return sums if self.after is None else self.after * sums
 
 
 def _sum(values: Tensor, features: Tensor, sums: Filter, transposed: bool = False) -> Tensor:
@@ -87,13 +97,13 @@ def _sum(values: Tensor, features: Tensor, sums: Filter, transposed: bool = Fals
 
 
 class _Sum(torch.autograd.Function):
-    """K v, linear in the values v (P,V); the gradient to v is K' g, and that to the features the gaussian's own."""
+    """K v, linear in the values v (V,P); the gradient to v is K' g, and that to the features the gaussian's own."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, features: Tensor, sums: Filter, transposed: bool) -> Tensor:
         ctx.save_for_backward(values, features)
         ctx.sums, ctx.transposed = sums, transposed
-        return sums(values.detach(), transposed)
+        return sums(values.detach(), transposed=transposed)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -107,21 +117,19 @@ class _Sum(torch.autograd.Function):
 
 
 class _FeatureGradient(torch.autograd.Function):
-    """The gradient of sum_i <g_i, (K v)_i> to the features (P,C), by four sums over all points (Krähenbühl and Koltun, 2013).
+    """The gradient of sum_i <g_i, (K v)_i> to the features (C,P), by four sums over all points (Krähenbühl and Koltun, 2013).
 
     Of k(i,j) it is k(i,j) (f_j - f_i) to f_i, so that it is sum_j k(i,j) (f_j - f_i) (<g_i, v_j> + <v_i, g_j>).
     """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, g: Tensor, features: Tensor, sums: Filter) -> Tensor:
-        features = features - features.mean(0)
+        features = features - features.mean(1, keepdim=True)
         result = torch.empty_like(features)
-        of_values, of_g = sums(values, False), sums(g, False)
-        for feature, gradient in zip(features.T[..., None], result.T, strict=True):
-            apart = g * (sums(values * feature, False) - feature * of_values) + values * (
-                sums(g * feature, False) - feature * of_g
-            )
-            gradient.copy_(apart.sum(1))
+        of_values, of_g = sums(values), sums(g)
+        for feature, gradient in zip(features, result, strict=True):
+            apart = g * (sums(values * feature) - feature * of_values) + values * (sums(g * feature) - feature * of_g)
+            gradient.copy_(apart.sum(0))
         return result
 
     @staticmethod

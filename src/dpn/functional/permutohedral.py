@@ -6,8 +6,7 @@ the point takes what its vertices then hold, by the same weights (slice).
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,22 +18,18 @@ MOST_FEATURES = 16
 FARTHEST = 2.0**22
 """Cells of the lattice from its middle, up to which float32 tells neighbouring ones apart."""
 
-Filter = Callable[[Tensor, bool], Tensor]
-"""(values (P,V), whether the transposed sums) -> sums (P,V), of their dtype."""
 
+class Filter(Protocol):
+    """Sums over the points of one set."""
 
-class Groups(NamedTuple):
-    """Things sorted into groups.
+    def __call__(
+        self, values: Tensor, before: Tensor | None = None, after: Tensor | None = None, *, transposed: bool = False
+    ) -> Tensor:
+        """About sum_j exp(-|f_i - f_j|^2 / 2) values_j, (V,P), but for a factor that is the same for all neighbouring points.
 
-    Attributes:
-        number: (things,) int64, each one's group.
-        order: (things,) int64, the things, those of the first group first.
-        first: (groups,) int64, where in that order each group begins.
-    """
-
-    number: Tensor
-    order: Tensor
-    first: Tensor
+        Values are multiplied by `before`, and sums by `after`, (P,). The blurs do not commute where neighbours are missing, so
+        that the sum's matrix is not quite symmetric; gradients take the transposed one.
+        """
 
 
 class Lattice(NamedTuple):
@@ -42,35 +37,38 @@ class Lattice(NamedTuple):
 
     Attributes:
         weights: (C+1,P), each point's barycentric weights; their sum is 1.
-        points: the points by their simplices.
-        corners: the corners of the simplices, ((C+1) S), all first corners first, by their vertices.
+        simplex: (P,) int64, the simplex that each point lies in.
+        vertices: (C+1,S) int64, the corners of each simplex.
         neighbours: (C+1,2,M) int64, the two neighbours of each vertex in each direction; M where there is none.
     """
 
     weights: Tensor
-    points: Groups
-    corners: Groups
+    simplex: Tensor
+    vertices: Tensor
     neighbours: Tensor
 
-    def filter(self, values: Tensor, transposed: bool = False) -> Tensor:
-        """About sum_j exp(-|f_i - f_j|^2 / 2) values_j, (P,V), but for a factor that is the same for all neighbouring points.
-
-        The blurs do not commute where neighbours are missing, so that the sum's matrix is not quite symmetric; gradients take
-        the transposed one.
-        """
+    def filter(
+        self, values: Tensor, before: Tensor | None = None, after: Tensor | None = None, *, transposed: bool = False
+    ) -> Tensor:
+        """See Filter."""
+        values = values if before is None else values * before
         directions, _, count = self.neighbours.shape
-        vertices = self.corners.number.view(directions, -1)
-        on_vertices = values.new_zeros(count + 1, values.shape[1])
-        for weight, vertex in zip(self.weights, vertices, strict=True):
-            in_simplex = values.new_zeros(len(vertex), values.shape[1])
-            in_simplex.index_add_(0, self.points.number, values * weight[:, None])
-            on_vertices.index_add_(0, vertex, in_simplex)
-        for before, after in self.neighbours.flip(0) if transposed else self.neighbours:
-            on_vertices[:-1] += (on_vertices[before] + on_vertices[after]) / 2
+        on_vertices = values.new_zeros(len(values), count + 1)
+        for weight, vertex in zip(self.weights, self.vertices, strict=True):
+            in_simplex = values.new_zeros(len(values), len(vertex))
+            in_simplex.index_add_(1, self.simplex, values * weight)
+            on_vertices.index_add_(1, vertex, in_simplex)
+        for one, other in self.neighbours.flip(0) if transposed else self.neighbours:
+            on_vertices[:, :-1] += (on_vertices[:, one] + on_vertices[:, other]) / 2
         result = torch.zeros_like(values)
-        for weight, vertex in zip(self.weights, vertices, strict=True):
-            result += on_vertices[vertex[self.points.number]] * weight[:, None]
-        return result * gain(directions - 1)
+        for weight, vertex in zip(self.weights, self.vertices, strict=True):
+            result += on_vertices[:, vertex[self.simplex]] * weight
+        return result * gain(directions - 1) * (1 if after is None else after)
+
+
+def lattice_filter(features: Tensor) -> Filter:
+    """The sums over points (C,P), on their lattice."""
+    return lattice_of(features).filter
 
 
 def gain(dimensions: int) -> float:
@@ -82,51 +80,51 @@ def lattice_of(features: Tensor) -> Lattice:
     """The lattice of points whose features are in units of the gaussian's width.
 
     Args:
-        features: (N,P,C), float32 or float64, finite; N sets of points, each for itself. C is 1 to 16.
-
-    Returns:
-        That of all N P points, in order.
+        features: (C,P), float32 or float64, finite. C is 1 to 16.
 
     Raises:
-        InputError: if there are too many features, or none.
+        InputError: if they are not finite, or too many, or none.
 
     Example:
-        >>> lattice = lattice_of(torch.tensor([[[0.0], [0.1], [9.0]]]))
-        >>> sums = lattice.filter(torch.ones(3, 1)).flatten()
+        >>> lattice = lattice_of(torch.tensor([[0.0, 0.1, 9.0]]))
+        >>> sums = lattice.filter(torch.ones(1, 3)).flatten()
         >>> bool(sums[0] > 1.5 * sums[2])  # the last one has no other point near
         True
     """
-    sets, points, dimensions = features.shape
-    if not 1 <= dimensions <= MOST_FEATURES:
-        raise InputError(f"a point must have 1 to {MOST_FEATURES} features, got {dimensions}")
-    near, rank, weights = _located(features.flatten(0, 1))
-    to_key, to_set, to_simplex = _odd_numbers((2 * dimensions + 2), features.device).split([dimensions, 1, dimensions + 1])
-    of_set = torch.arange(sets, device=features.device).repeat_interleave(points) * to_set
-    nearest = (near[:-1] * to_key[:, None]).sum(0) + of_set
-    _, in_simplices = _grouped(nearest + (rank * to_simplex[:, None]).sum(0))
-    some = in_simplices.order[in_simplices.first]  # a point of each simplex
-    keys = torch.stack([nearest[some] + _corner(rank[:-1, some], corner, to_key) for corner in range(dimensions + 1)])
-    known, corners = _grouped(keys.flatten())
-    neighbours = []
-    for direction in range(dimensions + 1):
-        away = to_key.sum() - ((dimensions + 1) * to_key[direction] if direction < dimensions else 0)
-        neighbours.append(torch.stack([_found(known, known - away), _found(known, known + away)]))
-    return Lattice(weights, in_simplices, corners, torch.stack(neighbours))
+    check(features)
+    dimensions = len(features)
+    near, rank, weights = _located(features)
+    to_key, to_simplex = key_factors(dimensions).to(features.device)
+    nearest = (near * to_key[:, None]).sum(0)
+    keys, simplex = (nearest + (rank * to_simplex[:, None]).sum(0)).unique(return_inverse=True)
+    some = torch.empty_like(keys).scatter_(0, simplex, torch.arange(len(simplex), device=keys.device))  # a point of each
+    rank, corners = rank[:, some], torch.arange(dimensions + 1, device=keys.device)[:, None, None]
+    away = torch.where(rank <= dimensions - corners, corners, corners - dimensions - 1)  # from the nearest vertex
+    known, vertices = (nearest[some] + (away * to_key[:, None]).sum(1)).unique(return_inverse=True)
+    steps = key_steps(to_key)[:, None]
+    return Lattice(weights, simplex, vertices, torch.stack([_found(known, known - steps), _found(known, known + steps)], 1))
+
+
+def check(features: Tensor) -> None:
+    """Raises InputError if features (C,P) are no points of a lattice."""
+    if not 1 <= len(features) <= MOST_FEATURES:
+        raise InputError(f"a point must have 1 to {MOST_FEATURES} features, got {len(features)}")
+    least, greatest = features.aminmax()
+    if not bool((torch.maximum(-least, greatest) * len(features) < FARTHEST).all()):  # NaN is not either
+        raise InputError(
+            "features must be finite, and not millions of widths apart: is there NaN, or a width that is too small?"
+        )
 
 
 def _located(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of points (P,C): the nearest lattice vertex whose coordinates are multiples of C+1, which simplex around it, where in it.
+    """Of points (C,P): the nearest lattice vertex whose coordinates are multiples of C+1, which simplex around it, where in it.
 
     These are its coordinates, int64, the ranks of the coordinates of what is left, from the largest on, int64, and the
     barycentric weights; all (C+1,P). The lattice lies in the plane of C+1 coordinates whose sum is 0.
     """
-    count = features.shape[1] + 1
+    count = len(features) + 1
     with torch.autocast(features.device.type, enabled=False):
-        position = (features @ _elevation(count - 1).to(features).T).T.contiguous()
-    if not bool((position.abs() < FARTHEST * count).all()):  # NaN is not either
-        raise InputError(
-            "features must be finite, and not millions of widths apart: is there NaN, or a width that is too small?"
-        )
+        position = elevation(count - 1).to(features) @ features
     near = (position / count).round()
     excess = near.sum(0)
     left = position - count * near
@@ -145,8 +143,8 @@ def _located(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return count * (near.long() + moved), ranks, weights
 
 
-def _elevation(dimensions: int) -> Tensor:
-    """(C+1,C): from features to the plane of the lattice, in which the blurs have width 1."""
+def elevation(dimensions: int) -> Tensor:
+    """(C+1,C) float64: from features to the plane of the lattice, in which the blurs have width 1."""
     matrix = torch.zeros(dimensions + 1, dimensions, dtype=torch.float64)
     for i in range(dimensions):
         scale = (dimensions + 1) * math.sqrt(2 / 3) / math.sqrt((i + 1) * (i + 2))
@@ -154,28 +152,18 @@ def _elevation(dimensions: int) -> Tensor:
     return matrix
 
 
-def _odd_numbers(count: int, device: torch.device) -> Tensor:
-    """(count,) int64: whole coordinates times these, summed modulo 2^64, are a key.
+def key_factors(dimensions: int) -> Tensor:
+    """(2,C+1) int64: coordinates, and ranks, times these, summed modulo 2^64, are keys of vertices, and of simplices around.
 
-    Two of a million vertices have one key with a probability of about 1e-7.
+    Two of a million have one key with a probability of about 1e-7.
     """
-    drawn = torch.randint(-(2**61), 2**61, (count,), generator=torch.Generator().manual_seed(0))
-    return (2 * drawn + 1).to(device)
+    drawn = torch.randint(-(2**61), 2**61, (2, dimensions + 1), generator=torch.Generator().manual_seed(0))
+    return 2 * drawn + 1
 
 
-def _corner(rank: Tensor, corner: int, to_key: Tensor) -> Tensor:
-    """What a simplex's corner adds to its nearest vertex's key: `corner` to the coordinates, less C+1 to those last in rank."""
-    dimensions = len(rank)
-    return (torch.where(rank <= dimensions - corner, corner, corner - dimensions - 1) * to_key[:, None]).sum(0)
-
-
-def _grouped(keys: Tensor) -> tuple[Tensor, Groups]:
-    """The different keys, sorted, and what has each of them."""
-    ordered, order = keys.sort()
-    new = torch.ones_like(ordered, dtype=torch.bool)
-    torch.ne(ordered[1:], ordered[:-1], out=new[1:])
-    number = torch.empty_like(keys).scatter_(0, order, new.cumsum(0) - 1)
-    return ordered[new], Groups(number, order, new.nonzero().flatten())
+def key_steps(to_key: Tensor) -> Tensor:
+    """(C+1,): what the keys of neighbours differ by in each direction, in which one coordinate moves by -C, the others by 1."""
+    return to_key.sum() - len(to_key) * to_key
 
 
 def _found(known: Tensor, wanted: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ def serve(mrf: nn.Module, log_p: Tensor, image: Tensor, backend: str | None) -> 
     return not learns and BACKENDS[choose(backend, log_p.device, log_p.dtype)].infers_by_parts
 
 
+@torch.no_grad()
 def mean_field(
     b12: TriplePenalty | AlignedPenalty,
     b13: LabelContexts,

@@ -16,7 +16,7 @@ from typing import Any
 from dpn.errors import InputError
 from dpn.mrf.mean_field import MRF
 
-ABSENT_BELOW = 1e-4
+ABSENT_BELOW = 5e-3
 """A label whose probability is nowhere above this takes no part where every pixel is a neighbour."""
 
 CUT_OFF = 0.1

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from dpn.functional import local_filter
+from dpn.functional.backend import BACKENDS
 from dpn.functional.blur import blur
+from dpn.functional.choice import choose
 from dpn.functional.fully_connected import FullyConnected
 from dpn.functional.kernels import SMALLEST_SUM
 from dpn.mrf.config import MRFConfig
@@ -75,8 +77,7 @@ class TriplePenalty(nn.Module):
 
         def neighbours(q: Tensor, absent_below: float = 0.0) -> Tensor:
             s = blur(kernel(q, absent_below), self.config.blur, backend=self.backend)
-            if smoothness is not None:
-                s = s + smoothness(q)
+            s = s if smoothness is None else smoothness(q, s)
             return q * s if self.config.triple else s
 
         return neighbours
@@ -120,13 +121,18 @@ def normalization(config: MRFConfig) -> str | None:
     return "symmetric" if config.normalize == "symmetric" else "after" if config.normalize else None
 
 
+FAR = 4.5
+"""Widths of a gaussian beyond which next to nothing is left of it, 7e-6."""
+
+
 class Smoothness(nn.Module):
     """The dense CRF's second kernel, of neighbours that are near, whatever their colour.
 
     q (N,L,H,W) -> weight * sum_{z in N_j} exp(-|x_j - x_z|^2 / (2 sigma^2)) q_z^v, (N,L,H,W).
 
-    The kernel is a product of one along y and one along x, so the sum is two multiplications with banded matrices. The weight
-    and the width are learned, as logarithms. The weight, `smoothness`, stands beside b12's other kernel, whose weight is 1.
+    The kernel is a product of one along y and one along x, so the sum is two multiplications with matrices, which are banded
+    where there is a window. The weight and the width are learned, as logarithms. The weight, `smoothness`, stands beside b12's
+    other kernel, whose weight is 1.
 
     Example:
         >>> layer = Smoothness(MRFConfig(smoothness=0.75, window=5))
@@ -140,35 +146,48 @@ class Smoothness(nn.Module):
         self.log_weight = nn.Parameter(torch.tensor(math.log(config.smoothness)))
         self.log_sigma = nn.Parameter(torch.tensor(math.log(config.sigma_smooth)))
 
-    def over(self, image: Tensor, backend: str | None = None) -> Callable[[Tensor], Tensor]:
-        """The same, as a function of q for one size of image."""
-        if self.config.window:
-            return self
-        features = positions(image) / self.log_sigma.exp()  # of all images of a batch alike
-        kernel = FullyConnected(features, normalize=normalization(self.config), backend=backend)
-        return lambda q: self.log_weight.exp() * kernel(q.flatten(0, 1)[None]).view(q.shape)
+    def over(self, image: Tensor, backend: str | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+        """`(q, s)` -> s plus the same of q, for images of one size: what their size alone says is computed once."""
+        part = BACKENDS[choose(backend, image.device, image.dtype)].parts().separable
+        if self.config.window or part is None or torch.is_grad_enabled():
+            return lambda q, s: s + self(q)
+        reach = math.ceil(FAR * self.log_sigma.exp().item())
+        down, across = (self._along(extent, image, min(reach, extent - 1)) for extent in image.shape[-2:])
+        down = self.log_weight.exp() * down
+        return lambda q, s: part.separable_onto(s, q, down, across)
 
     def forward(self, q: Tensor) -> Tensor:
         """q (N,L,H,W) probabilities -> (N,L,H,W)."""
-        if not self.config.window:
-            return self.over(q)(q)
         given, q = q.dtype, q.to(torch.promote_types(q.dtype, torch.float32))
-        along_y, along_x = (self._band(extent, q) for extent in q.shape[-2:])
-        s = along_y @ q @ along_x.T
-        total = torch.outer(along_y.sum(1), along_x.sum(1))
+        down, across = (self._along(extent, q) for extent in q.shape[-2:])
+        s = down @ q @ across.T
         if not self.config.include_center:
-            s, total = s - q, total - 1
-        if self.config.normalize:
-            s = s / total.clamp_min(SMALLEST_SUM)
+            s = s - q
+            if self.config.normalize:
+                s = s / (torch.outer(down.sum(1), across.sum(1)) - 1).clamp_min(SMALLEST_SUM)
         return (self.log_weight.exp() * s).to(given)
 
-    def _band(self, extent: int, like: Tensor) -> Tensor:
-        """k of every pair of rows, or of columns, (extent, extent); 0 outside the window."""
+    def _along(self, extent: int, like: Tensor, reach: int | None = None) -> Tensor:
+        """Of each row, or column, the weights of all, (extent,extent), or of those up to `reach` away, (extent,2 reach + 1).
+
+        They are normalised where a pixel is its own neighbour: the sums are then products of those along y and along x.
+        """
         position = torch.arange(extent, device=like.device)
-        offset = position - position[:, None]
-        n, stride = self.config.side, self.config.window_stride
-        inside = (offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)
-        return torch.exp(-0.5 * (offset.to(like.dtype) / self.log_sigma.exp().to(like.dtype)).square()) * inside
+        if reach is None:
+            other = position.expand(extent, extent)
+        else:
+            other = position[:, None] + torch.arange(-reach, reach + 1, device=like.device)
+        offset, inside = other - position[:, None], (other >= 0) & (other < extent)
+        if self.config.window:
+            n = self.config.window
+            inside &= (offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % self.config.window_stride == 0)
+        k = torch.exp(-0.5 * (offset.to(like.dtype) / self.log_sigma.exp().to(like.dtype)).square()) * inside
+        total = k.sum(1)
+        if self.config.normalize == "symmetric":
+            return k * (total[:, None] * total[other.clamp(0, extent - 1)]).rsqrt()
+        if self.config.normalize and self.config.include_center:
+            return k / total[:, None]
+        return k
 
     def extra_repr(self) -> str:
         return f"weight={self.log_weight.exp().item():.4g}, sigma={self.log_sigma.exp().item():.4g}"

@@ -22,9 +22,9 @@ class Halide(Backend):
         return device.type == "cpu" and torch.promote_types(dtype, torch.float32) == torch.float32
 
     def parts(self) -> Parts:
-        from dpn.functional.halide import label_contexts, local_filter, mean_field, permutohedral
+        from dpn.functional.halide import label_contexts, local_filter, mean_field, permutohedral, separable
 
-        return Parts(local_filter, label_contexts, mean_field, permutohedral=permutohedral)
+        return Parts(local_filter, label_contexts, mean_field, permutohedral=permutohedral, separable=separable)
 
 
 BACKENDS.register("halide")(Halide())

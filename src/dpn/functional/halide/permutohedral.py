@@ -1,85 +1,69 @@
 """The passes over a permutohedral lattice, by Halide, as gathers: no two tasks write to one place.
 
-Values lie side by side, (P,V): all of a point, a corner or a vertex are one vector. Halide's axes run from the fastest, so that
-`v` is the first.
+Values come and go as maps, (V,P). In between they lie side by side: all of a corner or a vertex are a few vectors. Halide's
+axes run from the fastest, so that `v` is the first there, and `i` of maps.
 """
 
 from functools import partial
 
 import halide as hl
-import torch
 from torch import Tensor
 
 from dpn.functional.halide.compiling import LANES, Formula, compiled
 from dpn.functional.halide.expressions import floats, functions, variables
+from dpn.functional.halide.lattice import places
 from dpn.functional.memory import empty, scratch
-from dpn.functional.permutohedral import Filter, Groups, Lattice, gain
+from dpn.functional.permutohedral import Filter, gain
 
-v, i, k, task, inner = variables("v i k task inner")
-TOGETHER = 64  # points, corners or vertices of a task
+v, i, k, task, inner, lane = variables("v i k task inner lane")
+TOGETHER = 512  # points, corners or vertices of a task
 WIDEST = min(8, LANES)
 MOST = 2**30  # members of a group
 
 
-def passes(lattice: Lattice) -> Filter:
-    """See dpn.functional.backend.LatticePasses. Values are float32."""
-    directions, _, vertices = lattice.neighbours.shape
-    weights = lattice.weights.T.contiguous()  # (P,C+1)
-    points, corners = _as_indices(lattice.points), _as_indices(lattice.corners)
-    simplices = corners.number.view(directions, -1).T.contiguous()  # (S,C+1)
-    neighbours = lattice.neighbours.int()
+def lattice_filter(features: Tensor) -> Filter:
+    """See dpn.functional.backend.Permutohedral."""
+    dimensions, factor = len(features), gain(len(features))
+    points, corners, neighbours, in_order, grouped = places(features)
+    vertices = corners.number.reshape(-1, dimensions + 1)
 
-    def filtered(values: Tensor, transposed: bool = False) -> Tensor:
-        count = values.shape[1]
+    def filtered(
+        values: Tensor, before: Tensor | None = None, after: Tensor | None = None, *, transposed: bool = False
+    ) -> Tensor:
+        count = len(values)
         wide = min(WIDEST, 1 << (count - 1).bit_length())  # values of a vector
-        values = _padded(values, wide)
-        in_simplices = scratch("lattice corners", (directions, len(simplices), values.shape[1]))
-        _into_simplices(directions, wide)(values, weights, points.order, points.first, in_simplices)
-        here, there = scratch("lattice vertices", (2, vertices + 1, values.shape[1]))
-        for on_vertices in (here, there):
-            on_vertices.numpy()[-1] = 0  # where there is no neighbour; torch writes to no inference tensor outside its mode
-        _into_vertices(wide)(in_simplices.flatten(0, 1), corners.order, corners.first, here[:-1])
-        for near in neighbours.flip(0) if transposed else neighbours:
-            _blurred(wide)(here, near, there[:-1])
-            here, there = there, here
+        room = -(-count // wide) * wide
+        in_simplices = scratch("lattice corners", (*vertices.shape, room))
+        on_vertices, blurred = (scratch(f"lattice {name}", (neighbours.shape[2], room)) for name in ("vertices", "blurred"))
+        _into_simplices(dimensions + 1, wide, before is not None)(
+            values, grouped, points.order, points.first, *([] if before is None else [before]), in_simplices
+        )
+        _into_vertices(wide)(in_simplices.flatten(0, 1), corners.order, corners.first, on_vertices)
+        _blurred(dimensions + 1, wide)(on_vertices, neighbours[::-1] if transposed else neighbours, blurred)
         result = empty(values.shape)
-        _sliced(directions, wide)(here, points.number, simplices, weights, gain(directions - 1), result)
-        return result[:, :count]
+        _sliced(dimensions + 1, wide, after is not None)(
+            blurred, points.number, vertices, in_order, factor, *([] if after is None else [after]), result
+        )
+        return result
 
     return filtered
 
 
-def _padded(values: Tensor, wide: int) -> Tensor:
-    """(P,V) -> (P,V'), V' the next multiple of a vector's values; contiguous."""
-    points, count = values.shape
-    if count % wide == 0:
-        return values.contiguous()
-    padded = scratch("lattice values", (points, count + -count % wide))
-    written = padded.numpy()
-    written[:, :count], written[:, count:] = values.detach().numpy(), 0
-    return padded
-
-
-def _as_indices(groups: Groups) -> Groups:
-    """The same in int32; after the last group stands where it ends."""
-    number, order, first = (each.int() for each in groups)
-    return Groups(number, order, torch.cat([first, first.new_tensor([len(order)])]))
-
-
 indices = partial(hl.ImageParam, hl.Int(32))
 matrix = partial(hl.ImageParam, hl.Float(32), 2)
+scales = partial(hl.ImageParam, hl.Float(32), 1)
 
 
 def _members(order: hl.ImageParam, first: hl.ImageParam) -> tuple[hl.RDom, hl.Expr]:
-    """The members of group i: a loop over them, and the one whose turn it is."""
+    """The members of group i: a loop over them, and the place in order of the one whose turn it is."""
     turn = hl.RDom([(0, MOST)])
     turn.where(turn.x < first[i + 1] - first[i])
-    return turn, order[hl.clamp(first[i] + turn.x, 0, order.dim(0).extent() - 1)]
+    return turn, hl.unsafe_promise_clamped(first[i] + turn.x, 0, order.dim(0).extent() - 1)
 
 
-def _row(of: hl.ImageParam, number: hl.Expr) -> hl.Expr:
+def _row(of: hl.ImageParam, number: hl.Expr, axis: int = 1) -> hl.Expr:
     """A row's number; Halide is told that there is such a row."""
-    return hl.clamp(number, 0, of.dim(1).extent() - 1)
+    return hl.unsafe_promise_clamped(number, 0, of.dim(axis).extent() - 1)
 
 
 def _scheduled(out: hl.Func) -> hl.Func:
@@ -87,19 +71,20 @@ def _scheduled(out: hl.Func) -> hl.Func:
 
 
 @compiled
-def _into_simplices(corners: int, wide: int) -> Formula:
-    """A simplex's corners get the values of its points, times their weights."""
+def _into_simplices(corners: int, wide: int, scaled: bool) -> Formula:
+    """A simplex's corners get the values of its points, times their weights. Past the last value they get it again."""
     values, weights, order, first = matrix("values"), matrix("weights"), indices(1, "order"), indices(1, "first")
-    out, sums = functions("out sums")
-    turn, point = _members(order, first)
+    before, (out, sums) = scales("before"), functions("out sums")
+    turn, place = _members(order, first)
+    point = _row(values, order[place], 0)
     sums[v, i] = (hl.f32(0),) * corners
-    value = values[v, _row(values, point)]
-    sums[v, i] = tuple(sums[v, i][corner] + weights[corner, _row(weights, point)] * value for corner in range(corners))
-    out[v, i, k] = hl.mux(k, [sums[v, i][corner] for corner in range(corners)])
+    value = values[point, hl.min(v, values.dim(1).extent() - 1)] * (before[point] if scaled else 1)
+    sums[v, i] = tuple(sums[v, i][corner] + weights[corner, _row(weights, place)] * value for corner in range(corners))
+    out[v, k, i] = hl.mux(k, [sums[v, i][corner] for corner in range(corners)])
     out.bound(k, 0, corners).reorder(k, v, i).unroll(k).vectorize(v, wide, hl.TailStrategy.RoundUp)
     _scheduled(out)
     sums.compute_at(out, v).vectorize(v, wide).update().reorder(v, turn.x).vectorize(v, wide)
-    return Formula(out=out, inputs=[values, weights, order, first])
+    return Formula(out=out, inputs=[values, weights, order, first, *[before] * scaled])
 
 
 @compiled
@@ -107,9 +92,9 @@ def _into_vertices(wide: int) -> Formula:
     """A vertex gets what the corners have that are it."""
     corners, order, first = matrix("corners"), indices(1, "order"), indices(1, "first")
     out, sums = functions("out sums")
-    turn, corner = _members(order, first)
+    turn, place = _members(order, first)
     sums[v, i] = hl.f32(0)
-    sums[v, i] += corners[v, _row(corners, corner)]
+    sums[v, i] += corners[v, _row(corners, order[place])]
     out[v, i] = sums[v, i]
     _scheduled(out.vectorize(v, wide, hl.TailStrategy.RoundUp))
     sums.compute_at(out, v).vectorize(v, wide).update().reorder(v, turn.x).vectorize(v, wide)
@@ -117,23 +102,33 @@ def _into_vertices(wide: int) -> Formula:
 
 
 @compiled
-def _blurred(wide: int) -> Formula:
-    """(1 2 1) / 2 along one direction."""
-    given, near = matrix("given"), indices(2, "near")
-    (out,) = functions("out")
-    out[v, i] = given[v, i] + (given[v, _row(given, near[i, 0])] + given[v, _row(given, near[i, 1])]) / 2
-    _scheduled(out.vectorize(v, wide, hl.TailStrategy.RoundUp))
-    return Formula(out=out, inputs=[given, near])
+def _blurred(directions: int, wide: int) -> Formula:
+    """(1 2 1) / 2 along each direction in turn; where there is no neighbour is 0."""
+    given, near = matrix("given"), indices(3, "near")
+    last, steps = given, [hl.Func(f"step{direction}") for direction in range(directions)]
+    for direction, step in enumerate(steps):
+        sides = (near[i, side, direction] for side in (0, 1))
+        values = (hl.select(each < near.dim(0).extent(), last[v, _row(near, each, 0)], hl.f32(0)) for each in sides)
+        step[v, i] = last[v, i] + sum(values, hl.f32(0)) / 2
+        _scheduled(step.vectorize(v, wide, hl.TailStrategy.RoundUp))
+        if direction < directions - 1:
+            step.compute_root()
+        last = step
+    return Formula(out=last, inputs=[given, near])
 
 
 @compiled
-def _sliced(corners: int, wide: int) -> Formula:
+def _sliced(corners: int, wide: int, scaled: bool) -> Formula:
     """A point gets what the vertices of its simplex have, times its weights."""
     given, number, vertices, weights = matrix("given"), indices(1, "number"), indices(2, "vertices"), matrix("weights")
-    (factor,), (out,) = floats("factor"), functions("out")
-    simplex, value = _row(vertices, number[i]), hl.f32(0)
+    after, (factor,), (taken, out) = scales("after"), floats("factor"), functions("taken out")
+    here = hl.min(i, number.dim(0).extent() - 1)
+    simplex, value = _row(vertices, number[here]), hl.f32(0)
     for corner in range(corners):
-        value += weights[corner, i] * given[v, _row(given, vertices[corner, simplex])]
-    out[v, i] = value * factor
-    _scheduled(out.vectorize(v, wide, hl.TailStrategy.RoundUp))
-    return Formula(out=out, inputs=[given, number, vertices, weights, factor])
+        value += weights[corner, _row(weights, here)] * given[v, _row(given, vertices[corner, simplex])]
+    taken[v, i] = value * (factor * after[here] if scaled else factor)
+    out[i, v] = taken[v, i]
+    out.split(i, task, inner, TOGETHER, hl.TailStrategy.GuardWithIf).reorder(inner, v, task).parallel(task)
+    out.vectorize(inner, LANES, hl.TailStrategy.GuardWithIf)
+    taken.compute_at(out, task).vectorize(v, wide, hl.TailStrategy.RoundUp)
+    return Formula(out=out, inputs=[given, number, vertices, weights, factor, *[after] * scaled])
