@@ -12,20 +12,24 @@ from dpn.data import to_tensor
 from dpn.data.images import VOID
 from dpn.errors import InputError
 from dpn.inference.segmentation import rgb_pixels
-from dpn.mrf import MRF, dense_crf
+from dpn.model_files import shipped_models
+from dpn.mrf import MRF, PRESETS, Preset
 from dpn.storage import load_mrf
 
 LEAST = 1e-5
 """What a probability counts as at least, as in pydensecrf's unary_from_softmax."""
 
+CONFIDENCE = 0.7
+"""The probability that a hard label is right, where neither a preset nor the caller says it."""
+
 
 def refine(
     given: NDArray[np.floating] | NDArray[np.integer],
     image: str | Path | Image.Image | np.ndarray,
-    head: MRF | str | Path | None = None,
+    head: MRF | Preset | str | Path | None = None,
     *,
     labels: int | None = None,
-    confidence: float = 0.7,
+    confidence: float | None = None,
     labels_last: bool = False,
 ) -> NDArray[np.float32]:
     """Refines probabilities, or hard labels, by an image.
@@ -34,10 +38,11 @@ def refine(
         given: probabilities (L,h,w) that sum to 1, of the image's size or smaller: they are upsampled bilinearly. Or hard
             labels (H,W), integers 0 to L-1, and 255 where nothing is known.
         image: a path, a PIL image, or an array (H,W,3) uint8 RGB.
-        head: what refines: an MRF, or what dpn.load_mrf takes, such as "voc"; None is `dense_crf`, the fully connected CRF with
-            the parameters of pydensecrf's example, which needs no training.
+        head: what refines: a name in dpn.mrf.PRESETS, such as "irn", or one of them; an MRF, or what dpn.load_mrf takes, such
+            as "voc"; None is "pydensecrf", the fully connected CRF with the parameters of its example. A CRF needs no training.
         labels: L, for hard labels; None is the head's, or one more than the greatest.
-        confidence: the probability that a hard label is right, in (1/L, 1); the other labels share the rest.
+        confidence: the probability that a hard label is right, in (1/L, 1); the other labels share the rest. None is the
+            preset's; .7 for other heads.
         labels_last: probabilities are (h,w,L), and so is the result.
 
     Returns:
@@ -55,35 +60,67 @@ def refine(
         [0, 0, 1]
     """
     array, pixels = np.asarray(given), rgb_pixels(image)
-    mrf = _head(head)
-    if array.dtype == bool or np.issubdtype(array.dtype, np.integer):
-        if array.shape != pixels.shape[:2]:
-            raise InputError(f"hard labels must be (H,W) of the image's size, {pixels.shape[:2]}, got {array.shape}")
-        p = _of_labels(array.astype(np.int64), labels or (mrf.labels if mrf else None), confidence)
-    else:
-        p = _checked(np.moveaxis(array, -1, 0) if labels_last and array.ndim == 3 else array)
-        (height, width), (rows, columns) = pixels.shape[:2], p.shape[1:]
-        turned = rows * height == columns * width and height != width
-        if rows > height or columns > width or turned:
-            raise InputError(
-                f"probabilities must be of {height} x {width} pixels, as the image, or fewer, got {rows} x {columns}"
-            )
-    mrf = mrf or dense_crf(len(p), iterations=5)
-    if len(p) != mrf.labels:
-        raise InputError(f"{len(p)} labels are given, and the head is of {mrf.labels}")
-    with torch.inference_mode():
-        image_ = to_tensor(pixels)[None].to(next(mrf.parameters()).device)
-        upsampled = F.interpolate(torch.from_numpy(p)[None].to(image_), image_.shape[2:], mode="bilinear", align_corners=False)
-        q = mrf.eval()(upsampled.clamp_min(LEAST).log(), image_)[0].exp().cpu().numpy()
+    opened = opened_head(head)
+    if labels_last and array.ndim == 3:
+        array = np.moveaxis(array, -1, 0)
+    p = probabilities(array, pixels.shape[:2], opened, labels=labels, confidence=confidence)
+    q = refined(p, pixels, opened)
     return np.ascontiguousarray(np.moveaxis(q, 0, -1) if labels_last else q)
 
 
-def _head(head: MRF | str | Path | None) -> MRF | None:
-    if head is None or isinstance(head, MRF):
+def opened_head(head: MRF | Preset | str | Path | None, device: str | torch.device = "cpu") -> MRF | Preset:
+    """What refines, of what `refine` takes."""
+    if isinstance(head, MRF | Preset):
         return head
+    if head is None:
+        return PRESETS["pydensecrf"]
+    if isinstance(head, str) and head in PRESETS:
+        return PRESETS[head]
     if isinstance(head, str | Path):
-        return load_mrf(head)
-    raise InputError(f"the head must be an MRF, such as model.mrf, or what dpn.load_mrf takes, got a {type(head).__name__}")
+        if not Path(head).exists() and "/" not in str(head) and head not in shipped_models():
+            named = f"no preset ({', '.join(PRESETS)}), no shipped model ({', '.join(shipped_models())}), no file or folder"
+            raise InputError(f"{head}: {named}")
+        return load_mrf(head, device=device)
+    raise InputError(
+        f"the head must be an MRF, such as model.mrf, a preset, or what dpn.load_mrf takes, got a {type(head).__name__}"
+    )
+
+
+def probabilities(
+    given: np.ndarray,
+    size: tuple[int, int],
+    head: MRF | Preset,
+    *,
+    labels: int | None = None,
+    confidence: float | None = None,
+    logits: bool = False,
+) -> torch.Tensor:
+    """Probabilities (L,H,W) of an image's size (H,W), of what `refine` takes; or of logits, upsampled before the softmax."""
+    if given.dtype == bool or np.issubdtype(given.dtype, np.integer):
+        if given.shape != size:
+            raise InputError(f"hard labels must be (H,W) of the image's size, {size}, got {given.shape}")
+        if confidence is None:
+            confidence = head.confidence if isinstance(head, Preset) else CONFIDENCE
+        known = labels or (head.labels if isinstance(head, MRF) else None)
+        return torch.from_numpy(_of_labels(given.astype(np.int64), known, confidence))
+    p = _checked(given, logits)
+    (height, width), (rows, columns) = size, p.shape[1:]
+    turned = rows * height == columns * width and height != width
+    if rows > height or columns > width or turned:
+        raise InputError(f"probabilities must be of {height} x {width} pixels, as the image, or fewer, got {rows} x {columns}")
+    upsampled = F.interpolate(torch.from_numpy(p)[None], size, mode="bilinear", align_corners=False)[0]
+    return upsampled.softmax(0) if logits else upsampled
+
+
+def refined(p: torch.Tensor, pixels: np.ndarray, head: MRF | Preset, device: str | torch.device = "cpu") -> NDArray[np.float32]:
+    """Probabilities (L,H,W), refined by an RGB image (H,W,3); an MRF computes where it is, a preset on the device."""
+    mrf = head.crf(len(p)).to(device) if isinstance(head, Preset) else head
+    if len(p) != mrf.labels:
+        raise InputError(f"{len(p)} labels are given, and the head is of {mrf.labels}")
+    with torch.inference_mode():
+        image = to_tensor(pixels)[None].to(next(mrf.parameters()).device)
+        q: NDArray[np.float32] = mrf.eval()(p[None].to(image).clamp_min(LEAST).log(), image)[0].exp().cpu().numpy()
+    return q
 
 
 def _of_labels(given: np.ndarray, labels: int | None, confidence: float) -> NDArray[np.float32]:
@@ -101,12 +138,15 @@ def _of_labels(given: np.ndarray, labels: int | None, confidence: float) -> NDAr
     return p
 
 
-def _checked(p: np.ndarray) -> NDArray[np.float32]:
+def _checked(p: np.ndarray, logits: bool) -> NDArray[np.float32]:
+    kind = "logits" if logits else "probabilities"
     if p.ndim != 3 or len(p) < 2 or p.size == 0:
-        raise InputError(f"probabilities must be (L,h,w) of two labels at least, or (h,w,L) with labels_last, got {p.shape}")
+        raise InputError(f"{kind} must be (L,h,w) of two labels at least, or (h,w,L) with labels_last, got {p.shape}")
     p = np.array(p, np.float32, order="C")
+    if logits and not np.isfinite(p).all():
+        raise InputError("logits must be finite numbers, got some that are infinite or not a number")
     total = p.sum(0)
-    if not (p.min() >= 0 and np.allclose(total, 1, atol=0.01)):
+    if not logits and not (p.min() >= 0 and np.allclose(total, 1, atol=0.01)):
         sums = f"{total.min():.3g} to {total.max():.3g}"
         hint = "raw scores need a softmax, and (h,w,L) labels_last=True"
         raise InputError(f"probabilities must be in [0,1] and sum to 1 over the labels, got sums of {sums}: {hint}")
