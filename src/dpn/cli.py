@@ -19,6 +19,7 @@ DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one le
 examples:
   dpn demo                                           an astronaut, a cat, a motorcycle; with the shipped network
   dpn segment photo.jpg holiday/ --out results       a photograph, and a folder of them
+  dpn refine masks photographs --head irn            masks from anywhere, by a dense CRF or a trained head
   dpn train                                          the four stages on made-up scenes; needs no data
   dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains
   dpn export voc --to onnx                           a file for onnxruntime, compared with the network
@@ -28,6 +29,7 @@ examples:
 
 COMMANDS = {
     "segment": ("dpn.inference.photographs:segment_photographs", "Label every pixel of photographs."),
+    "refine": ("dpn.inference.refine_command:refine_masks", "Refine masks or scores from anywhere by their images."),
     "train": ("dpn.training.run:run_recipe", "Train the four stages of a Deep Parsing Network."),
     "evaluate": (
         "dpn.inference.evaluate:evaluate",
@@ -53,7 +55,7 @@ COMMANDS = {
 }
 """{word: (the function that it calls, the first line of its docstring)}: a module is imported when its word is used."""
 
-FILES = ("FILE", "FOLDER", "IMAGE", "MODEL", "RECIPE")
+FILES = ("FILE", "FOLDER", "IMAGE", "IMAGES", "MASKS", "MODEL", "RECIPE")
 """The METAVARs whose values are files or folders."""
 
 

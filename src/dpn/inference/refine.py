@@ -148,6 +148,6 @@ def _checked(p: np.ndarray, logits: bool) -> NDArray[np.float32]:
     total = p.sum(0)
     if not logits and not (p.min() >= 0 and np.allclose(total, 1, atol=0.01)):
         sums = f"{total.min():.3g} to {total.max():.3g}"
-        hint = "raw scores need a softmax, and (h,w,L) labels_last=True"
+        hint = "raw scores need a softmax (--logits), and (h,w,L) labels_last=True (--labels-last)"
         raise InputError(f"probabilities must be in [0,1] and sum to 1 over the labels, got sums of {sums}: {hint}")
     return p
