@@ -135,6 +135,9 @@ def test_helpers_are_pydensecrf_s():
         ("create_pairwise_gaussian", ((3, 5), (6, 7)), {}),
         ("create_pairwise_bilateral", ((3, 5), (10, 20, 30), image), {"chdim": 2}),
         ("create_pairwise_bilateral", ((3, 5), 13, image[..., 0]), {}),
+        ("create_pairwise_bilateral", ((3, 5), (20,), image), {"chdim": 2}),
+        ("create_pairwise_bilateral", ((3, 5), (20, 10), image), {"chdim": 2}),
+        ("create_pairwise_bilateral", ((3,), (20,), image), {"chdim": 2}),
         ("create_pairwise_bilateral", ((3, 5), 13, image.transpose(2, 0, 1)), {"chdim": 0}),
     ]
     for name, arguments, options in calls:
@@ -142,6 +145,29 @@ def test_helpers_are_pydensecrf_s():
         found = getattr(utils, name)(*arguments, **options)
         assert found.dtype == expected.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_channels_beyond_the_widths_are_left_as_they_are():
+    """As in pydensecrf, where (20,) is the width of the first channel alone."""
+    image = np.full((1, 2, 3), 60, np.uint8)
+    features = utils.create_pairwise_bilateral((1, 1), (20,), image, chdim=2)
+    np.testing.assert_array_equal(features[2:, 0], [3, 60, 60])
+    np.testing.assert_array_equal(utils.create_pairwise_bilateral((1, 1), 20, image, chdim=2)[2:, 0], [3, 3, 3])
+    with pytest.raises(InputError, match=r"schan must be a number, or at most 3 of them, got \(1, 2, 3, 4\)"):
+        utils.create_pairwise_bilateral((1, 1), (1, 2, 3, 4), image, chdim=2)
+    with pytest.raises(InputError, match="sdims must be a number, or at most 2 of them"):
+        utils.create_pairwise_gaussian((1, 1, 1), (4, 5))
+
+
+def test_one_width_for_all_channels_of_the_image_s_own_kernel():
+    found = [built(ours, 3, "NORMALIZE_SYMMETRIC", srgb=srgb).inference(2) for srgb in (30, (30,), (30, 30, 30))]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_the_helpers_are_there_beside_the_classes_too():
+    assert all(getattr(ours, name) is getattr(utils, name) for name in utils.__all__)
+    assert set(utils.__all__) < set(ours.__all__)
 
 
 @pytest.mark.parametrize("name", ["compute_unary", "softmax_to_unary"])

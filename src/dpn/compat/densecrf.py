@@ -3,8 +3,9 @@
     import dpn.compat.densecrf as dcrf
     from dpn.compat.utils import unary_from_softmax
 
-Arguments, defaults, shapes and orders of axes are pydensecrf's, so names are too. Labels are equal for the same parameters.
-Learning parameters, which pydensecrf has for kernels and unaries, is what `dpn.mrf.dense_crf` is for.
+Arguments, defaults, shapes and orders of axes are pydensecrf's, so names are too; those of `dpn.compat.utils` are here as well.
+Labels are equal for the same parameters. Learning parameters, which pydensecrf has for kernels and unaries, is what
+`dpn.mrf.dense_crf` is for.
 """
 
 from typing import Any
@@ -14,7 +15,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from dpn.compat.utils import create_pairwise_bilateral, create_pairwise_gaussian
+from dpn.compat.utils import (
+    compute_unary,
+    create_pairwise_bilateral,
+    create_pairwise_gaussian,
+    softmax_to_unary,
+    unary_from_labels,
+    unary_from_softmax,
+)
 from dpn.errors import InputError
 from dpn.functional.fully_connected import FullyConnected
 
@@ -28,6 +36,12 @@ __all__ = [
     "NO_NORMALIZATION",
     "DenseCRF",
     "DenseCRF2D",
+    "compute_unary",
+    "create_pairwise_bilateral",
+    "create_pairwise_gaussian",
+    "softmax_to_unary",
+    "unary_from_labels",
+    "unary_from_softmax",
 ]
 
 CONST_KERNEL, DIAG_KERNEL, FULL_KERNEL = range(3)
@@ -174,7 +188,8 @@ class DenseCRF2D(DenseCRF):
         image = np.asarray(rgbim)
         if image.shape != (*self._size, 3) or image.dtype != np.uint8:
             raise InputError(f"rgbim must be {(*self._size, 3)} uint8, got {image.shape} {image.dtype}")
-        features = create_pairwise_bilateral(_down_and_across(sxy), srgb, image, chdim=2)
+        of_channels = np.broadcast_to(np.asarray(srgb, np.float64), 3).tolist()
+        features = create_pairwise_bilateral(_down_and_across(sxy), of_channels, image, chdim=2)
         self.addPairwiseEnergy(_across_first(features), compat, kernel, normalization)
 
 

@@ -97,8 +97,7 @@ def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> ND
         >>> create_pairwise_gaussian((2, 1), (2, 2)).tolist()
         [[0.0, 0.0, 0.5, 0.5], [0.0, 1.0, 0.0, 1.0]]
     """
-    widths = np.reshape(np.asarray(sdims, np.float32), (-1, *[1] * len(shape)))
-    return (np.indices(shape, np.float32) / widths).reshape(len(shape), -1)
+    return _scaled(np.indices(shape, np.float32), sdims, "sdims").reshape(len(shape), -1)
 
 
 def create_pairwise_bilateral(
@@ -108,7 +107,8 @@ def create_pairwise_bilateral(
 
     Args:
         sdims: the width along each of D axes.
-        schan: the width in each channel, or one for all.
+        schan: the width in each channel, or a number for all. Channels beyond those of a sequence are left as they are, so
+            that (20,) is the width of the first alone.
         img: the array; its values are of any range.
         chdim: which axis has the channels; -1 is none: the values are the one channel.
 
@@ -118,6 +118,16 @@ def create_pairwise_bilateral(
     """
     image = np.asarray(img, np.float32)
     channels = image[None] if chdim == -1 else np.moveaxis(image, chdim, 0)
-    width = np.reshape(np.asarray(schan, np.float32), (-1, *[1] * len(sdims)))
     places = create_pairwise_gaussian(sdims, channels.shape[1:])
-    return np.concatenate([places, (channels / width).reshape(len(channels), -1)])
+    return np.concatenate([places, _scaled(channels, schan, "schan").reshape(len(channels), -1)])
+
+
+def _scaled(values: NDArray[np.float32], widths: float | Sequence[float], name: str) -> NDArray[np.float32]:
+    """Values (C,...) over the width of each of C, or of the first ones; a number is of all."""
+    given = np.asarray(widths, np.float32)
+    if given.ndim > 1 or given.size > len(values):
+        raise InputError(f"{name} must be a number, or at most {len(values)} of them, got {widths!r}")
+    of_each = np.ones(len(values), np.float32)
+    of_each[: given.size if given.ndim else None] = given
+    scaled: NDArray[np.float32] = values / of_each.reshape(-1, *[1] * (values.ndim - 1))
+    return scaled
