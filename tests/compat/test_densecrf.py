@@ -111,6 +111,27 @@ def test_features_of_any_kind_are_pydensecrf_s(theirs):
     assert np.abs(results[0] - results[1]).mean() < 2e-4
 
 
+def crf_of_labels(count: int, normalization: str = "NORMALIZE_SYMMETRIC"):
+    """One of more labels, of which the last ones are nowhere likely."""
+    unary, image = scene()
+    crf = ours.DenseCRF2D(WIDTH, HEIGHT, count)
+    crf.setUnaryEnergy(np.concatenate([unary, np.full((count - LABELS, unary.shape[1]), 11.5, np.float32)]))
+    compat = 3 if normalization == "NORMALIZE_SYMMETRIC" else 0.03
+    crf.addPairwiseBilateral(20, 30, image, compat, normalization=getattr(ours, normalization))
+    return crf
+
+
+def test_labels_that_are_nowhere_likely_cost_nothing_and_change_nothing(monkeypatch):
+    expected = crf_of_labels(LABELS).inference(5)
+    filtered, kernel = [], ours.FullyConnected.__call__
+    monkeypatch.setattr(ours.FullyConnected, "__call__", lambda self, p: (filtered.append(p.shape[1]), kernel(self, p))[1])
+    np.testing.assert_allclose(crf_of_labels(12).inference(5)[:LABELS], expected, atol=5e-4)
+    assert set(filtered) == {LABELS}
+    filtered.clear()
+    crf_of_labels(12, "NO_NORMALIZATION").inference(2)  # of a great many small ones the sum may be large
+    assert set(filtered) == {12}
+
+
 def test_steps_are_the_inference(tmp_path):
     crf = built(ours, 3, "NORMALIZE_SYMMETRIC")
     q, t1, t2 = crf.startInference()

@@ -25,6 +25,7 @@ from dpn.compat.utils import (
 )
 from dpn.errors import InputError
 from dpn.functional.fully_connected import FullyConnected
+from dpn.mrf.special_cases import ABSENT_BELOW
 
 __all__ = [
     "CONST_KERNEL",
@@ -74,7 +75,7 @@ class DenseCRF:
             raise InputError(f"a CRF needs a variable and a label at least, got {nvar} and {nlabels}")
         self._shape = nlabels, nvar
         self._unary: Tensor | None = None
-        self._pairwise: list[tuple[FullyConnected, Tensor]] = []
+        self._pairwise: list[tuple[FullyConnected, Tensor, int]] = []
 
     def setUnaryEnergy(self, u: ArrayLike) -> None:  # noqa: N802
         """Energies -log p, (L,n) float32."""
@@ -103,7 +104,8 @@ class DenseCRF:
         if normalization not in _NORMALIZE:
             raise InputError(f"normalization must be one of 0 to 3, as NORMALIZE_SYMMETRIC, got {normalization!r}")
         penalty = _penalty(compat, self._shape[0])
-        self._pairwise.append((FullyConnected(torch.from_numpy(given)[None], normalize=_NORMALIZE[normalization]), penalty))
+        kernel_ = FullyConnected(torch.from_numpy(given)[None], normalize=_NORMALIZE[normalization])
+        self._pairwise.append((kernel_, penalty, normalization))
 
     def startInference(self) -> tuple[NDArray[np.float32], None, None]:  # noqa: N802
         """Q (L,n), the softmax of the unary; and two that stepInference is given again."""
@@ -138,10 +140,15 @@ class DenseCRF:
         return self._unary
 
     def _messages(self, q: Tensor) -> Tensor:
-        """What labels are charged for the others' labels, (1,L,n)."""
+        """What labels are charged for the others' labels, (1,L,n); one that is nowhere likely is left out of sums that are means."""
         total = torch.zeros_like(q)
-        for kernel, penalty in self._pairwise:
-            total += penalty @ kernel(q)
+        largest = q[0].amax(1)
+        likely = (largest >= largest.max().clamp(max=ABSENT_BELOW)).nonzero().flatten()
+        for kernel, penalty, normalization in self._pairwise:
+            if normalization == NO_NORMALIZATION:
+                total += penalty @ kernel(q)
+            else:
+                total += penalty[:, likely] @ kernel(q[:, likely])
         return total
 
 
