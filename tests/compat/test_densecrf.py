@@ -201,6 +201,8 @@ def test_old_names_of_helpers_serve_and_tell_the_new_ones(name):
 
 
 def test_what_does_not_fit_is_told():
+    with pytest.raises(InputError, match=r"must be \(L,n\) = \(2, 12\), got \(2, 3\)"):
+        ours.DenseCRF(np.prod((3, 4)), 2).setUnaryEnergy(np.zeros((2, 3)))
     crf = ours.DenseCRF2D(4, 3, 2)
     with pytest.raises(InputError, match="call setUnaryEnergy first"):
         crf.inference(1)

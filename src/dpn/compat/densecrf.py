@@ -73,7 +73,7 @@ class DenseCRF:
     def __init__(self, nvar: int, nlabels: int) -> None:
         if nvar < 1 or nlabels < 1:
             raise InputError(f"a CRF needs a variable and a label at least, got {nvar} and {nlabels}")
-        self._shape = nlabels, nvar
+        self._shape = int(nlabels), int(nvar)
         self._unary: Tensor | None = None
         self._pairwise: list[tuple[FullyConnected, Tensor, int]] = []
 
@@ -140,7 +140,7 @@ class DenseCRF:
         return self._unary
 
     def _messages(self, q: Tensor) -> Tensor:
-        """What labels are charged for the others' labels, (1,L,n); one that is nowhere likely is left out of sums that are means."""
+        """What each label is charged for the others, (1,L,n); means leave out labels that are nowhere likely."""
         total = torch.zeros_like(q)
         largest = q[0].amax(1)
         likely = (largest >= largest.max().clamp(max=ABSENT_BELOW)).nonzero().flatten()
