@@ -495,6 +495,7 @@ def test_bash_completes_words_options_and_values(run: Run, tmp_path: Path) -> No
     assert completed(script, "") == list(COMMANDS)
     assert completed(script, "segment", "--st") == ["--stages"]
     assert completed(script, "evaluate", "voc", "--data", "c") == ["camvid", "cityscapes", "coco"]
+    assert completed(script, "refine", "masks", "images", "--head", "c") == ["clip-es", "camvid"]
     assert completed(script, "segment", str(tmp_path / "pho")) == [str(tmp_path / "photo.jpg")]
     assert completed(script, "train", "--mrf.win") == ["--mrf.window", "--mrf.window_stride"]
 
