@@ -1,6 +1,8 @@
 """The one exception that a user's mistake raises, and how it tells of others."""
 
 import re
+import sys
+import warnings
 
 
 class InputError(ValueError):
@@ -13,6 +15,14 @@ class InputError(ValueError):
         Traceback (most recent call last):
         dpn.errors.InputError: photo.jpg: not an image
     """
+
+
+def warn(message: str) -> None:
+    """Warns, and names the line that called for it: the nearest one that is neither dpn's nor torch's."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("dpn", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def first_line(error: Exception) -> str:

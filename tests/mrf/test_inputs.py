@@ -5,8 +5,9 @@ import warnings
 import pytest
 import torch
 
-from dpn import MRF, InputError
+from dpn import DPN, MRF, InputError
 from dpn.functional.choice import backends
+from dpn.unary import Wrap
 
 P = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(0)).softmax(1)
 IMAGE = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(1))
@@ -34,6 +35,16 @@ def test_values_that_look_like_something_else_are_warned_of_once(log_p, image, w
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         layer(log_p, image)
+
+
+@pytest.mark.parametrize(
+    "through", [mrf, lambda: DPN(Wrap(torch.nn.Conv2d(3, 3, 1), labels=3), mrf())], ids=["head", "network"]
+)
+def test_a_warning_names_the_line_that_gave_the_image(through):
+    layer = through()
+    with pytest.warns(UserWarning, match="divide it by 255") as told:
+        layer(255 * IMAGE) if isinstance(layer, DPN) else layer(P.log(), 255 * IMAGE)
+    assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ both gradients of a small input, whose true answer is the reference backend's in
 labels are so many that a program is as wide as it ever gets, and needs as much memory.
 """
 
-import warnings
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from dpn.errors import warn
 from dpn.functional.backend import BACKENDS, Present
 from dpn.functional.kernels import Window
 from dpn.packages import versions
@@ -53,10 +53,9 @@ def passed(name: str, device: torch.device, kernel: str | None) -> bool:
         what = "b13 to b15" if kernel is None else f"b12, {kernel},"
         there = "the CPU" if device == CPU else torch.get_device_module(device).get_device_name(device)
         installed = ", ".join(" ".join(each) for each in versions(["deep-parsing-network", "torch", name]).items())
-        warnings.warn(
+        warn(
             f"backend {name!r} does not compute {what} on {there} ({installed}): {wrong}. The reference backend does, slowly. "
-            f"Please report this line. DPN_BACKEND={name} or backend={name!r} uses it all the same.",
-            stacklevel=2,
+            f"Please report this line. DPN_BACKEND={name} or backend={name!r} uses it all the same."
         )
     return not wrong
 

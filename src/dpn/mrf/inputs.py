@@ -1,10 +1,8 @@
 """Whether log p and image are what an MRF is to be given: what people give instead computes, and is wrong."""
 
-import warnings
-
 from torch import Tensor
 
-from dpn.errors import InputError
+from dpn.errors import InputError, warn
 
 SLACK = 0.01
 """By how much a probability, their sum or a colour may be off without a word."""
@@ -46,13 +44,13 @@ def look_at(log_p: Tensor, image: Tensor) -> None:
     lowest, highest = (float(value) for value in image.aminmax())
     if lowest < -SLACK or highest > 1 + SLACK:
         what = "in 0..255? divide it by 255" if highest > 10 else "normalised? give the image as it was before"
-        warnings.warn(f"the image's values are {lowest:.3g} to {highest:.3g}, not in [0,1]: {what}", stacklevel=5)
+        warn(f"the image's values are {lowest:.3g} to {highest:.3g}, not in [0,1]: {what}")
     lowest, highest = (float(value) for value in log_p.aminmax())
     if highest <= SLACK:
         if bool((log_p.logsumexp(1) < -FAR_FROM_ONE).all()):
-            warnings.warn("log_p is nowhere near log-probabilities: raw scores? give scores.log_softmax(1)", stacklevel=5)
+            warn("log_p is nowhere near log-probabilities: raw scores? give scores.log_softmax(1)")
         return
     if lowest >= -SLACK and highest <= 1 + SLACK and bool(((log_p.sum(1) - 1).abs() < SLACK).all()):
-        warnings.warn("log_p looks like probabilities: give their logarithms, p.log()", stacklevel=5)
+        warn("log_p looks like probabilities: give their logarithms, p.log()")
     else:
-        warnings.warn(f"log_p has values up to {highest:.3g}: raw scores? give scores.log_softmax(1)", stacklevel=5)
+        warn(f"log_p has values up to {highest:.3g}: raw scores? give scores.log_softmax(1)")

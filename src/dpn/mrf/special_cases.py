@@ -10,10 +10,9 @@ the sum of the weights, as pydensecrf does with NORMALIZE_AFTER.
 """
 
 import math
-import warnings
 from typing import Any
 
-from dpn.errors import InputError
+from dpn.errors import InputError, warn
 from dpn.mrf.mean_field import MRF
 
 ABSENT_BELOW = 5e-3
@@ -60,10 +59,9 @@ def _warn_of_window(crf: MRF) -> None:
     width = max(config.sigma_space, config.sigma_smooth if config.smoothness else 0.0)
     cut = 1 - math.erf(config.window / 2 / (width * math.sqrt(2))) ** 2
     if cut > CUT_OFF:
-        warnings.warn(
+        warn(
             f"window={config.window} cuts off {100 * cut:.0f} % of the weight of a kernel {width:g} pixels wide; give one of "
-            f"{math.ceil(4 * width)} or more, or none: every pixel is a neighbour then",
-            stacklevel=3,
+            f"{math.ceil(4 * width)} or more, or none: every pixel is a neighbour then"
         )
 
 
