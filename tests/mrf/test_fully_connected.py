@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpn import MRF, InputError
+import dpn
+from dpn import DPN, MRF, InputError
 from dpn.data import photograph, to_tensor
 from dpn.mrf import MRFConfig, crf_rnn, deeplab, dense_crf, dsn, energy
 from dpn.mrf.triple_penalty import Smoothness
+from dpn.unary import Wrap
 
 HEIGHT, WIDTH = 24, 30
 
@@ -120,6 +122,39 @@ def test_a_window_that_cuts_off_much_is_told():
         warnings.simplefilter("error")
         dense_crf(3)
         dense_crf(3, window=161, sigma_space=40.0)
+
+
+@pytest.mark.parametrize("case", [dense_crf, deeplab, crf_rnn, dsn])
+def test_the_warning_of_a_window_names_the_line_that_asked_for_it(case):
+    with pytest.warns(UserWarning, match="cuts off") as told:
+        case(3, window=5)
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_compiler_leaves_it_to_eager_torch(training):
+    torch._dynamo.reset()
+    crf = dense_crf(3, iterations=2, sigma_color=0.1, sigma_space=8.0).train(training)
+    model = DPN(Wrap(torch.nn.Conv2d(3, 3, 3, padding=1), labels=3), crf)
+    image = scene(dtype=torch.float32)[1]
+    found = [
+        torch.autograd.grad(step(image).exp().square().sum(), list(model.parameters()))
+        for step in (model, torch.compile(model, backend="aot_eager"))
+    ]
+    for eager, same in zip(*found, strict=True):
+        torch.testing.assert_close(same, eager)
+
+
+def test_what_wants_it_in_one_graph_is_told_to_give_a_window(tmp_path):
+    torch._dynamo.reset()
+    crf, given = dense_crf(3).eval(), scene(dtype=torch.float32)
+    words = "a fully connected kernel cannot be compiled, exported or transformed; give a window, as in dpn.mrf.dense_crf"
+    with pytest.raises(RuntimeError, match=f"Explanation: .* Message: {words}"):
+        torch.compile(crf, fullgraph=True, backend="eager")(*given)
+    with pytest.raises(InputError, match=f"^{words}"):
+        torch.export.export(crf, given)
+    with pytest.raises(InputError, match=f"small.pt2: torch cannot export the head: {words}"):
+        dpn.export(crf, tmp_path / "small.pt2")
 
 
 @pytest.mark.parametrize(

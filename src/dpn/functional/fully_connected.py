@@ -15,6 +15,11 @@ from dpn.functional.permutohedral import Filter, lattice_filter
 
 NORMALIZATIONS = (None, "after", "before", "symmetric")
 
+NOT_SEEN = (
+    "a fully connected kernel cannot be compiled, exported or transformed; give a window, as in dpn.mrf.dense_crf(window=161)"
+)
+"""What is said to compilers, exporters and transforms, which cannot see what a lattice computes."""
+
 
 class FullyConnected:
     """sum_j k(i,j) p_j over all points j of an image, k(i,j) = exp(-|f_i - f_j|^2 / 2), on a lattice that is built once.
@@ -49,7 +54,7 @@ class FullyConnected:
         if normalize not in NORMALIZATIONS:
             raise InputError(f"normalize must be one of {', '.join(map(str, NORMALIZATIONS))}, got {normalize!r}")
         if watched(features):
-            raise InputError("a fully connected kernel cannot be compiled, exported or transformed; give a window")
+            raise InputError(NOT_SEEN)
         self._shape = features.shape[0], *features.shape[2:]
         part = BACKENDS[choose(backend, features.device, features.dtype)].parts().permutohedral
         make = lattice_filter if part is None else part.lattice_filter
