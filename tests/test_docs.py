@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "output.md"], ids=lambda page: page.stem)
 def test_the_python_on_a_page_runs(page: Path, folder: Path) -> None:
-    of_the_reader = {"your_network": torch.nn.Conv2d(3, 21, 3, padding=1), "image": torch.rand(1, 3, 40, 60)}
+    of_the_reader = {"your_network": torch.nn.Conv2d(3, 21, 3, stride=8, padding=1), "image": torch.rand(1, 3, 40, 60)}
     read(page, of_the_reader if page.name == "README.md" else {})
 
 
