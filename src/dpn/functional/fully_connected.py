@@ -95,6 +95,12 @@ class _Kernel(NamedTuple):
         sums = _sum(values if self.before is None else self.before * values, self.features, self.sums)
         return sums if self.after is None else self.after * sums
 
+def left_to_eager(function: Callable[..., Tensor], *given: Tensor | None) -> Tensor:
+    """A call that torch's compiler leaves to eager torch. With fullgraph=True, which forbids that, it says NOT_SEEN."""
+    torch._dynamo.graph_break(msg=NOT_SEEN)
+    result: Tensor = torch.compiler.disable(function)(*given)
+    return result
+
 
 def _sum(values: Tensor, features: Tensor, sums: Filter, transposed: bool = False) -> Tensor:
     result: Tensor = _Sum.apply(values, features, sums, transposed)  # type: ignore[no-untyped-call]

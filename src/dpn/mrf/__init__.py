@@ -2,6 +2,7 @@
 
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
+from dpn.mrf.crf_loss import DenseCRFLoss
 from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.mean_field import MRF
 from dpn.mrf.presets import PRESETS, Preset
@@ -13,6 +14,7 @@ __all__ = [
     "MRF",
     "PRESETS",
     "AlignedPenalty",
+    "DenseCRFLoss",
     "LabelContexts",
     "LowRankContexts",
     "MRFConfig",

@@ -17,10 +17,7 @@ def require_shapes(labels: int, log_p: Tensor, image: Tensor) -> None:
         raise InputError(f"log_p must be (N,{labels},H,W), of a pixel at least, got {tuple(log_p.shape)}")
     if not log_p.is_floating_point():
         raise InputError(f"log_p must be log-probabilities, float, got {log_p.dtype}")
-    if not image.is_floating_point():
-        raise InputError(f"the image must be float, RGB in [0,1], got {image.dtype}: image.float() / 255")
-    if image.ndim != 4 or image.shape[0] != log_p.shape[0] or image.shape[1] not in (1, 3):
-        raise InputError(f"the image must be ({log_p.shape[0]},3,H,W), or grey with one channel, got {tuple(image.shape)}")
+    require_image(image, log_p.shape[0])
     if image.shape[2:] != log_p.shape[2:]:
         (height, width), (rows, columns) = image.shape[2:], log_p.shape[2:]
         raise InputError(
@@ -30,21 +27,23 @@ def require_shapes(labels: int, log_p: Tensor, image: Tensor) -> None:
         )
 
 
+def require_image(image: Tensor, images: int) -> None:
+    """image (N,3,H,W) or (N,1,H,W) float for N images, or an InputError that says what to do."""
+    if not image.is_floating_point():
+        raise InputError(f"the image must be float, RGB in [0,1], got {image.dtype}: image.float() / 255")
+    if image.ndim != 4 or image.shape[0] != images or image.shape[1] not in (1, 3):
+        raise InputError(f"the image must be ({images},3,H,W), or grey with one channel, got {tuple(image.shape)}")
+
+
 def look_at(log_p: Tensor, image: Tensor) -> None:
     """Warns of values that look like something else: probabilities, raw scores, an image in 0..255 or a normalised one.
 
     NaN raises an InputError. This waits for the device, and is for a layer's first call.
     """
-    log_p, image = log_p.detach(), image.detach()
-    for name, values in (("log_p", log_p), ("the image", image)):
-        if values.isnan().any():
-            raise InputError(f"{name} has values that are NaN")
-    if image.isinf().any():
-        raise InputError("the image has values that are infinite")
-    lowest, highest = (float(value) for value in image.aminmax())
-    if lowest < -SLACK or highest > 1 + SLACK:
-        what = "in 0..255? divide it by 255" if highest > 10 else "normalised? give the image as it was before"
-        warn(f"the image's values are {lowest:.3g} to {highest:.3g}, not in [0,1]: {what}")
+    log_p = log_p.detach()
+    if log_p.isnan().any():
+        raise InputError("log_p has values that are NaN")
+    look_at_image(image)
     lowest, highest = (float(value) for value in log_p.aminmax())
     if highest <= SLACK:
         if bool((log_p.logsumexp(1) < -FAR_FROM_ONE).all()):
@@ -54,3 +53,23 @@ def look_at(log_p: Tensor, image: Tensor) -> None:
         warn("log_p looks like probabilities: give their logarithms, p.log()")
     else:
         warn(f"log_p has values up to {highest:.3g}: raw scores? give scores.log_softmax(1)")
+
+
+def look_at_image(image: Tensor) -> None:
+    """Warns of an image in 0..255, or a normalised one. NaN and what is infinite raise an InputError."""
+    image = image.detach()
+    if image.isnan().any():
+        raise InputError("the image has values that are NaN")
+    if image.isinf().any():
+        raise InputError("the image has values that are infinite")
+    lowest, highest = (float(value) for value in image.aminmax())
+    if lowest < -SLACK or highest > 1 + SLACK:
+        what = "in 0..255? divide it by 255" if highest > 10 else "normalised? give the image as it was before"
+        warn(f"the image's values are {lowest:.3g} to {highest:.3g}, not in [0,1]: {what}")
+
+
+def look_at_sums(p: Tensor) -> None:
+    """Warns of p (N,L,H,W) that is no probabilities: below 0, or whose sum over the labels is not 1."""
+    p = p.detach()
+    if bool((p < 0).any()) or (p.shape[1] > 1 and bool(((p.sum(1) - 1).abs() > SLACK).any())):
+        warn("p does not look like probabilities: give scores.softmax(1)")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dpn.errors import InputError
-from dpn.functional.fully_connected import NOT_SEEN
+from dpn.functional.fully_connected import left_to_eager
 from dpn.functional.modes import watched
 from dpn.mrf import by_parts
 from dpn.mrf.aligned_penalty import AlignedPenalty
@@ -84,9 +84,7 @@ class MRF(nn.Module):
         torch.compile leaves a fully connected one to eager torch; fullgraph=True, which forbids that, says so.
         """
         if self.config.window is None and torch.compiler.is_dynamo_compiling():
-            torch._dynamo.graph_break(msg=NOT_SEEN)
-            log_q: Tensor = torch.compiler.disable(self.forward)(log_p, image)
-            return log_q
+            return left_to_eager(self.forward, log_p, image)
         require_shapes(self.labels, log_p, image)
         if not (self._looked or log_p.numel() == 0 or watched(log_p, image)):
             look_at(log_p, image)
