@@ -41,6 +41,35 @@ def test_means_over_all_pixels_are_near_the_exact_ones(size, normalize):
     torch.testing.assert_close(single.double(), found, rtol=0, atol=0.02)  # a vertex more or less, where a weight is about 0
 
 
+@pytest.mark.parametrize(
+    ("size", "channels", "error"),
+    [((300,), 0, 0.1), ((8, 9, 10), 1, 0.1), ((20, 24), 14, 0.3)],
+    ids=["one feature", "volume", "sixteen features"],
+)
+def test_means_of_a_line_a_volume_and_a_multispectral_image_are_near_the_exact_ones(size, channels, error):
+    """The channels are one map in several strengths, as those of a multispectral image nearly are."""
+    features, p = scene(*size)
+    strengths = torch.linspace(0.5, 1, channels, dtype=p.dtype).view(-1, *[1] * len(size)) / max(channels, 1) ** 0.5
+    features = torch.cat([features[:, :-1], features[:, -1:] * strengths], 1)
+    assert features.shape[1] == len(size) + channels
+    found, truth = FullyConnected(features)(p), exact(features, p, "after")
+    assert (found - truth).square().mean().sqrt() < error * truth.std()
+
+
+def test_the_mean_field_of_a_volume_is_near_the_exact_one():
+    features, p = scene(8, 9, 10, images=1)
+    log_p = (p.log() + torch.randn(p.shape, dtype=p.dtype)).log_softmax(1)
+    results = []
+    for mean in (FullyConnected(features, normalize="symmetric"), lambda q: exact(features, q, "symmetric")):
+        log_q = log_p
+        for _ in range(5):
+            log_q = (log_p + 3 * mean(log_q.exp())).log_softmax(1)
+        results.append(log_q.exp())
+    found, truth = results
+    assert (found - truth).abs().mean() < 0.1 * (truth - log_p.exp()).abs().mean()
+    assert (found.argmax(1) == truth.argmax(1)).double().mean() > 0.98
+
+
 @pytest.mark.parametrize("normalize", [None, "after", "symmetric"])
 def test_gradients_to_values_are_those_of_the_sum_itself(normalize):
     features, p = scene(5, 6)
