@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dpn import MRF
 from dpn.errors import InputError
-from dpn.mrf import energy
+from dpn.mrf import changed, energy
 
 
 def random_mu(mrf: MRF) -> None:
@@ -214,3 +214,21 @@ def test_one_label_is_refused_with_the_two_that_serve() -> None:
         InputError, match=r"two labels or more, got 1; .* the second for the object: log p is \(log s\(-x\), log s\(x\)\)"
     ):
         MRF(1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sigma_color": 0.2}, {"sigma_space": 9.0}, {"smoothness": 0.7}, {"sigma_smooth": 5.0}, {"penalty": 6.0}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_is_changed_begins_anew_and_all_else_stays_as_it_was_learned(options):
+    mrf = MRF(3, window=5, context=3, components=2, smoothness=0.4)
+    with torch.no_grad():
+        for parameter in mrf.parameters():
+            parameter += 0.25
+    (name,) = options
+    new, (value,) = changed(mrf, **options), options.values()
+    fresh, known = MRF(3, mrf.config, **options).state_dict(), mrf.state_dict()
+    moved = [key for key, tensor in new.state_dict().items() if not torch.equal(tensor, known[key])]
+    assert len(moved) == 1 and torch.equal(new.state_dict()[moved[0]], fresh[moved[0]])
+    assert getattr(new.config, name) == value

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,6 +75,8 @@ class Knobs:
         b12 = head.triple_penalty
         if not isinstance(b12, TriplePenalty):
             raise InputError("the page shows heads whose filters are made from the image; this one's are learned by position")
+        if b12.log_sigma_color is None:
+            raise InputError("the page shows heads that see colours; this one's sigma_color is infinite")
         color, space = round(b12.log_sigma_color.exp().item(), 4), round(b12.log_sigma_space.exp().item(), 1)
         return cls(name, color, space, head.config.side, round(head.label_contexts.penalty.item(), 2))
 
@@ -119,12 +122,9 @@ def refined(look: Look, knobs: Knobs | None) -> Segmentation:
     """What a head makes of it; None is what there was before."""
     log_q = look.log_p
     if knobs is not None:
-        head = changed(look.heads[knobs.head], window=knobs.window)
-        assert isinstance(head.triple_penalty, TriplePenalty)
+        moved: dict[str, Any] = {"sigma_color": knobs.sigma_color, "sigma_space": knobs.sigma_space, "penalty": knobs.penalty}
+        head = changed(look.heads[knobs.head], window=knobs.window, **moved)
         with torch.inference_mode():
-            head.triple_penalty.log_sigma_color.fill_(float(np.log(knobs.sigma_color)))
-            head.triple_penalty.log_sigma_space.fill_(float(np.log(knobs.sigma_space)))
-            head.label_contexts.penalty.fill_(knobs.penalty)
             log_q = head.to(log_q.device)(log_q, to_tensor(look.seen)[None].to(log_q.device))
     return Segmentation(look.image, log_q[0].exp().cpu().numpy(), look.names, look.source)
 

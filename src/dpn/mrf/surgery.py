@@ -7,9 +7,20 @@ import torch
 from dpn.errors import InputError
 from dpn.mrf.mean_field import MRF
 
+LEARNED = {
+    "sigma_color": "triple_penalty.log_sigma_color",
+    "sigma_space": "triple_penalty.log_sigma_space",
+    "smoothness": "triple_penalty.smoothness.log_weight",
+    "sigma_smooth": "triple_penalty.smoothness.log_sigma",
+    "penalty": "label_contexts.penalty",
+}
+"""The weights that a parameter is the beginning of."""
+
 
 def changed(mrf: MRF, *, labels: int | None = None, **options: Any) -> MRF:
     """The same MRF, in evaluation mode, with some of its parameters changed: weights are kept as far as they fit.
+
+    What a width, a weight of a kernel or the penalty has learned is kept too, unless it is given anew.
 
     Args:
         mrf: it stays as it is.
@@ -22,6 +33,8 @@ def changed(mrf: MRF, *, labels: int | None = None, **options: Any) -> MRF:
     """
     new = MRF(labels or mrf.labels, mrf.config, backend=mrf.backend, **options)
     known = mrf.state_dict()
+    for name in options:
+        known.pop(LEARNED.get(name, ""), None)
     with torch.no_grad():
         for name, value in new.state_dict().items():
             if (old := known.get(name)) is not None:
