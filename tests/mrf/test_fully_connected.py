@@ -1,5 +1,6 @@
 """Every pixel a neighbour, window=None: near the exact energy, pydensecrf's labels, the same in training and in inference."""
 
+import math
 import warnings
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor
 import dpn
 from dpn import DPN, MRF, InputError
 from dpn.data import photograph, to_tensor
-from dpn.mrf import MRFConfig, crf_rnn, deeplab, dense_crf, dsn, energy
+from dpn.functional import FullyConnected
+from dpn.mrf import MRFConfig, changed, crf_rnn, deeplab, dense_crf, dsn, energy
 from dpn.mrf.triple_penalty import Smoothness
 from dpn.unary import Wrap
 
@@ -49,6 +51,53 @@ def test_it_is_near_the_energy_s(normalize, smoothness):
     moved = (truth - log_p.exp()).abs().mean()
     assert (found - truth).abs().mean() < 0.1 * moved
     assert (found.argmax(1) == truth.argmax(1)).double().mean() > 0.98
+
+
+@pytest.mark.parametrize("window", [None, 9])
+def test_without_colours_it_is_the_energy_s_of_positions(window):
+    options = {"normalize": True, "sigma_color": math.inf, "sigma_space": 4.0, "penalty": 3.0}
+    mrf = MRF(3, components=1, context=1, window=window, **options).double().eval()
+    log_p, image = (torch.cat([each, each.flip(3)]) for each in scene())
+    truth, found = exact(mrf, log_p[:1], image[:1]), mrf(log_p, image).exp()
+    moved = (truth - log_p[:1].exp()).abs().mean()
+    assert (found[:1] - truth).abs().mean() < (1e-6 if window else 0.05) * moved
+    torch.testing.assert_close(found[1:].flip(3)[:, :, 5:-5, 5:-5], found[:1, :, 5:-5, 5:-5], rtol=0, atol=0.05)
+    torch.testing.assert_close(mrf(log_p, torch.rand_like(image)).exp(), found, rtol=0, atol=1e-9)
+
+
+def test_without_colours_a_pixel_has_two_features(monkeypatch):
+    from dpn.mrf import triple_penalty
+
+    seen = []
+    monkeypatch.setattr(
+        triple_penalty, "FullyConnected", lambda f, **options: seen.append(f.shape) or FullyConnected(f, **options)
+    )
+    log_p, image = (each.expand(2, -1, -1, -1) for each in scene(dtype=torch.float32))
+    MRF(3, window=None, sigma_color=math.inf).eval()(log_p, image)
+    assert seen == [(1, 2, HEIGHT, WIDTH)]
+
+
+@pytest.mark.parametrize("window", [None, 9])
+def test_without_colours_what_learns_stays_finite(window):
+    mrf, (log_p, image) = MRF(3, window=window, sigma_color=math.inf, context=3), scene(dtype=torch.float32)
+    assert [name for name, _ in mrf.triple_penalty.named_parameters()] == ["log_sigma_space"]
+    descent = torch.optim.SGD(mrf.parameters(), 0.1, weight_decay=0.1)
+    for _ in range(3):
+        descent.zero_grad()
+        (mrf(log_p, image).exp() * log_p).sum().backward()
+        descent.step()
+    assert all(each.grad is not None and each.isfinite().all() for each in mrf.parameters())
+
+
+def test_without_colours_it_is_written_and_read_again(tmp_path):
+    mrf, (log_p, image) = MRF(3, sigma_color=math.inf, window=9), scene(dtype=torch.float32)
+    dpn.save(DPN(Wrap(torch.nn.Conv2d(3, 3, 1), labels=3), mrf), tmp_path / "near.safetensors")
+    again = dpn.load_mrf(tmp_path / "near.safetensors")
+    assert again.config.sigma_color == math.inf
+    with torch.inference_mode():
+        torch.testing.assert_close(again(log_p, image), mrf.eval()(log_p, image))
+    assert changed(again, sigma_color=0.1).triple_penalty.log_sigma_color.exp().item() == pytest.approx(0.1)
+    assert changed(changed(again, sigma_color=0.1), sigma_color=math.inf).triple_penalty.log_sigma_color is None
 
 
 @pytest.mark.parametrize("case", [dense_crf, deeplab, crf_rnn, dsn])

@@ -31,6 +31,7 @@ class MRFConfig:
             pixels' sums, as pydensecrf does.
         include_center: whether a pixel is its own neighbour in b12. Eqn. 10 leaves it out, pydensecrf does not.
         sigma_color: b12's width in colour, in units of RGB in [0,1]; w1 = 1 / (2 sigma^2). Tuned on VOC val.
+            math.inf is a kernel of positions alone, with no such width to learn.
         sigma_space: b12's width in space, in pixels; w2 = 1 / (2 sigma^2). Tuned on VOC val.
         smoothness: weight of b12's second kernel, of distance alone, as the dense CRF has it. 0 is none.
         sigma_smooth: the width of that kernel in pixels.
@@ -100,7 +101,9 @@ class MRFConfig:
             )
         if self.context_rank is not None and self.context_rank < 1:
             raise InputError(f"context_rank must be at least 1, got {self.context_rank}")
-        for name in ("sigma_color", "sigma_space", "sigma_smooth"):
+        if not self.sigma_color > 0:
+            raise InputError(f"sigma_color must be positive, got {self.sigma_color}")
+        for name in ("sigma_space", "sigma_smooth"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if not 0 <= self.smoothness < math.inf:

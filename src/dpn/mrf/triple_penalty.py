@@ -26,7 +26,7 @@ class TriplePenalty(nn.Module):
     pixels that it takes for its like; the mean is smooth, and so are the outlines of what b15 makes of it (docs/outlines.md).
 
     Two scalars are learned, as the logarithms of the widths, so that both stay positive; four, where the dense CRF's second
-    kernel is added, :class:`Smoothness`.
+    kernel is added, :class:`Smoothness`. Where sigma_color is infinite, positions alone count, and it is not among them.
 
     Args:
         config, backend, options: as MRF's, errors too; window, window_stride, blur, kernel, sigma_color, sigma_space, triple,
@@ -38,10 +38,13 @@ class TriplePenalty(nn.Module):
         0.25
     """
 
+    log_sigma_color: nn.Parameter | None
+
     def __init__(self, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any) -> None:
         super().__init__()
         self._config, self.backend = (config or MRFConfig()).changed(**options), backend
-        self.log_sigma_color = nn.Parameter(torch.tensor(math.log(self.config.sigma_color)))
+        color = self.config.sigma_color
+        self.log_sigma_color = nn.Parameter(torch.tensor(math.log(color))) if math.isfinite(color) else None
         self.log_sigma_space = nn.Parameter(torch.tensor(math.log(self.config.sigma_space)))
         self.smoothness = Smoothness(self.config) if self.config.smoothness else None
 
@@ -59,7 +62,8 @@ class TriplePenalty(nn.Module):
     @property
     def weights(self) -> tuple[Tensor, Tensor]:
         """(w1, w2) of the distance: w = 1 / (2 sigma^2)."""
-        return 0.5 * torch.exp(-2 * self.log_sigma_color), 0.5 * torch.exp(-2 * self.log_sigma_space)
+        color, space = self.log_sigma_color, self.log_sigma_space
+        return space.new_zeros(()) if color is None else 0.5 * torch.exp(-2 * color), 0.5 * torch.exp(-2 * space)
 
     def forward(self, q: Tensor, image: Tensor, *, absent_below: float = 0.0) -> Tensor:
         """q (N,L,H,W) probabilities, image (N,3,H,W) RGB in [0,1] -> (N,L,H,W).
@@ -84,6 +88,9 @@ class TriplePenalty(nn.Module):
 
     def _everywhere(self, image: Tensor) -> Callable[..., Tensor]:
         place = positions(image) / self.log_sigma_space.exp()
+        if self.log_sigma_color is None:
+            shared = FullyConnected(place, normalize=normalization(self.config), backend=self.backend)  # by all images
+            return lambda q, absent_below: shared(q.flatten(0, 1)[None]).view(q.shape)
         features = torch.cat([place.expand(len(image), -1, -1, -1), image / self.log_sigma_color.exp()], 1)
         kernel = FullyConnected(features, normalize=normalization(self.config), backend=self.backend)
         return lambda q, absent_below: kernel(q)
@@ -104,7 +111,8 @@ class TriplePenalty(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        color, space = self.log_sigma_color.exp().item(), self.log_sigma_space.exp().item()
+        color = math.inf if self.log_sigma_color is None else self.log_sigma_color.exp().item()
+        space = self.log_sigma_space.exp().item()
         size = f"window={self.config.window}, window_stride={self.config.window_stride}, blur={self.config.blur}"
         return f"{self.config.kernel}, {size}, sigma_color={color:.4g}, sigma_space={space:.4g}, triple={self.config.triple}"
 
