@@ -1,5 +1,6 @@
 """What the page computes is what the network and the head say; a coarse mask is read as it is meant, or refused."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,11 @@ def test_knobs_change_the_head_and_leave_the_model_alone(photo: Path) -> None:
     found = refined(look, Knobs("joint", 0.1, 10.0, 9, 2.0))
     np.testing.assert_allclose(found.seen, expected[0].numpy(), atol=1e-4)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_head_that_sees_no_colours_has_no_knobs() -> None:
+    with pytest.raises(InputError, match="this one's sigma_color is infinite"):
+        Knobs.of("near", MRF(3, sigma_color=math.inf))
 
 
 def test_a_large_photograph_is_labelled_small_and_written_large(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ NOT_SEEN = (
 )
 """What is said to compilers, exporters and transforms, which cannot see what a lattice computes."""
 
+SAID = {"msg": NOT_SEEN} if torch.__version__ >= "2.8" else {}  # before, torch's compiler takes no word for it
+
 
 class FullyConnected:
     """sum_j k(i,j) p_j over all points j of an image, k(i,j) = exp(-|f_i - f_j|^2 / 2), on a lattice that is built once.
@@ -97,7 +99,7 @@ class _Kernel(NamedTuple):
 
 def left_to_eager(function: Callable[..., Tensor], *given: Tensor | None) -> Tensor:
     """A call that torch's compiler leaves to eager torch. With fullgraph=True, which forbids that, it says NOT_SEEN."""
-    torch._dynamo.graph_break(msg=NOT_SEEN)
+    torch._dynamo.graph_break(**SAID)
     result: Tensor = torch.compiler.disable(function)(*given)
     return result
 
