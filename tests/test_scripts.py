@@ -2,16 +2,45 @@
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
+
+from dpn.data.palette import VOC_LABELS
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.py"))
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_a_script_imports_without_a_gpu_or_a_peer(path: Path) -> None:
+def loaded(path: Path) -> ModuleType:
     spec = spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     script = module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_imports_without_a_gpu_or_a_peer(path: Path) -> None:
+    script = loaded(path)
     assert f"python scripts/{path.name}" in script.__doc__ and script.main.__doc__
+
+
+def test_the_weak_maps_of_voc_are_those_of_its_objects() -> None:
+    weak = loaded(SCRIPTS[0].with_name("weak_maps.py"))
+    classes = [index for ranges in weak.CLASSES.values() for index in weak.classes_of(ranges)]
+    assert tuple(weak.CLASSES) == VOC_LABELS[1:] and len(classes) == len(set(classes)) and set(classes) < set(range(1000))
+    maps = torch.zeros(1, 20, 1, 3)
+    maps[0, [2, 7], :, 0], maps[0, 2, :, 1] = 1.0, 0.3
+    truth = torch.tensor([[0, 255, 3]])
+    log_p = weak.with_background(weak.of_image(maps, truth), 0.2)
+    assert log_p.argmax(1).tolist() == [[[3, 3, 0]]]
+    torch.testing.assert_close(log_p.exp()[0, [0, 3], 0, 0], torch.tensor([0.2, 1.0]) / 1.2)
+
+
+def test_weak_maps_of_stride_32_are_averages_of_32_pixels() -> None:
+    weak = loaded(SCRIPTS[0].with_name("weak_maps.py"))
+    log_p = torch.randn(1, 3, 64, 96).log_softmax(1)
+    means = log_p.unflatten(3, (3, 32)).unflatten(2, (2, 32)).mean((3, 5)).log_softmax(1)
+    torch.testing.assert_close(weak.coarse(log_p)[..., 0, 0], means[..., 0, 0])
+    assert weak.coarse(log_p[..., :50, :70]).shape == (1, 3, 50, 70)
