@@ -97,6 +97,7 @@ class _Kernel(NamedTuple):
         sums = _sum(values if self.before is None else self.before * values, self.features, self.sums)
         return sums if self.after is None else self.after * sums
 
+
 def left_to_eager(function: Callable[..., Tensor], *given: Tensor | None) -> Tensor:
     """A call that torch's compiler leaves to eager torch. With fullgraph=True, which forbids that, it says NOT_SEEN."""
     torch._dynamo.graph_break(**SAID)
