@@ -93,6 +93,9 @@ def of_photograph(log_p: Tensor, image: Tensor, module: object) -> Iterator[tupl
             f"labels equal where pydensecrf changes them, %, {what}",
             100 * float((found == expected)[changed].double().mean()),
         )
+    side = (512, 512)
+    peak = _watched(inferred(dense_crf(log_p.shape[1], iterations=5).eval(), *(F.interpolate(each, side) for each in (log_p, image))))
+    yield "memory above inputs and output, MB, 512x512, 21 labels", peak
     crf, part = dense_crf(log_p.shape[1], iterations=5).eval(), (..., slice(256), slice(256))
     ten = [each[part].expand(10, -1, -1, -1) for each in (log_p, image)]
     seconds = in_turns({"ten": partial(crf, *ten), "one": partial(crf, *(each[:1] for each in ten))})

@@ -460,6 +460,13 @@ def test_b15_is_the_softmax_of_what_each_label_is_charged(backend, b15, dtype, s
     torch.testing.assert_close(found.double(), exact, rtol=1e-5 + ROUNDING.get(dtype, 0), atol=3e-5)
 
 
+@pytest.mark.parametrize("width", [3, 40])
+def test_b15_may_give_the_labels_present_alone(b15, width):
+    log_p, s, which = torch.randn(2, 5, 7, width).log_softmax(1), torch.rand(2, 2, 7, width), Present(torch.tensor([4, 1]))
+    whole, few = (b15("update", log_p, s, None, which, penalty=torch.tensor(3.5), cell=1, only_present=only) for only in (0, 1))
+    torch.testing.assert_close(few, whole[:, which.labels])
+
+
 def test_b15_is_normalised_whatever_the_labels_are_charged(b15):
     log_p, nothing = torch.randn(1, 4, 6, 20).log_softmax(1), torch.zeros(1, 4, 6, 20)
     for charge in (-1e30, -200.0, 12.0, 200.0, 1e30):

@@ -147,8 +147,22 @@ def test_images_of_a_batch_do_not_see_each_other():
     with torch.inference_mode():
         alone = crf(log_p, image)
         together = crf(torch.cat([log_p, log_p]), torch.cat([image, other]))
+        assert torch.equal(together[:1], alone)
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(together[1:], alone, atol=0.1)
+
+
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_of_many_labels_inference_computes_the_few_that_are_likely(iterations):
+    crf = dense_crf(40, iterations=iterations, sigma_color=0.1, sigma_space=8.0)
+    (log_p, image), draw = scene(dtype=torch.float32), torch.Generator().manual_seed(0)
+    unlikely = torch.rand(1, 37, HEIGHT, WIDTH, generator=draw).log() - 9
+    given = torch.cat([log_p, unlikely], 1).log_softmax(1)
+    with torch.inference_mode():
+        found = crf.eval()(given, image)
+    crf.absent_below = 0.0
+    with torch.inference_mode():
+        torch.testing.assert_close(found.exp(), crf(given, image).exp(), rtol=0, atol=1e-4)
 
 
 def test_labels_that_are_nowhere_likely_cost_and_change_nothing():

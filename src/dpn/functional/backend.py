@@ -75,12 +75,21 @@ class MeanField(Protocol):
         """(N,M,H,W) -> (N,M,H,W): one pass of dpn.functional.blur."""
 
     def update(
-        self, log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
+        self,
+        log_p: Tensor,
+        s: Tensor,
+        deviating: Tensor | None,
+        present: Present | None,
+        *,
+        penalty: Tensor,
+        cell: int,
+        only_present: bool = False,
     ) -> Tensor:
         """b15: log softmax(log p - o), (N,L,H,W), where o_i^u = deviating_i^u - penalty s_i^u if u is present, and 0 if not.
 
         log p is (N,L,H,W), s (N,M,H,W), deviating (N,M,h,w): a value a cell of cell x cell pixels, in between bilinear; None
-        is 0. The penalty is a 0-dim tensor, so that nothing waits for a device.
+        is 0. The penalty is a 0-dim tensor, so that nothing waits for a device. With `only_present` it is (N,M,H,W), that of
+        the labels that are present.
         """
 
 

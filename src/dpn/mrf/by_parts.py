@@ -44,29 +44,42 @@ def mean_field(
     `leave_out`: whether absent labels are left out; None asks the backend. Contexts of low rank mix the maps of all labels, so
     that the labels must be known there.
     """
+    if config.window is None and len(log_p) > 1 and log_p.device.type == "cpu":  # each image by its own labels, in the cache
+        result = torch.empty_like(log_p)
+        for i in range(len(log_p)):
+            part = slice(i, i + 1)
+            result[part] = mean_field(b12, b13, config, log_p[part], image[part], backend=backend, leave_out=leave_out)
+        return result
     name, given = choose(backend, log_p.device, log_p.dtype), log_p.dtype
     chosen, parts = BACKENDS[name], BACKENDS[name].parts()
     log_p = log_p if chosen.takes_half else log_p.to(torch.promote_types(given, torch.float32))
     leave_out = chosen.leaves_labels_out if leave_out is None else leave_out
     leave_out = leave_out and config.absent_below > 0 and not (chosen.counts_on_device and isinstance(b13, LowRankContexts))
     log_q, neighbours = log_p, b12.over(image)
-    near = NEAR * config.absent_below if leave_out else 0.0
-    for _ in range(config.iterations):
-        which = present(log_q, config.absent_below, backend=backend) if leave_out else None
+    near, deviates = NEAR * config.absent_below if leave_out else 0.0, b13.deviates
+    stay_out = leave_out and not (deviates or chosen.counts_on_device)  # what is left out once
+    which: Present | None = None
+    labels: Present | None = None
+    for updates_left in reversed(range(config.iterations)):
+        if leave_out:
+            which = present(log_q, config.absent_below, backend=backend)  # of the maps that log q has
+            labels = Present(labels.labels[which.labels]) if stay_out and labels else which
         q = parts.mean_field.probabilities(log_q, which)  # (N,M,H,W); the next call on this thread overwrites it
         s = neighbours(q, absent_below=near)
-        log_q = _from_b13_on(b13, parts, log_p, s, which)
+        log_q = _from_b13_on(b13, parts, log_p, s, labels, deviates, stay_out and updates_left > 0)
     return log_q.to(given)
 
 
-def _from_b13_on(b13: LabelContexts, parts: Parts, log_p: Tensor, s: Tensor, which: Present | None) -> Tensor:
-    """b13 to b15: log p (N,L,H,W), s of these labels (N,M,H,W) -> log q (N,L,H,W)."""
+def _from_b13_on(
+    b13: LabelContexts, parts: Parts, log_p: Tensor, s: Tensor, which: Present | None, deviates: bool, only_present: bool
+) -> Tensor:
+    """b13 to b15: log p (N,L,H,W), s of these labels (N,M,H,W) -> log q (N,L,H,W), or of these labels alone."""
     penalty, cell = b13.penalty.detach(), b13.cell
-    if parts.fused and not (b13.potts_only or isinstance(b13, LowRankContexts)):
+    if parts.fused and deviates and not isinstance(b13, LowRankContexts):
         mu = b13.deviations().detach()
         return parts.fused.update(log_p, s, mu, penalty=penalty, dilation=b13.dilation, cell=cell, present=which)
     deviating = None
-    if not b13.potts_only:
+    if deviates:
         patterns = b13.patterns if which is None else b13.patterns_among(which.labels)
         deviating = b13.deviating(parts.mean_field.cell_means(s, cell), *patterns)
-    return parts.mean_field.update(log_p, s, deviating, which, penalty=penalty, cell=cell)
+    return parts.mean_field.update(log_p, s, deviating, which, penalty=penalty, cell=cell, only_present=only_present)

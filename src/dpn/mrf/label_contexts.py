@@ -67,6 +67,13 @@ class LabelContexts(nn.Module):
         return (self.deviation,)
 
     @property
+    def deviates(self) -> bool:
+        """Whether anything is charged beyond Potts, as far as the CPU can tell without waiting for a device."""
+        if self.potts_only or self.patterns[0].device.type != "cpu":
+            return not self.potts_only
+        return any(pattern.shape[1] > 1 or bool(pattern.detach().any()) for pattern in self.patterns)  # K > 1 begins with noise
+
+    @property
     def mu(self) -> Tensor:
         """(L,K,L,n,n): the compatibilities, Potts and deviation together."""
         deviation = self.deviations()

@@ -53,18 +53,26 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
 
 
 def update(
-    log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
+    log_p: Tensor,
+    s: Tensor,
+    deviating: Tensor | None,
+    present: Present | None,
+    *,
+    penalty: Tensor,
+    cell: int,
+    only_present: bool = False,
 ) -> Tensor:
     """The new log q, contiguous."""
     labels, width = log_p.shape[1], log_p.shape[3]
     taking_part = torch.arange(labels) if present is None else present.labels
-    deviating = torch.zeros_like(cell_means(s, cell)) if deviating is None else deviating
+    if deviating is None:
+        deviating, cell = torch.zeros(*s.shape[:2], 1, 1), max(s.shape[2:])
     if width < LANES:
         log_p, s = (F.pad(each, (0, LANES - width)) for each in (log_p, s))
     place = torch.full((labels,), -1, dtype=torch.int32)  # of each label among those that take part
     place[taking_part] = torch.arange(len(taking_part), dtype=torch.int32)
-    log_q, which, strength = empty(log_p.shape), taking_part.int(), float(penalty)
-    pipeline = _update()
+    which, strength, pipeline = taking_part.int(), float(penalty), _update(only_present)
+    log_q = empty(s.shape if only_present else log_p.shape)
     for i in range(len(log_p)):
         pipeline(log_p[i], s[i], deviating[i], place, which, _is_distribution(log_p[i]), strength, cell, log_q[i])
     return log_q[..., :width].contiguous()
@@ -124,8 +132,11 @@ def _deviating_formula(deviating: Any, cell: Any) -> Formula:
     return Formula(smooth=smooth, down=down, columns=columns)
 
 
-def _update_formula() -> Formula:
-    """log q = log p - o, less its log of the sum of exp; largest, the greatest in the sum, is taken off before."""
+def _update_formula(only_present: bool) -> Formula:
+    """log q = log p - o, less its log of the sum of exp; largest, the greatest in the sum, is taken off before.
+
+    u is a label, or with `only_present` the place of one among those that are present.
+    """
     (log_p, s, deviating), (penalty,), (cell,) = arrays("log_p s deviating"), floats("penalty"), integers("cell")
     place, present = (hl.ImageParam(hl.Int(32), 1, name) for name in ("place", "present"))
     (is_distribution,), nothing = flags("is_distribution"), hl.Float(32).min()
@@ -160,7 +171,7 @@ def _update_formula() -> Formula:
     total[x, y] += share(log_p[x, y, w.x])
     log_total[x, y] = hl.log(total[x, y])
     among = hl.unsafe_promise_clamped(hl.max(place[u], 0), 0, s.channels() - 1)
-    score = hl.select(place[u] >= 0, kept[x, y, among], log_p[x, y, u])
+    score = kept[x, y, u] if only_present else hl.select(place[u] >= 0, kept[x, y, among], log_p[x, y, u])
     out[x, y, u] = hl.strict_float(hl.strict_float(score - largest[x, y]) - log_total[x, y])
 
     inputs = [log_p, s, deviating, place, present, is_distribution, penalty, cell]
@@ -170,12 +181,12 @@ def _update_formula() -> Formula:
 
 
 @compiled
-def _update() -> Formula:
+def _update(only_present: bool) -> Formula:
     """A task is a few rows: all that is asked of them is asked label by label, in vectors along the rows.
 
     A last vector that would pass a row's end begins earlier; where sums are updated, which must not be done twice, it is cut.
     """
-    f = _update_formula()
+    f = _update_formula(only_present)
     inwards, predicate = hl.TailStrategy.ShiftInwards, hl.TailStrategy.Predicate
     f.out.never_partition_all()
     f.out.split(y, yo, yi, ROWS, hl.TailStrategy.GuardWithIf).reorder(x, yi, u, yo).vectorize(x, LANES, inwards).parallel(yo)

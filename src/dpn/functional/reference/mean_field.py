@@ -25,7 +25,14 @@ def blurred(maps: Tensor) -> Tensor:
 
 
 def update(
-    log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
+    log_p: Tensor,
+    s: Tensor,
+    deviating: Tensor | None,
+    present: Present | None,
+    *,
+    penalty: Tensor,
+    cell: int,
+    only_present: bool = False,
 ) -> Tensor:
     """The new log q.
 
@@ -35,4 +42,7 @@ def update(
     o = -penalty * s
     if deviating is not None:
         o = o + interpolated(deviating, cell, (height, width))
-    return (log_p - o if present is None else log_p.index_add(1, present.labels, o, alpha=-1)).log_softmax(1)
+    if present is None:
+        return (log_p - o).log_softmax(1)
+    log_q = log_p.index_add(1, present.labels, o, alpha=-1).log_softmax(1)
+    return log_q.index_select(1, present.labels) if only_present else log_q

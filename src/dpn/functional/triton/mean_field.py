@@ -49,7 +49,14 @@ def cell_means(maps: Tensor, side: int) -> Tensor:
 
 
 def update(
-    log_p: Tensor, s: Tensor, deviating: Tensor | None, present: Present | None, *, penalty: Tensor, cell: int
+    log_p: Tensor,
+    s: Tensor,
+    deviating: Tensor | None,
+    present: Present | None,
+    *,
+    penalty: Tensor,
+    cell: int,
+    only_present: bool = False,
 ) -> Tensor:
     batch, labels, height, width = log_p.shape
     log_p, s, log_q = log_p.contiguous(), by_image(s), torch.empty(log_p.shape, dtype=log_p.dtype, device=log_p.device)
@@ -68,4 +75,4 @@ def update(
                 *charged.shape[2:], ALL=present is None, DEVIATING=deviating is not None, CELLS=cell > 1, LABELS=columns,
                 PIXELS=pixels
             )  # fmt: skip
-    return log_q
+    return log_q.index_select(1, present.labels) if only_present and present is not None else log_q
