@@ -19,8 +19,10 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from torch.nn import functional as F
 
 from dpn import load
+from dpn.bench.measure import cost, inferred
 from dpn.bench.peers import DENSE_CRF, DenseCRF, find_peers
 from dpn.data import open_data
 from dpn.data.dataset import spread
@@ -93,10 +95,10 @@ def of_photograph(log_p: Tensor, image: Tensor, module: object) -> Iterator[tupl
             f"labels equal where pydensecrf changes them, %, {what}",
             100 * float((found == expected)[changed].double().mean()),
         )
-    side = (512, 512)
-    peak = _watched(inferred(dense_crf(log_p.shape[1], iterations=5).eval(), *(F.interpolate(each, side) for each in (log_p, image))))
-    yield "memory above inputs and output, MB, 512x512, 21 labels", peak
-    crf, part = dense_crf(log_p.shape[1], iterations=5).eval(), (..., slice(256), slice(256))
+    crf = dense_crf(log_p.shape[1], iterations=5).eval()
+    larger = [F.interpolate(each, (512, 512)) for each in (log_p, image)]
+    yield "memory above inputs and output, MB, 512x512", cost(inferred(crf, *larger), runs=1).peak / 1e6
+    part = (..., slice(256), slice(256))
     ten = [each[part].expand(10, -1, -1, -1) for each in (log_p, image)]
     seconds = in_turns({"ten": partial(crf, *ten), "one": partial(crf, *(each[:1] for each in ten))})
     yield "batch of ten / ten times one, 256x256", seconds["ten"] / seconds["one"] / 10
