@@ -5,6 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import halide as hl
+import numpy as np
 import pytest
 import torch
 
@@ -42,6 +43,20 @@ def test_every_kind_of_argument_arrives(monkeypatch, folder, available, negative
     torch.testing.assert_close(values, given.detach() * (-1.5 if negative else 1.5) + 3)
     assert torch.equal(moved, (places - 7).expand(30, 20))
     assert folder.exists() == available
+
+
+@pytest.mark.parametrize("available", [True, False], ids=["linked", "in memory"])
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint32, np.int64, np.uint64, np.float32])
+def test_every_kind_of_number_arrives(monkeypatch, available, kind):
+    def doubled(name: str, bits: int) -> Formula:
+        x, out, given = hl.Var("x"), hl.Func("out"), hl.ImageParam(getattr(hl, name)(bits), 1, "given")
+        out[x] = given[x] + given[x]
+        return Formula(out=out, inputs=[given])
+
+    monkeypatch.setattr(linking, "AVAILABLE", available)
+    given, result = np.arange(5).astype(kind), np.empty(5, kind)
+    compiled(doubled)({"u": "UInt", "i": "Int", "f": "Float"}[given.dtype.kind], 8 * given.itemsize)(given, result)
+    assert (result == 2 * given).all()
 
 
 @pytest.mark.parametrize("available", [True, False], ids=["linked", "in memory"])

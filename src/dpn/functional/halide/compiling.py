@@ -51,7 +51,7 @@ class Formula(SimpleNamespace):
 
         def run(*given: Any) -> None:
             inputs = [np.ascontiguousarray(each) if isinstance(each, np.ndarray) else each for each in given[:number]]
-            call(*(hl.Buffer(each) if isinstance(each, np.ndarray) else each for each in (*inputs, *given[number:])))
+            call(*(_buffer(each) if isinstance(each, np.ndarray) else each for each in (*inputs, *given[number:])))
 
         return run
 
@@ -113,6 +113,11 @@ _LOCK = threading.Lock()  # one linker, and so one runtime, for all threads
 def _linker() -> linking.Linker:
     runtime = objects.name_of(str(TARGET), "runtime")
     return linking.Linker(objects.kept(runtime, lambda path: hl.compile_standalone_runtime(path, TARGET)))
+
+
+def _buffer(array: np.ndarray) -> hl.Buffer:
+    """An array as Halide's own binding takes it; numpy's uint64 is there by its other name alone."""
+    return hl.Buffer(array.view(np.ulonglong) if array.dtype == np.uint64 else array)
 
 
 def _of_tensors(pipeline: Callable[..., None]) -> Pipeline:
