@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "models"
 
 def opened(source: str | Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
     """A model's file, what it says of itself, and its tensors; those of earlier stages are called STAGE/NAME."""
-    path = _find(source)
+    path = find(source)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -39,7 +39,12 @@ def shipped_models() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
-def _find(source: str | Path) -> Path:
+def find(source: str | Path) -> Path:
+    """The file of a model, as `dpn.load` takes it; one of the hub is downloaded.
+
+    Raises:
+        InputError: if there is none.
+    """
     path = Path(source)
     if source in shipped_models():
         return SHIPPED / f"{source}.safetensors"

@@ -42,11 +42,15 @@ PHOTOGRAPHS = ("astronaut", "cat", "motorcycle")
 """The photographs that come with scikit-image, for demonstrations and measurements."""
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, content: bytes | None = None) -> np.ndarray:
     """Reads an image file, of any format and mode that Pillow reads, as (H, W, 3) uint8 RGB.
 
     EXIF rotation is applied, transparency is composited on white, grey becomes three equal channels, 16-bit grey is
     scaled (not clipped) to 8 bits, and of an animation the first frame is read.
+
+    Args:
+        path: the file.
+        content: its bytes, where they come from elsewhere, of an archive, say; `path` is then what errors call it.
 
     Raises:
         InputError: the file is missing, a folder, not an image, truncated, of size zero or beyond Pillow's limit
@@ -60,7 +64,7 @@ def read_image(path: str | Path) -> np.ndarray:
         >>> image.shape, image[0, 0].tolist()
         ((2, 3, 3), [200, 200, 200])
     """
-    return rgb(open_upright(path).picture, str(path))
+    return rgb(open_upright(path, content).picture, str(path))
 
 
 def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
@@ -177,14 +181,16 @@ class Upright(NamedTuple):
     coding: Coding
 
 
-def open_upright(path: str | Path) -> Upright:
+def open_upright(path: str | Path, content: bytes | None = None) -> Upright:
     """Reads an image file whole; what EXIF says is applied, or passed over where it cannot be read.
+
+    Args:
+        path, content: as `read_image`'s.
 
     Raises:
         InputError: as `read_image`.
     """
-    path = Path(path)
-    with _opened(path) as picture:
+    with _opened(path, content) as picture:
         kind, coding = picture.format or "", _coding(picture)
         picture.load()
         turn = TURNS.get(_orientation(picture))
@@ -198,7 +204,7 @@ def orientation(path: str | Path) -> int:
     Raises:
         InputError: as `read_image`, as far as the file's head tells.
     """
-    with _opened(Path(path)) as picture:
+    with _opened(path) as picture:
         return _orientation(picture)
 
 
@@ -208,26 +214,25 @@ def upright_size(path: str | Path) -> tuple[int, int]:
     Raises:
         InputError: as `read_image`, as far as the file's head tells.
     """
-    with _opened(Path(path)) as picture:
+    with _opened(path) as picture:
         turned = picture.format != "TIFF" and _orientation(picture) >= 5  # Pillow gives a TIFF's size turned already
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """An image file, not yet decoded; what goes wrong with it meanwhile is told in one line."""
-    if path.is_dir():
+    if content is None and Path(path).is_dir():
         raise InputError(f"{path}: a folder where an image file is needed")
     try:
-        with _identified(path) as picture:
+        with _identified(path, content) as picture:
             yield picture
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except PermissionError:
         raise InputError(f"{path}: no permission to read it") from None
     except UnidentifiedImageError:
-        with path.open("rb") as file:
-            head = file.read(4)
+        head = (Path(path).read_bytes() if content is None else content)[:4]
         if head in (b"II*\0", b"MM\0*"):
             raise InputError(f"{path}: a TIFF of unusual channels; save it with 1, 3 or 4 of 8 bits each") from None
         raise InputError(f"{path}: not an image{'' if head else ': the file is empty'}") from None
@@ -237,12 +242,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path}: a broken image ({error}); was it written to its end?") from error
 
 
-def _identified(path: Path) -> Image.Image:
+def _identified(path: str | Path, content: bytes | None) -> Image.Image:
     """An image file as Pillow opens it; a PNG without what Pillow does not open it for, though its pixels are whole."""
     try:
-        return Image.open(path)
+        return Image.open(path if content is None else BytesIO(content))
     except UnidentifiedImageError:
-        content = path.read_bytes()
+        content = Path(path).read_bytes() if content is None else content
         if not content.startswith(PNG):
             raise
         return Image.open(BytesIO(_sound_chunks(content)))
