@@ -21,7 +21,7 @@ HOME = Path(dpn.__file__).parent
 FLOORS = [
     ["cli", "app"],
     ["experiments", "bench"],
-    ["training", "inference", "exporting"],
+    ["training", "inference", "runs", "exporting"],
     ["plots", "metrics", "data"],
     ["storage"],
     ["model_files"],

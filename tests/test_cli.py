@@ -77,7 +77,8 @@ def mask(path: Path, values: np.ndarray) -> Path:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    """The names of all files in a folder, but for a run's manifest."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != "manifest.jsonl")
 
 
 def is_one_line(error: str, *words: str) -> bool:
@@ -423,10 +424,10 @@ def test_options_of_an_experiment_are_its_setting_and_quick_is_where_it_begins(
 
 
 def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dpn.inference.photographs.list_images", interrupted)
+    monkeypatch.setattr("dpn.inference.photographs.items_of", interrupted)
     code, _, error = run("segment", "photo.jpg", "--model", "MODEL")
     assert code == 130 and is_one_line(error, "stopped")
 

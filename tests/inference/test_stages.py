@@ -3,9 +3,9 @@
 import numpy as np
 
 from dpn.data import VOC_LABELS, voc_palette
-from dpn.inference.photographs import stages_strip
 from dpn.model import STAGES
 from dpn.plots.colours import told_apart
+from dpn.runs.work import stages_strip
 
 
 def test_each_stage_has_its_panel_in_order() -> None:

@@ -1,33 +1,40 @@
 """`dpn segment` and `dpn demo`: photographs in; their labels, and pictures of them, out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from json import dumps
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from rich.table import Column, Table
 
-from dpn.data import PHOTOGRAPHS, list_images, photograph, read_image
+from dpn.data import PHOTOGRAPHS, photograph
 from dpn.devices import device_named
 from dpn.errors import InputError
 from dpn.files import written_whole
-from dpn.inference.names import output_names
-from dpn.inference.segmentation import SIZE, USUAL, Kind, segment
-from dpn.model import TITLES
+from dpn.inference.segmentation import SIZE, USUAL, Kind
 from dpn.model_files import DEFAULT_MODEL
+from dpn.runs.destination import destination
+from dpn.runs.items import Item
+from dpn.runs.resume import resumed
+from dpn.runs.run import StoppedError, made_with, run, summary_of
+from dpn.runs.shards import shard_named
+from dpn.runs.sources import items_of
+from dpn.runs.work import Work
 from dpn.storage import load, load_stages
-from dpn.terminal import complain, console, progress_bar
+from dpn.terminal import complain, console
+
+ROWS = 1000
+"""Of so many photographs each has a row in the table that is printed; of more, each label has one."""
 
 
 def segment_photographs(
-    images: Sequence[Path],
+    images: Sequence[str | Path],
     *,
-    out: Path = Path("results"),
+    out: str | Path = "results",
     write: Sequence[Kind] = USUAL,
     model: str | None = None,
     unary: str | None = None,
@@ -35,6 +42,8 @@ def segment_photographs(
     size: int = SIZE,
     device: str = "auto",
     json: bool = False,
+    shard: str | None = None,
+    anew: bool = False,
 ) -> int:
     """Label every pixel of photographs.
 
@@ -49,16 +58,22 @@ def segment_photographs(
     to read each. NAME is the file's name without its suffix; where two are alike, with it, and with its folder if need be.
     A file that cannot be read is named on stderr and left out; the exit code is 2 then.
 
+    What is made is noted in manifest.jsonl beside it. The same command goes on where it was stopped, and makes again what has
+    changed: the photograph, the model, or an option that matters. docs/folders.md tells of long lists and many machines.
+
     examples:
       dpn segment photo.jpg
       dpn segment photo.jpg holiday/ --out results --stages
       dpn segment photo.jpg --write labels geojson --model runs/mine --size 1025
       dpn segment holiday/ --json > holiday.json
       dpn segment photo.jpg --unary mine.py:net     your own network, under a new head
+      dpn segment list.txt 'scans/**/*.tif' shards/*.tar s3://bucket/photographs --out s3://bucket/labels
+      find . -name '*.jpg' | dpn segment - --shard 0/8        this machine's part of eight
 
     Args:
-        images (IMAGE): photographs, or folders of them
-        out (FOLDER): where to write
+        images (IMAGE): photographs, folders with all in them, globs, .txt lists of a path a line (- is stdin), .tar archives,
+            and URLs of photographs or folders in object stores
+        out (FOLDER): where to write: a folder, or a URL in an object store
         write: what to write of each
         model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id (default: voc)
         unary (NETWORK): what makes the network that the model, or a new head, is over: package.module:function,
@@ -66,76 +81,69 @@ def segment_photographs(
         stages: also draw what each stage of training made of it
         size (PIXELS): the longer side at which the network sees a photograph; a smaller one is not enlarged
         device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
-        json: print what was found, in which files it is and how long it took as JSON, not as a table
+        json: print what was found, in which files it is and how long the network took as JSON, not as a table
+        shard (I/N): do the part I, from 0, of N parts of the list; the same command without it then prints the whole summary
+        anew: make all again, also what is made and has not changed
 
     Raises:
-        InputError: if the model cannot be read, the size is below 1, the device is not there, `out` cannot be written, or a
-            photograph would be written over.
+        InputError: if the model cannot be read, the size is below 1, the device or the part is not there, another run is at
+            work in `out`, it cannot be written, or a photograph would be written over.
     """
     started = perf_counter()
-    photographs, failed = _listed(images)
-    names = output_names(photographs)
-    _refuse_to_write_over(photographs, [path for name in names for path in _paths(out, name, write, stages).values()])
-    where = device_named(device)
-    model = model or (None if unary else DEFAULT_MODEL)
-    opened: dict[str, Any] = {"device": where, "unary": unary}
-    networks = load_stages(model, **opened) if stages else {"": load(model, **opened)}
-    records = []
-    with progress_bar() as progress:
-        for path, name in zip(progress.track(photographs, description="segment"), names, strict=True):
-            began = perf_counter()
-            try:
-                image = read_image(path)
-            except InputError as error:
-                failed.append(_failure(path, error))
-                continue
-            by_stage = {stage: segment(image, network, size=size) for stage, network in networks.items()}
-            last = replace(list(by_stage.values())[-1], source=str(path))
-            last.save(out, name, write)
-            files = _paths(out, name, write, stages)
-            if stages:
-                strip = stages_strip(image, {stage: each.labels for stage, each in by_stage.items()}, last.names)
-                with written_whole(files["stages"]) as temporary:
-                    Image.fromarray(strip).save(temporary)
-            told = {kind: str(file) for kind, file in files.items()}
-            records.append(last.summary() | {"files": told, "seconds": perf_counter() - began})
-    about = {"model": model, "unary": unary, "stage": list(networks.values())[-1].stage, "size": size, "device": str(where)}
-    if json:
-        run = {"labels": _over_all(records), "images": records, "failed": failed, "seconds": perf_counter() - started}
-        print(dumps(about | run, indent=1))
-    elif records:
-        written = ", ".join(file.name for file in _paths(out, "NAME", write, stages).values())
-        _print(records, len(photographs), f"{out}: {written}")
-    return 2 if failed else 0
+    if size < 1:
+        raise InputError(f"size must be at least 1 pixel, got {size}")
+    part = shard_named(shard) if shard else None
+    failed: list[dict[str, str]] = []
+
+    def tell(image: str, error: InputError) -> None:
+        complain(str(error))
+        failed.append({"image": image, "error": str(error)})
+
+    with closing(destination(out)) as folder:
+        listed = items_of(images, tell, without=folder.path.resolve())
+        where = device_named(device)
+        model = model or (None if unary else DEFAULT_MODEL)
+        opened: dict[str, Any] = {"device": where, "unary": unary}
+        work = Work({}, write, stages, size, folder)
+        _refuse_to_write_over(listed, [folder.where(file) for item in listed for file in work.outputs(item).values()])
+        items = part.of(listed) if part else listed
+        networks = load_stages(model, **opened) if stages else {"": load(model, **opened)}
+        code, done, records = 0, 0, list[dict[str, Any]]()
+        if items:
+            about, work = made_with(model, unary, size), Work(networks, write, stages, size, folder)
+            with resumed(folder, part, items, work.outputs, about, anew=anew) as (manifest, todo):
+                done = len(items) - len(todo)
+                try:
+                    run(todo, len(todo), work, manifest, about, lambda item, error: tell(item.shown, error))
+                except StoppedError as error:
+                    complain(str(error))
+                    code = 2
+                except KeyboardInterrupt:
+                    code = 130
+                kinds = list(work.outputs(items[0]))
+                records = summary_of(manifest.records(), items, folder, kinds)
+        if code == 130:
+            complain(f"stopped: {len(records)} of {len(items)} photographs are made; the same command goes on from there")
+        if json:
+            told = {
+                "model": model,
+                "unary": unary,
+                "stage": list(networks.values())[-1].stage,
+                "size": size,
+                "device": str(where),
+            }
+            found = {"labels": _over_all(records), "images": records, "failed": failed, "seconds": perf_counter() - started}
+            print(dumps(told | found, indent=1))
+        elif records or part:
+            written = ", ".join(work.outputs(Item("", "", "", "", name="NAME")).values())
+            before = f"; {done} of them were there already" if done else ""
+            _print(records, f"{len(records)} of {len(items)} photographs, in {folder.shown}: {written}{before}")
+    return code or (2 if failed else 0)
 
 
-def _listed(images: Sequence[Path]) -> tuple[list[Path], list[dict[str, str]]]:
-    """The photographs, each once, in order; and what is none."""
-    found, failed = dict[Path, Path](), []
-    for path in images:
-        try:
-            for each in list_images(path):
-                found.setdefault(each.resolve(), each)
-        except InputError as error:
-            failed.append(_failure(path, error))
-    return list(found.values()), failed
-
-
-def _failure(path: Path, error: InputError) -> dict[str, str]:
-    complain(str(error))
-    return {"image": str(path), "error": str(error)}
-
-
-def _paths(out: Path, name: str, write: Sequence[Kind], stages: bool) -> dict[str, Path]:
-    """The files that are written of one photograph, by their kind."""
-    from dpn.inference.outputs import output
-
-    of_stages = {"stages": out / f"{name}_stages.png"} if stages else {}
-    return {kind: output(out, name, kind) for kind in write} | of_stages
-
-
-def _refuse_to_write_over(photographs: Sequence[Path], files: Sequence[Path]) -> None:
-    if lost := {path.resolve() for path in photographs} & {file.resolve() for file in files}:
+def _refuse_to_write_over(items: Iterable[Item], files: Iterable[str]) -> None:
+    photographs = {item.input if item.system else str(Path(item.path).resolve()) for item in items}
+    if lost := photographs & {file if "://" in file else str(Path(file).resolve()) for file in files}:
         raise InputError(f"{min(lost)}: a photograph that would be written over; choose another --out")
 
 
@@ -150,15 +158,20 @@ def _over_all(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _print(records: Sequence[Mapping[str, Any]], listed: int, where: str) -> None:
+def _print(records: Sequence[Mapping[str, Any]], line: str) -> None:
     from dpn.plots.legend import percent
 
-    table = Table(Column("image", overflow="fold"), "labels")
-    for record in records:
-        table.add_row(record["image"], ", ".join(f"{each['name']} {percent(each['share'])}" for each in record["labels"]))
     terminal = console()
+    if len(records) > ROWS:
+        table = Table("label", "share of all pixels")
+        for each in _over_all(records):
+            table.add_row(each["name"], percent(each["share"]))
+    else:
+        table = Table(Column("image", overflow="fold"), "labels")
+        for record in records:
+            table.add_row(record["image"], ", ".join(f"{each['name']} {percent(each['share'])}" for each in record["labels"]))
     terminal.print(table)
-    terminal.print(f"{len(records)} of {listed} photographs, in {where}", soft_wrap=True)
+    terminal.print(line, soft_wrap=True)
 
 
 def demo(*, out: Path = Path("results/demo"), device: str = "auto") -> int:
@@ -180,12 +193,3 @@ def demo(*, out: Path = Path("results/demo"), device: str = "auto") -> int:
         with written_whole(folder / f"{name}.png") as temporary:
             Image.fromarray(photograph(name)).save(temporary)
     return segment_photographs([folder], out=out, stages=True, device=device)
-
-
-def stages_strip(image: np.ndarray, labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
-    """Fig. 5: a photograph (H,W,3) uint8 and {stage: its labels (H,W)} side by side, each under its title."""
-    from dpn.plots import panels
-    from dpn.plots.colours import palette_of
-
-    titled = {TITLES[stage]: of_stage for stage, of_stage in labels.items()}
-    return panels(image, titled, palette_of(names), side=640)  # so that five fit in a row

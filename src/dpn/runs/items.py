@@ -1,0 +1,60 @@
+"""One photograph of a run: what it is called, and where its bytes are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpn.data import read_image
+from dpn.errors import InputError, first_line
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A photograph that is to be segmented.
+
+    Attributes:
+        shown: what it is called in tables and messages: as the user wrote it.
+        input: what it is called in manifests: an absolute path or a URL; with its name behind it for one in an archive.
+        stamp: what changes when the file does: its size and time, or a store's checksum.
+        path: the file that holds it, as its system calls it.
+        part: its first byte and the one behind its last, where the file is an archive.
+        system: the fsspec file system; None is this machine.
+        name: what its outputs' names begin with.
+    """
+
+    shown: str
+    input: str
+    stamp: str
+    path: str
+    part: tuple[int, int] | None = None
+    system: Any = None
+    name: str = ""
+
+    def read(self) -> np.ndarray:
+        """(H,W,3) uint8 RGB.
+
+        Raises:
+            InputError: as `dpn.data.read_image`, and if the store does not give it.
+        """
+        if self.system is None and self.part is None:
+            return read_image(Path(self.path))
+        try:
+            content = _bytes(self.path, self.part) if self.system is None else _stored(self.system, self.path, self.part)
+        except Exception as error:  # each kind of store has its own
+            raise InputError(f"{self.shown}: cannot be read ({first_line(error)})") from error
+        return read_image(self.shown, content)
+
+
+def _bytes(path: str, part: tuple[int, int] | None) -> bytes:
+    first, end = part or (0, -1)
+    with Path(path).open("rb") as file:
+        file.seek(first)
+        return file.read(end - first)
+
+
+def _stored(system: Any, path: str, part: tuple[int, int] | None) -> bytes:
+    first, end = part or (None, None)
+    content: bytes = system.cat_file(path, start=first, end=end)
+    return content

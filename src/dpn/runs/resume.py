@@ -1,0 +1,99 @@
+"""What is made already and stays, and what is to be done."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from dpn.runs.destination import Folder
+from dpn.runs.items import Item
+from dpn.runs.manifest import Manifest, Record, records, refuse_if_taken
+from dpn.runs.shards import Shard
+
+WHOLE = "manifest.jsonl"
+PARTS = "manifest-*-of-*.jsonl"
+TEMPORARY = re.compile(r"\.\d+-(.+)")
+"""How `dpn.files.written_whole` calls what it has not finished."""
+
+
+def manifest_name(shard: Shard | None) -> str:
+    """What the manifest of a part is called.
+
+    Example:
+        >>> manifest_name(None), manifest_name(Shard(0, 8))
+        ('manifest.jsonl', 'manifest-0-of-8.jsonl')
+    """
+    return f"manifest-{shard.number}-of-{shard.parts}.jsonl" if shard else WHOLE
+
+
+@contextmanager
+def resumed(
+    folder: Folder,
+    shard: Shard | None,
+    items: Sequence[Item],
+    outputs: Callable[[Item], Mapping[str, str]],
+    about: Mapping[str, object],
+    *,
+    anew: bool = False,
+) -> Iterator[tuple[Manifest, list[Item]]]:
+    """The manifest of a run, with a line for each item that is made already, and the items that are to be done.
+
+    An item is made if a manifest in the folder has a line of it without an error, and since then neither its stamp nor what it
+    is made with has changed, and its outputs are there. Lines of other inputs stay, but for those whose outputs will be
+    written over. A run of the whole takes over the manifests of parts.
+
+    Args:
+        folder: where the outputs go.
+        shard: which part this run does; None is all.
+        items: what is to be made in the end.
+        outputs: {kind: the name of its file} of an item.
+        about: what else the outputs depend on, of plain types.
+        anew: take nothing as made.
+
+    Raises:
+        InputError: if another run has this manifest, or the folder cannot be written.
+    """
+    name = manifest_name(shard)
+    with ExitStack() as stack:
+        if shard:
+            refuse_if_taken(folder.home / WHOLE)
+        manifest = stack.enter_context(Manifest(folder.home / name))
+        if not shard:
+            for path in folder.home.glob(PARTS):
+                refuse_if_taken(path)
+        folder.bring(manifest.path)
+        others = folder.lines(PARTS, but=name) | ({} if shard is None else folder.lines(WHOLE, but=name))
+        there = folder.names()
+        wanted = {item.input: item for item in items}
+        made, seen = set[str](), set[str]()
+        taken = {file for item in items for file in outputs(item).values()}
+
+        def stays(record: Record, *, own: bool) -> bool:
+            item, files = wanted.get(record["input"]), record.get("outputs") or {}
+            if record["input"] in seen:
+                return False
+            if item is None:
+                stays = own and taken.isdisjoint(files.values())
+            else:
+                planned = outputs(item)
+                same = "error" not in record and (record.get("stamp"), record.get("with")) == (item.stamp, about)
+                stays = same and not anew and planned.items() <= files.items() and there.issuperset(planned.values())
+                made.update([item.input] * stays)
+            seen.update([record["input"]] * stays)
+            return stays
+
+        def kept() -> Iterator[Record]:
+            yield from (record for record in manifest.records() if stays(record, own=True))
+            for lines in others.values():
+                yield from (record for record in records(lines) if stays(record, own=shard is None))
+
+        manifest.rewrite(kept())
+        if shard is None:
+            for each in others:
+                folder.remove(each)
+        for file in there:
+            if (unfinished := TEMPORARY.fullmatch(file)) and unfinished[1] in taken | {name}:
+                folder.remove(file)
+        try:
+            yield manifest, [item for item in items if item.input not in made]
+        finally:
+            folder.take(manifest.path, now=True)

@@ -1,0 +1,75 @@
+"""The manifest: whole lines, one owner, and nothing lost when it is rewritten."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dpn.errors import InputError
+from dpn.runs.manifest import Manifest, refuse_if_taken
+
+HOLD = """
+import sys
+from pathlib import Path
+from dpn.runs.manifest import Manifest
+with Manifest(Path(sys.argv[1])) as manifest:
+    manifest.add({"input": "a"})
+    print("held", flush=True)
+    input()
+"""
+
+
+def test_a_torn_line_is_passed_over_and_gone_after_rewriting(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_bytes(b'{"input":"a"}\n[1]\n{"input":"b","sec')
+    with Manifest(path) as manifest:
+        assert list(manifest.records()) == [{"input": "a"}]
+        manifest.rewrite(manifest.records())
+        manifest.add({"input": "c"})
+    assert path.read_bytes() == b'{"input":"a"}\n{"input":"c"}\n'
+    assert [each.name for each in tmp_path.iterdir()] == ["manifest.jsonl"]
+
+
+def test_a_second_process_is_refused_in_one_line_until_the_first_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout and first.stdout.readline() == "held\n"
+        for refused in (Manifest, refuse_if_taken):
+            with pytest.raises(InputError, match="another run is at work here"):
+                refused(path)
+        first.kill()
+    with Manifest(path) as manifest:
+        assert list(manifest.records()) == [{"input": "a"}]
+
+
+def test_it_stays_one_s_own_when_it_is_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with Manifest(path) as manifest:
+        manifest.rewrite([{"input": "a"}])
+        with pytest.raises(InputError, match="another run is at work here"):
+            Manifest(path)
+
+
+def test_what_cannot_be_rewritten_is_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+
+    def kept():
+        yield {"input": "b"}
+        raise OSError(28, os.strerror(28))
+
+    with Manifest(path) as manifest:
+        manifest.add({"input": "a"})
+        with pytest.raises(InputError, match="No space left"):
+            manifest.rewrite(kept())
+        assert list(manifest.records()) == [{"input": "a"}]
+    assert [each.name for each in tmp_path.iterdir()] == ["manifest.jsonl"]
+
+
+def test_one_without_a_line_is_not_left_behind(tmp_path: Path) -> None:
+    with Manifest(tmp_path / "out" / "manifest.jsonl"):
+        pass
+    assert not list((tmp_path / "out").iterdir())
