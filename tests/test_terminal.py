@@ -41,6 +41,21 @@ def test_lines_are_as_far_apart_as_is_said() -> None:
     assert len(console.file.getvalue().splitlines()) == 200 // terminal.EVERY
 
 
+@pytest.mark.parametrize(("seconds", "rate"), [(0.25, "4.0/s"), (3.0, "20.0/min")])
+def test_progress_tells_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch, seconds: float, rate: str) -> None:
+    monkeypatch.setattr(terminal, "EVERY", 0.0)
+    now = [0.0]
+    console = Console(file=io.StringIO(), get_time=lambda: now[0])
+    with progress_bar(console) as progress:
+        task = progress.add_task("segment", total=200)
+        for _ in range(8):
+            now[0] += seconds
+            progress.advance(task)
+    line = console.file.getvalue().splitlines()[-1].split()
+    left = divmod(round(192 * seconds), 60)
+    assert line[:3] == ["segment", "8/200", rate] and line[4:] == ["left", f"0:{left[0]:02}:{left[1]:02}"]
+
+
 def test_downloads_tell_bytes_in_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(terminal, "EVERY", 0.0)
     with download_bar() as bar:

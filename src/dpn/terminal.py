@@ -13,12 +13,14 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 EVERY = 20.0
 """Seconds between two lines of progress where nobody watches: in files and pipes."""
@@ -35,7 +37,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """A progress bar on stderr, or the console, with the count, the time gone and the time left.
+    """A progress bar on stderr, or the console, with the count, the rate, the time gone and the time left.
 
     In a file or a pipe it is a plain line now and then: see `EVERY`.
 
@@ -44,7 +46,7 @@ def progress_bar(console: Console | None = None) -> Progress:
         ...     sum(progress.track([1, 2, 3], description="add"))
         6
     """
-    return _bar(console, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
+    return _bar(console, MofNCompleteColumn(), Rate(), TimeElapsedColumn(), TextColumn("left"))
 
 
 def download_bar() -> Progress:
@@ -80,6 +82,16 @@ class Lines(Progress):
             task = next(task for task in self.tasks if task.id == task_id)
             words = " ".join(str(column(task)) for column in self.columns if isinstance(column, ProgressColumn))
             self.console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+class Rate(ProgressColumn):
+    """How many are done in a second, or in a minute where that is less than one."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min")
 
 
 def _bar(on: Console | None, *columns: ProgressColumn) -> Progress:
