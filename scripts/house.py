@@ -20,8 +20,8 @@ import dpn
 HOME = Path(dpn.__file__).parent
 FLOORS = [
     ["cli", "app"],
-    ["experiments", "bench"],
-    ["training", "inference", "runs", "exporting"],
+    ["experiments", "bench", "runs"],
+    ["training", "inference", "exporting"],
     ["plots", "metrics", "data"],
     ["storage"],
     ["model_files"],

@@ -390,8 +390,8 @@ def test_a_network_of_one_s_own_is_segmented_and_measured_with(run: Run, tmp_pat
 
 
 def test_demo_shows_three_photographs(run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpn.inference.photographs.photograph", lambda name: np.zeros((40, 60, 3), np.uint8))
-    monkeypatch.setattr("dpn.inference.photographs.load_stages", lambda name, **given: load_stages(model))
+    monkeypatch.setattr("dpn.runs.command.photograph", lambda name: np.zeros((40, 60, 3), np.uint8))
+    monkeypatch.setattr("dpn.runs.command.load_stages", lambda name, **given: load_stages(model))
     code, printed, error = run("demo", "--out", "OUT")
     assert (code, error) == (0, "") and str(tmp_path / "out") in printed
     made = [f"{name}_{kind}.png" for name in ("cat", "astronaut", "motorcycle") for kind in ("labels", "overlay", "stages")]
@@ -427,7 +427,7 @@ def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPat
     def interrupted(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dpn.inference.photographs.items_of", interrupted)
+    monkeypatch.setattr("dpn.runs.command.items_of", interrupted)
     code, _, error = run("segment", "photo.jpg", "--model", "MODEL")
     assert code == 130 and is_one_line(error, "stopped")
 

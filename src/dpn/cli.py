@@ -28,7 +28,7 @@ examples:
   dpn bench --quick                                  what the layers cost, beside a dense CRF"""
 
 COMMANDS = {
-    "segment": ("dpn.inference.photographs:segment_photographs", "Label every pixel of photographs."),
+    "segment": ("dpn.runs.command:segment_photographs", "Label every pixel of photographs."),
     "refine": ("dpn.inference.refine_command:refine_masks", "Refine masks or scores from anywhere by their images."),
     "train": ("dpn.training.run:run_recipe", "Train the four stages of a Deep Parsing Network."),
     "evaluate": (
@@ -36,7 +36,7 @@ COMMANDS = {
         "Measure a network on a data set: a row for each stage of its training.",
     ),
     "demo": (
-        "dpn.inference.photographs:demo",
+        "dpn.runs.command:demo",
         "Segment scikit-image's astronaut, cat and motorcycle with the shipped network.",
     ),
     "export": (

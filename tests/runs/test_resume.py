@@ -32,11 +32,9 @@ main(["segment", *sys.argv[3:]])
 
 MOMENTS = [
     ("dpn.runs.manifest:Manifest.rewrite", 1),
-    ("dpn.runs.work:Work.read", 2),
     ("pathlib:Path.replace", 3),
     ("dpn.runs.work:Work.work_on", 3),
     ("dpn.runs.manifest:Manifest.add", 2),
-    ("pathlib:Path.replace", 2),
     ("dpn.runs.work:Work.written", 3),
     ("dpn.runs.destination:Folder.keep", 1),
     ("dpn.runs.manifest:Manifest.add", 1),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dpn.inference import photographs as command
+from dpn.runs import command
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`dpn segment` and `dpn demo`: photographs in; their labels, and pictures of them, out."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from json import dumps
 from pathlib import Path
@@ -9,7 +8,6 @@ from time import perf_counter
 from typing import Any
 
 from PIL import Image
-from rich.table import Column, Table
 
 from dpn.data import PHOTOGRAPHS, photograph
 from dpn.devices import device_named
@@ -17,18 +15,18 @@ from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE, USUAL, Kind
 from dpn.model_files import DEFAULT_MODEL
-from dpn.runs.destination import destination
+from dpn.runs.destination import Folder, destination
 from dpn.runs.items import Item
+from dpn.runs.manifest import Record
 from dpn.runs.resume import resumed
-from dpn.runs.run import StoppedError, made_with, run, summary_of
+from dpn.runs.run import StoppedError, made_with, run
 from dpn.runs.shards import shard_named
 from dpn.runs.sources import items_of
+from dpn.runs.stores import is_url
+from dpn.runs.summary import ROWS, made_of, over_all, print_labels, print_rows, told_of
 from dpn.runs.work import Work
 from dpn.storage import load, load_stages
 from dpn.terminal import complain, console
-
-ROWS = 1000
-"""Of so many photographs each has a row in the table that is printed; of more, each label has one."""
 
 
 def segment_photographs(
@@ -105,14 +103,15 @@ def segment_photographs(
         model = model or (None if unary else DEFAULT_MODEL)
         opened: dict[str, Any] = {"device": where, "unary": unary}
         work = Work({}, write, stages, size, folder)
-        _refuse_to_write_over(listed, [folder.where(file) for item in listed for file in work.outputs(item).values()])
+        _refuse_to_write_over(listed, folder, (file for item in listed for file in work.outputs(item).values()))
         items = part.of(listed) if part else listed
         networks = load_stages(model, **opened) if stages else {"": load(model, **opened)}
-        code, done, records = 0, 0, list[dict[str, Any]]()
+        code, before, number, labels, records = 0, 0, 0, list[Record](), list[Record]()
+        few = json or len(items) <= ROWS
         if items:
             about, work = made_with(model, unary, size), Work(networks, write, stages, size, folder)
             with resumed(folder, part, items, work.outputs, about, anew=anew) as (manifest, todo):
-                done = len(items) - len(todo)
+                before = len(items) - len(todo)
                 try:
                     run(todo, len(todo), work, manifest, about, lambda item, error: tell(item.shown, error))
                 except StoppedError as error:
@@ -120,58 +119,32 @@ def segment_photographs(
                     code = 2
                 except KeyboardInterrupt:
                     code = 130
-                kinds = list(work.outputs(items[0]))
-                records = summary_of(manifest.records(), items, folder, kinds)
+                made = made_of(manifest.records(), items)
+                records = told_of(made, items, folder, list(work.outputs(items[0]))) if few else []
+                number, labels = over_all(records if few else made)
         if code == 130:
-            complain(f"stopped: {len(records)} of {len(items)} photographs are made; the same command goes on from there")
+            complain(f"stopped: {number} of {len(items)} photographs are made; the same command goes on from there")
         if json:
-            told = {
-                "model": model,
-                "unary": unary,
-                "stage": list(networks.values())[-1].stage,
-                "size": size,
-                "device": str(where),
-            }
-            found = {"labels": _over_all(records), "images": records, "failed": failed, "seconds": perf_counter() - started}
-            print(dumps(told | found, indent=1))
-        elif records or part:
+            about = {"model": model, "unary": unary, "stage": list(networks.values())[-1].stage, "size": size}
+            found = {"labels": labels, "images": records, "failed": failed, "seconds": perf_counter() - started}
+            print(dumps(about | {"device": str(where)} | found, indent=1))
+        elif number or part:
+            if few:
+                print_rows(records)
+            else:
+                print_labels(labels)
             written = ", ".join(work.outputs(Item("", "", "", "", name="NAME")).values())
-            before = f"; {done} of them were there already" if done else ""
-            _print(records, f"{len(records)} of {len(items)} photographs, in {folder.shown}: {written}{before}")
+            already = f"; {before} of them were there already" if before else ""
+            line = f"{number} of {len(items)} photographs, in {folder.shown}: {written}{already}"
+            console().print(line, soft_wrap=True)
     return code or (2 if failed else 0)
 
 
-def _refuse_to_write_over(items: Iterable[Item], files: Iterable[str]) -> None:
+def _refuse_to_write_over(items: Iterable[Item], folder: Folder, files: Iterable[str]) -> None:
     photographs = {item.input if item.system else str(Path(item.path).resolve()) for item in items}
-    if lost := photographs & {file if "://" in file else str(Path(file).resolve()) for file in files}:
+    home = folder.shown.rstrip("/") if is_url(folder.shown) else folder.path.resolve()
+    if lost := photographs & {f"{home}/{file}" for file in files}:
         raise InputError(f"{min(lost)}: a photograph that would be written over; choose another --out")
-
-
-def _over_all(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The labels of all photographs, as `Segmentation.summary` has those of one."""
-    counts: Counter[tuple[int, str]] = Counter()
-    for record in records:
-        counts.update({(each["label"], each["name"]): each["pixels"] for each in record["labels"]})
-    total = counts.total()
-    return [
-        {"label": label, "name": name, "pixels": count, "share": count / total} for (label, name), count in counts.most_common()
-    ]
-
-
-def _print(records: Sequence[Mapping[str, Any]], line: str) -> None:
-    from dpn.plots.legend import percent
-
-    terminal = console()
-    if len(records) > ROWS:
-        table = Table("label", "share of all pixels")
-        for each in _over_all(records):
-            table.add_row(each["name"], percent(each["share"]))
-    else:
-        table = Table(Column("image", overflow="fold"), "labels")
-        for record in records:
-            table.add_row(record["image"], ", ".join(f"{each['name']} {percent(each['share'])}" for each in record["labels"]))
-    terminal.print(table)
-    terminal.print(line, soft_wrap=True)
 
 
 def demo(*, out: Path = Path("results/demo"), device: str = "auto") -> int:

@@ -9,7 +9,6 @@ from dpn import __version__
 from dpn.errors import InputError, first_line
 from dpn.files import checksum
 from dpn.model_files import find
-from dpn.runs.destination import Folder
 from dpn.runs.items import Item
 from dpn.runs.manifest import Manifest, Record
 from dpn.runs.overlap import overlapped
@@ -95,19 +94,3 @@ def told(item: Item, error: Exception) -> InputError:
 
 def _is_full(error: BaseException | None) -> bool:
     return (isinstance(error, OSError) and error.errno in FULL) or (error is not None and _is_full(error.__cause__))
-
-
-def summary_of(manifest: Iterable[Record], items: Iterable[Item], folder: Folder, kinds: Iterable[str]) -> list[Record]:
-    """What manifests say of the items that were made, in the items' order, as `Segmentation.summary` has it, and files."""
-    made = {record["input"]: record for record in manifest if "error" not in record}
-    kinds = list(kinds)
-    return [
-        {
-            "image": item.shown,
-            **{key: record[key] for key in ("width", "height", "labels")},
-            "files": {kind: folder.where(record["outputs"][kind]) for kind in kinds},
-            "seconds": record["seconds"],
-        }
-        for item in items
-        if (record := made.get(item.input))
-    ]
