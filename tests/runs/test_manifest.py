@@ -1,5 +1,6 @@
 """The manifest: whole lines, one owner, and nothing lost when it is rewritten."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -73,3 +74,13 @@ def test_one_without_a_line_is_not_left_behind(tmp_path: Path) -> None:
     with Manifest(tmp_path / "out" / "manifest.jsonl"):
         pass
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_where_files_cannot_be_locked_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    with Manifest(tmp_path / "manifest.jsonl") as first, Manifest(tmp_path / "manifest.jsonl") as second:
+        first.rewrite([{"input": "a"}])
+        assert list(second.records()) == [{"input": "a"}]

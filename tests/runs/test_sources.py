@@ -111,6 +111,14 @@ def test_a_store_gives_what_its_files_give_and_takes_outputs(kit: type, run: Cal
     assert "3 of them were there already" in run(f"{url}/in", f"{url}/*.tar", "--out", f"{url}/out")[1]
 
 
+def test_a_file_in_a_store_whose_name_has_a_question_mark_is_no_glob(kit: type, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    for name in ("a.png?key=1", "axpng?key=1"):
+        system.pipe_file(f"/signed/{name}", kit.photograph(tmp_path / "a.png").read_bytes())
+    assert named("memory://signed/a.png?key=1") == ["a"]
+
+
 def test_a_store_that_is_not_there_is_told_in_one_line() -> None:
     pytest.importorskip("fsspec")
     nowhere, unknown = named("memory://nowhere/a.png", "nosuch://bucket/a.png")

@@ -10,6 +10,9 @@ from typing import Any
 
 from dpn.errors import InputError
 
+UNLOCKABLE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What file systems say that have no locks, as a cluster's may: nobody is kept out there."""
+
 Record = dict[str, Any]
 """A line: `input`, `stamp` and `with` say of what it was made, `outputs` and `labels` what, or `error` why not."""
 
@@ -126,6 +129,9 @@ def _locked(path: Path) -> int:
         except BlockingIOError:
             os.close(file)
             raise InputError(f"{path}: another run is at work here; wait for it, or choose another place") from None
+        except OSError as error:
+            if error.errno not in UNLOCKABLE:
+                raise
         if path.exists() and path.stat().st_ino == os.fstat(file).st_ino:
             return file
         os.close(file)  # it was rewritten meanwhile

@@ -114,10 +114,10 @@ def _of_store(url: str) -> Iterator[Item]:
 
 def _listed(url: str, place: Store) -> Iterator[Item]:
     system, path = place
-    if WILD & set(path):
-        found = system.glob(path, detail=True)
-    elif system.isfile(path):
+    if system.isfile(path):  # first: a signed address has a question mark
         found = {path: system.info(path)}
+    elif WILD & set(path):
+        found = system.glob(path, detail=True)
     elif system.exists(path):
         found = system.find(path, detail=True)
     else:
