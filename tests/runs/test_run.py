@@ -1,6 +1,7 @@
 """What goes wrong with one photograph stops no other; what stops the run says so in one line, and keeps what is made."""
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dpn.runs import command
+from dpn.runs.run import made_with
 
 
 @pytest.fixture
@@ -107,3 +109,32 @@ def test_of_very_many_the_labels_are_printed(kit: type, run: Callable, tmp_path:
     kit.photographs(tmp_path / "in", 3)
     _, printed, _ = run(tmp_path / "in", "--out", tmp_path / "out")
     assert "share of all pixels" in printed and "3 of 3 photographs" in printed and "00.png" not in printed
+
+
+def test_what_outputs_are_made_with_is_the_model_s_file_and_the_network_s_code(model: Path, tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text("def net(): ...")
+    before = made_with(model, f"{code}:net", 513)
+    assert before == made_with(str(model), f"{code}:net", 513)
+    assert json.loads(json.dumps(before)) == before
+    code.write_text("def net(): return 1")
+    assert before != made_with(model, f"{code}:net", 513)
+    assert before | {"size": 257} == made_with(model, f"{code}:net", 257) | {"code": before["code"]}
+
+
+def test_a_store_that_takes_nothing_is_one_line_a_photograph(
+    kit: type, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    kit.photographs(tmp_path / "in", 2)
+    system, whole = type(fsspec.filesystem("memory")), type(fsspec.filesystem("memory")).pipe_file
+
+    def pipe_file(self: object, path: str, value: bytes, **named: object) -> None:
+        if path.endswith("00_labels.png"):
+            raise PermissionError("access denied")
+        whole(self, path, value, **named)
+
+    monkeypatch.setattr(system, "pipe_file", pipe_file)
+    code, printed, error = run(tmp_path / "in", "--out", f"memory://denied{tmp_path}")
+    assert code == 2 and "1 of 2 photographs" in printed
+    assert error.count("\n") == 1 and "00_labels.png: cannot be written (access denied)" in error

@@ -47,6 +47,20 @@ def test_parts_make_what_the_whole_makes_and_the_whole_then_sums_up(kit: type, r
     assert sorted(inputs) == [str(path) for path in sorted((tmp_path / "in").iterdir())]
 
 
+def test_parts_in_a_store_are_put_together_too(kit: type, run: Callable, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    system, out = fsspec.filesystem("memory"), f"memory://parts{tmp_path}"
+    kit.photographs(tmp_path / "in", 9)
+    for part in range(2):
+        assert run(tmp_path / "in", "--out", out, "--shard", f"{part}/2")[0] == 0
+    names = {name.rpartition("/")[2] for name in system.ls(f"/parts{tmp_path}", detail=False)}
+    assert {name for name in names if name.endswith("jsonl")} == {"manifest-0-of-2.jsonl", "manifest-1-of-2.jsonl"}
+    code, printed, error = run(tmp_path / "in", "--out", out)
+    assert (code, error) == (0, "") and "9 of 9 photographs" in printed and "9 of them were there already" in printed
+    names = {name.rpartition("/")[2] for name in system.ls(f"/parts{tmp_path}", detail=False)}
+    assert {name for name in names if name.endswith("jsonl")} == {"manifest.jsonl"} and len(names) == 19
+
+
 def test_other_parts_take_over_what_is_made(kit: type, run: Callable, tmp_path: Path) -> None:
     kit.photographs(tmp_path / "in", 9)
     for part in range(2):
