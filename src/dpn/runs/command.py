@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from json import dumps
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Literal
 
 from PIL import Image
 
@@ -18,14 +19,14 @@ from dpn.model_files import DEFAULT_MODEL
 from dpn.runs.destination import Folder, destination
 from dpn.runs.items import Item
 from dpn.runs.manifest import Record
+from dpn.runs.on_ray import on_ray
+from dpn.runs.order import Order
 from dpn.runs.resume import resumed
 from dpn.runs.run import StoppedError, made_with, run
 from dpn.runs.shards import shard_named
 from dpn.runs.sources import items_of
 from dpn.runs.stores import is_url
 from dpn.runs.summary import ROWS, made_of, over_all, print_labels, print_rows, told_of
-from dpn.runs.work import Work
-from dpn.storage import load, load_stages
 from dpn.terminal import complain, console
 
 
@@ -41,6 +42,8 @@ def segment_photographs(
     device: str = "auto",
     json: bool = False,
     shard: str | None = None,
+    engine: Literal["here", "ray"] = "here",
+    workers: int | None = None,
     anew: bool = False,
 ) -> int:
     """Label every pixel of photographs.
@@ -81,6 +84,8 @@ def segment_photographs(
         device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
         json: print what was found, in which files it is and how long the network took as JSON, not as a table
         shard (I/N): do the part I, from 0, of N parts of the list; the same command without it then prints the whole summary
+        engine: what computes: this process, or actors of Ray on the cluster that RAY_ADDRESS names, or on this machine's cores
+        workers (N): how many actors Ray has (default: one a GPU, or a core)
         anew: make all again, also what is made and has not changed
 
     Raises:
@@ -99,21 +104,19 @@ def segment_photographs(
 
     with closing(destination(out)) as folder:
         listed = items_of(images, tell, without=folder.path.resolve())
-        where = device_named(device)
         model = model or (None if unary else DEFAULT_MODEL)
-        opened: dict[str, Any] = {"device": where, "unary": unary}
-        work = Work({}, write, stages, size, folder)
+        order = Order(model, unary, stages, size, write, str(out), device)
+        work = order.work(folder)
         _refuse_to_write_over(listed, folder, (file for item in listed for file in work.outputs(item).values()))
         items = part.of(listed) if part else listed
-        networks = load_stages(model, **opened) if stages else {"": load(model, **opened)}
         code, before, number, labels, records = 0, 0, 0, list[Record](), list[Record]()
         few = json or len(items) <= ROWS
         if items:
-            about, work = made_with(model, unary, size), Work(networks, write, stages, size, folder)
+            about, on = made_with(model, unary, size), partial(on_ray, order, workers) if engine == "ray" else None
             with resumed(folder, part, items, work.outputs, about, anew=anew) as (manifest, todo):
                 before = len(items) - len(todo)
                 try:
-                    run(todo, len(todo), work, manifest, about, lambda item, error: tell(item.shown, error))
+                    run(todo, len(todo), work, manifest, about, lambda item, error: tell(item.shown, error), on)
                 except StoppedError as error:
                     complain(str(error))
                     code = 2
@@ -125,9 +128,9 @@ def segment_photographs(
         if code == 130:
             complain(f"stopped: {number} of {len(items)} photographs are made; the same command goes on from there")
         if json:
-            about = {"model": model, "unary": unary, "stage": list(networks.values())[-1].stage, "size": size}
+            about = {"model": model, "unary": unary, "stage": list(work.networks.values())[-1].stage, "size": size}
             found = {"labels": labels, "images": records, "failed": failed, "seconds": perf_counter() - started}
-            print(dumps(about | {"device": str(where)} | found, indent=1))
+            print(dumps(about | {"device": str(device_named(device))} | found, indent=1))
         elif number or part:
             if few:
                 print_rows(records)

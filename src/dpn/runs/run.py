@@ -23,6 +23,10 @@ class StoppedError(InputError):
     """A run that could not go on: in one line, why."""
 
 
+Engine = Callable[[Iterable[Item], Callable[[Item, Any], bool]], None]
+"""(items, done): works on all, and calls `done` with each and its record, or what went wrong; on False it begins no more."""
+
+
 def made_with(model: str | Path | None, unary: str | None, size: int) -> dict[str, Any]:
     """What outputs depend on besides the photograph and the kinds that are written, of plain types.
 
@@ -45,6 +49,7 @@ def run(
     manifest: Manifest,
     about: Mapping[str, Any],
     tell: Callable[[Item, InputError], None],
+    engine: Engine | None = None,
 ) -> None:
     """Does the work on items, with a line in the manifest for each once its outputs are there.
 
@@ -54,6 +59,7 @@ def run(
         manifest: where it is noted.
         about: what to note that it was made with, see `made_with`.
         tell: is called with each item that failed, and why.
+        engine: what computes; None is this process, `overlapped`.
 
     Raises:
         StoppedError: if nothing more can be written. What was begun before is finished.
@@ -67,7 +73,7 @@ def run(
             progress.advance(task)
             if isinstance(result, Exception):
                 error = told(item, result)
-                if _is_full(result):
+                if is_full(result):
                     stopped.append(str(error))
                     return False
                 tell(item, error)
@@ -79,7 +85,10 @@ def run(
                 stopped.append(str(told(item, error)))
             return not stopped
 
-        overlapped(items, work.read, work.work_on, work.written, done)
+        if engine:
+            engine(items, done)
+        else:
+            overlapped(items, work.read, work.work_on, work.written, done)
     if stopped:
         raise StoppedError(stopped[0])
 
@@ -92,5 +101,6 @@ def told(item: Item, error: Exception) -> InputError:
     return InputError(line if item.shown in line else f"{item.shown}: {line}")
 
 
-def _is_full(error: BaseException | None) -> bool:
-    return (isinstance(error, OSError) and error.errno in FULL) or (error is not None and _is_full(error.__cause__))
+def is_full(error: BaseException | None) -> bool:
+    """Whether the next item would meet the same: no room."""
+    return (isinstance(error, OSError) and error.errno in FULL) or (error is not None and is_full(error.__cause__))
