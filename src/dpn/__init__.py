@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dpn.errors import InputError
     from dpn.exporting import export
     from dpn.inference import Segmentation, segment
+    from dpn.inference.huge import segment_in_tiles
     from dpn.inference.refine import refine
     from dpn.model import DPN
     from dpn.mrf import MRF, MRFConfig, compress
@@ -29,6 +30,7 @@ HOMES = {
     "refine": "dpn.inference.refine",
     "save": "dpn.storage",
     "segment": "dpn.inference",
+    "segment_in_tiles": "dpn.inference.huge",
     "train": "dpn.training",
 }
 """Where each name is defined. It is imported when it is first used, so that `import dpn` costs next to nothing."""
@@ -49,6 +51,7 @@ __all__ = [
     "refine",
     "save",
     "segment",
+    "segment_in_tiles",
     "train",
     "unary",
 ]

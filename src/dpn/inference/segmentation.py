@@ -160,7 +160,7 @@ def segment(
     """
     if size < 1:
         raise InputError(f"size must be at least 1 pixel, got {size}")
-    network, names = _network(model)
+    network, names = opened_network(model)
     pixels = rgb_pixels(image)
     seen = _at_most(size, pixels)
     try:
@@ -175,7 +175,7 @@ def segment(
     return Segmentation(pixels, q[0].cpu().numpy(), names, str(image) if isinstance(image, str | Path) else "")
 
 
-def _network(model: nn.Module | str | Path | None) -> tuple[nn.Module, tuple[str, ...]]:
+def opened_network(model: nn.Module | str | Path | None) -> tuple[nn.Module, tuple[str, ...]]:
     """A network that maps an image to log q, and the names of its labels."""
     if model is None:
         model = _default()

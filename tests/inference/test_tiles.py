@@ -1,0 +1,316 @@
+"""Images of any size: windows are what the whole has there, tiles give what the whole gives, others read the file."""
+
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+from torch import nn
+
+from dpn import DPN, MRF, InputError, segment, segment_in_tiles
+from dpn.data import photograph, read_image, to_tensor, voc_palette
+from dpn.inference import tiffs
+from dpn.inference.pyramids import write_pyramid
+from dpn.inference.rasters import Box, Held, Size, open_raster
+from dpn.inference.tiles import Known, Refined, Scores, rows_of_tiles
+from dpn.unary import MobileNetV2Pyramid, Wrap
+
+BOX = Box(37, 90, 150, 260)
+
+
+def rgb(height: int = 300, width: int = 451) -> np.ndarray:
+    return np.array(Image.fromarray(photograph("cat")).resize((width, height)))
+
+
+@pytest.fixture
+def small() -> DPN:
+    """A fully convolutional network that sees 6 pixels on each side, under a head."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 8, 5, padding=2), nn.ReLU(), nn.Conv2d(8, 3, 5, padding=2)]
+    head = MRF(3, window=9, context=3, absent_below=0.0)
+    return DPN(Wrap(nn.Sequential(*layers), labels=3), head, labels=["sky", "sea", "sand"]).eval()
+
+
+WRITTEN: dict[str, Callable[[Path, np.ndarray], None]] = {
+    "tiles": lambda path, pixels: tifffile.imwrite(path, pixels, tile=(64, 48), photometric="rgb"),
+    "deflated tiles": lambda path, pixels: tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", compression="zlib"),
+    "predicted": lambda path, pixels: tifffile.imwrite(
+        path, pixels, tile=(64, 64), photometric="rgb", compression="zlib", predictor=True
+    ),
+    "strips": lambda path, pixels: tifffile.imwrite(path, pixels, rowsperstrip=7, photometric="rgb", compression="zlib"),
+    "one strip": lambda path, pixels: tifffile.imwrite(path, pixels, photometric="rgb"),
+    "planes": lambda path, pixels: tifffile.imwrite(
+        path, pixels.transpose(2, 0, 1), tile=(64, 64), photometric="rgb", planarconfig="separate"
+    ),
+    "planes in strips": lambda path, pixels: tifffile.imwrite(
+        path, pixels.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
+    ),
+    "BigTIFF": lambda path, pixels: tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", bigtiff=True),
+    "big endian": lambda path, pixels: tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", byteorder=">"),
+    "OME": lambda path, pixels: tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", ome=True),
+    "Pillow's": lambda path, pixels: Image.fromarray(pixels).save(path),
+    "PNG": lambda path, pixels: Image.fromarray(pixels).save(path, format="PNG"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.parametrize("size", [Size(300, 451), Size(111, 170), Size(431, 600)])
+def test_a_window_is_what_the_whole_has_there(tmp_path: Path, kind: str, size: Size) -> None:
+    box = BOX if size.height > 200 else Box(20, 0, 111, 101)
+    path = tmp_path / "image.tif"
+    WRITTEN[kind](path, rgb())
+    whole = np.asarray(Image.fromarray(rgb()).resize((size.width, size.height), Image.Resampling.BILINEAR))
+    with open_raster(path) as raster, patch("dpn.inference.rasters.AT_ONCE", 4000):
+        assert raster.size == (300, 451)
+        found = raster.window(box, size).astype(int)
+    error = np.abs(found - whole[box.top : box.bottom, box.left : box.right])
+    assert error.max() <= (size != (300, 451)) and error.mean() < 0.01  # Pillow takes corners as float32
+
+
+@pytest.mark.parametrize("compression", ["lzw", "jpeg", "jpeg2000", "zstd"])
+def test_the_codecs_of_slides_and_maps(tmp_path: Path, compression: str) -> None:
+    pytest.importorskip("imagecodecs")
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, rgb(), tile=(64, 64), photometric="rgb", compression=compression)
+    with open_raster(path) as raster:
+        found = raster.window(BOX).astype(int)
+    assert np.abs(found - rgb()[BOX.top : BOX.bottom, BOX.left : BOX.right]).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16"])
+def test_other_tiffs_are_read_as_photographs_are(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "image.tif"
+    if mode == "I;16":
+        Image.fromarray(rgb()[..., 0].astype(np.uint16) * 257).save(path)
+    else:
+        picture = Image.fromarray(rgb()).convert(mode)
+        if mode in ("LA", "RGBA"):
+            picture.putalpha(Image.fromarray(rgb()[..., 1]))
+        picture.save(path)
+    with open_raster(path) as raster:
+        found = raster.window(BOX).astype(int)
+    assert np.abs(found - read_image(path)[BOX.top : BOX.bottom, BOX.left : BOX.right]).max() <= 1
+
+
+def test_a_turned_tiff_is_upright(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", rgb(), photometric="rgb", extratags=[(274, 3, 1, 6, True)])
+    with open_raster(tmp_path / "image.tif") as raster:
+        assert raster.size == (451, 300)
+
+
+def test_channels_beyond_rgb_that_are_no_transparency_are_left_out(tmp_path: Path) -> None:
+    four = np.dstack([rgb(), rgb()[..., :1]])
+    tifffile.imwrite(tmp_path / "image.tif", four, photometric="rgb", extrasamples=["unspecified"])
+    with open_raster(tmp_path / "image.tif") as raster:
+        assert np.array_equal(raster.window(BOX), rgb()[BOX.top : BOX.bottom, BOX.left : BOX.right])
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["sub-levels", "pages beside it"])
+def test_the_level_of_a_pyramid_that_serves_is_read(tmp_path: Path, beside: bool) -> None:
+    path, half, quarter = tmp_path / "slide.tif", np.full((256, 256, 3), 50, np.uint8), np.full((128, 128, 3), 90, np.uint8)
+    with tifffile.TiffWriter(path) as writer:
+        options = {"tile": (64, 64), "photometric": "rgb", "metadata": None}
+        writer.write(np.full((512, 512, 3), 10, np.uint8), subifds=0 if beside else 2, **options)
+        for level in (half, quarter):
+            writer.write(level, subfiletype=1, **options)
+    with open_raster(path) as raster:
+        assert raster.levels == ((512, 512), (256, 256), (128, 128))
+        sizes = {512: 10, 300: 10, 256: 50, 200: 50, 128: 90, 20: 90}
+        assert {side: raster.window(Box(0, 0, 9, 9), Size(side, side)).max() for side in sizes} == sizes
+
+
+def test_decoded_tiles_are_kept_within_bounds(tmp_path: Path) -> None:
+    WRITTEN["deflated tiles"](tmp_path / "image.tif", rgb())
+    with open_raster(tmp_path / "image.tif") as raster, patch.object(tiffs, "KEPT", 3 * 64 * 64 * 3):
+        assert isinstance(raster, tiffs.Tiff)
+        raster.window(Box(0, 0, 300, 451))
+        assert len(raster.kept) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 9, "context": 3},
+        {"window": 12, "window_stride": 3, "context": 5, "context_dilation": 4, "blur": 1},
+        {"window": 9, "context": 3, "context_dilation": 8, "context_stride": 8, "components": 1},
+        {"window": 8, "context": 3, "iterations": 2},
+        {"window": 9, "context": 1, "smoothness": 1.0},
+    ],
+)
+def test_a_head_in_tiles_is_the_head(options: dict[str, int]) -> None:
+    torch.manual_seed(1)
+    mrf = MRF(3, absent_below=0.0, **options).eval()
+    with torch.no_grad():
+        mrf.label_contexts.deviation.normal_(std=0.5)
+    pixels = rgb(171, 230)
+    log_p = torch.nn.functional.interpolate(torch.randn(1, 3, 43, 58) * 2, (171, 230), mode="bilinear").log_softmax(1)
+    with torch.inference_mode():
+        whole = mrf(log_p, to_tensor(pixels)[None])[0]
+        tiled = Refined(mrf, Known(log_p[0]), Held(pixels), Size(171, 230))
+        for box in chain.from_iterable(rows_of_tiles(tiled.size, 64, tiled.size)):
+            np.testing.assert_allclose(tiled.window(box), whole[:, box.top : box.bottom, box.left : box.right], atol=2e-5)
+
+
+def test_scores_in_tiles_are_the_network_s_where_it_sees_no_further_than_half_the_halo(small: DPN, tmp_path: Path) -> None:
+    pixels = rgb(171, 230)
+    with torch.inference_mode():
+        whole = small.unary(to_tensor(pixels)[None])[0]
+        scores = Scores(small.unary, Held(pixels), Size(171, 230), tile=64, halo=32, folder=tmp_path, kind=np.float32)
+        for box in (*chain.from_iterable(rows_of_tiles(scores.size, 50, scores.size)), Box(0, 0, 171, 230)):
+            np.testing.assert_allclose(scores.window(box), whole[:, box.top : box.bottom, box.left : box.right], atol=1e-5)
+
+
+def test_files_of_scores_go_when_the_tiles_are_passed(small: DPN, tmp_path: Path) -> None:
+    with torch.inference_mode():
+        scores = Scores(small.unary, Held(rgb()), Size(300, 451), tile=64, halo=32, folder=tmp_path)
+        most = 0
+        for box in chain.from_iterable(rows_of_tiles(scores.size, 64, scores.size)):
+            scores.window(box)
+            most = max(most, len(list(tmp_path.iterdir())))
+    assert most <= 3 * 8
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_labels_in_tiles_are_those_of_the_whole(small: DPN, tmp_path: Path, scale: float) -> None:
+    Image.fromarray(rgb(400, 500)).save(tmp_path / "image.tif")
+    told = segment_in_tiles(tmp_path / "image.tif", tmp_path / "labels.tif", small, scale=scale, tile=64, halo=32, full=True)
+    labels, whole = (
+        np.asarray(Image.open(tmp_path / "labels.tif")),
+        segment(tmp_path / "image.tif", small, size=int(500 * scale)),
+    )
+    assert labels.shape == (400, 500)
+    assert (labels != whole.labels).mean() < 1e-3  # scores are kept in half precision
+    expected = whole.summary()
+    assert told["image"] == expected["image"] and told["width"] == 500 and told["scale"] == scale and told["labels_scale"] == 1
+    assert [each["name"] for each in told["labels"]] == [each["name"] for each in expected["labels"]]
+    counts = np.bincount(labels.ravel(), minlength=3)
+    assert {each["label"]: each["pixels"] for each in told["labels"]} == {u: n for u, n in enumerate(counts.tolist()) if n}
+
+
+def test_no_seam_shows_where_the_network_pools_over_all_it_sees(tmp_path: Path) -> None:
+    """The labels of a network whose pooling differs from tile to tile jump at no border of a tile more than elsewhere."""
+    torch.manual_seed(0)
+    network = DPN(MobileNetV2Pyramid(labels=3).frozen(), MRF(3, window=5, context=3), stage="unary").eval()
+    with torch.no_grad():
+        network.unary.score.weight.normal_(std=3.0)
+    pixels = rgb(384, 512)
+    with torch.inference_mode():
+        scores = Scores(network.unary, Held(pixels), Size(384, 512), tile=128, halo=64, folder=tmp_path)
+        jumps = scores.window(Box(0, 0, 384, 512)).diff(dim=2).abs().mean((0, 1))
+    borders = torch.tensor([127, 255, 383])
+    near = torch.cat([borders + offset for offset in (*range(-12, -3), *range(4, 12))])
+    assert jumps[borders].mean() < 1.1 * jumps[near].mean()
+
+
+def test_outlines_are_those_of_the_head_s_resolution(small: DPN, tmp_path: Path) -> None:
+    Image.fromarray(rgb(300, 400)).save(tmp_path / "image.png")
+    for sharp, size in ((1, (100, 75)), (2, (200, 150)), (9, (400, 300))):
+        told = segment_in_tiles(
+            tmp_path / "image.png", tmp_path / "labels.tif", small, scale=0.25, sharp=sharp, tile=64, halo=32
+        )
+        assert (told["width"], told["height"]) == Image.open(tmp_path / "labels.tif").size == size
+
+
+def test_a_pyramid_of_labels_is_one_for_all_readers(tmp_path: Path) -> None:
+    labels, path = np.random.default_rng(0).integers(0, 21, (1300, 1100), dtype=np.uint8), tmp_path / "labels.tif"
+    write_pyramid(path, np.split(labels, [100, 900, 901]), Size(1300, 1100), voc_palette(), {}, 0.5)
+    with tifffile.TiffFile(path) as file:
+        levels = file.series[0].levels
+        assert [level.shape for level in levels] == [(1300, 1100), (650, 550), (325, 275)]
+        for level, each in enumerate(levels):
+            step = 2**level
+            assert np.array_equal(each.asarray(), labels[::step, ::step]) and each.keyframe.is_tiled
+        assert file.pages[0].resolution == (20000, 20000) and file.pages[0].resolutionunit == 3
+    picture = Image.open(path)
+    assert np.array_equal(np.asarray(picture), labels)
+    assert np.array_equal(np.array(picture.getpalette()).reshape(-1, 3), voc_palette())
+
+
+def test_more_labels_than_colours_are_grey_of_16_bits(tmp_path: Path) -> None:
+    write_pyramid(tmp_path / "labels.tif", [np.full((3, 5), 300)], Size(3, 5), voc_palette(301), {}, None)
+    assert np.asarray(Image.open(tmp_path / "labels.tif")).tolist() == [[300] * 5] * 3
+
+
+@pytest.mark.parametrize("raster_type", [1, 2], ids=["areas", "points"])
+def test_labels_lie_where_the_image_does_on_earth(small: DPN, tmp_path: Path, raster_type: int) -> None:
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, raster_type, 3072, 0, 1, 32633)
+    place = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 400000.0, 5800000.0, 0.0), True)]
+    tifffile.imwrite(tmp_path / "map.tif", rgb(200, 300), photometric="rgb", extratags=[*place, (34735, 3, 16, keys, True)])
+    told = segment_in_tiles(tmp_path / "map.tif", tmp_path / "labels.tif", small, pixel=1.0, tile=64, halo=32)
+    assert told["scale"] == 0.5
+    with tifffile.TiffFile(tmp_path / "labels.tif") as file:
+        assert file.pages[0].tags[33550].value == (1.0, 1.0, 0.0) and file.pages[0].tags[34735].value == keys
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(tmp_path / "map.tif") as image, rasterio.open(tmp_path / "labels.tif") as labels:
+        assert labels.crs == image.crs == rasterio.CRS.from_epsg(32633)
+        np.testing.assert_allclose(labels.bounds, image.bounds)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ome": True, "metadata": {"PhysicalSizeX": 250, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 250}},
+        {"description": "Aperio Image Library v11|AppMag = 40|MPP = 0.25|Left = 1", "metadata": None},
+        {"resolution": (40000, 40000), "resolutionunit": "CENTIMETER"},
+    ],
+    ids=["OME", "Aperio", "resolution"],
+)
+def test_a_slide_is_seen_at_micrometres_a_pixel(small: DPN, tmp_path: Path, options: dict[str, object]) -> None:
+    tifffile.imwrite(tmp_path / "slide.tif", rgb(200, 300), photometric="rgb", tile=(64, 64), **options)
+    told = segment_in_tiles(tmp_path / "slide.tif", tmp_path / "labels.tif", small, pixel=0.5, tile=64, halo=32)
+    assert told["scale"] == 0.5 and told["width"] == 150
+    with open_raster(tmp_path / "labels.tif") as labels, tifffile.TiffFile(tmp_path / "labels.tif") as file:
+        assert labels.size == (100, 150) and file.pages[0].resolution == (20000, 20000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"out": "labels.png"}, "ends with .tif"),
+        ({"out": "image.tif"}, "would be written over"),
+        ({"scale": 0.0}, "scale must be positive, got 0"),
+        ({"sharp": 0.5}, "sharp must be at least 1"),
+        ({"tile": 100}, "tile must be a multiple of 32 pixels, got 100"),
+        ({"halo": 96}, "halo must be a multiple of 32 pixels from 0 to the tile's 64, got 96"),
+        ({"pixel": 0.5}, "does not say how large its pixels are"),
+        ({"image": "nowhere.tif"}, "nowhere.tif: no such file"),
+        ({"image": "text.tif"}, "text.tif: not an image"),
+        ({"image": "short.tif"}, "short.tif: a broken TIFF"),
+        ({"image": "float.tif"}, "float.tif: pixels of float32; tiles are of 8-bit RGB or grey"),
+        ({"image": "five.tif"}, "five.tif: 5 channels of MINISBLACK"),
+    ],
+)
+def test_what_does_not_serve_is_named(small: DPN, tmp_path: Path, options: dict[str, object], message: str) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", rgb(70, 90), photometric="rgb", compression="zlib")
+    (tmp_path / "text.tif").write_text("no image")
+    (tmp_path / "short.tif").write_bytes((tmp_path / "image.tif").read_bytes()[:-3000])
+    tifffile.imwrite(tmp_path / "float.tif", rgb(70, 90).astype(np.float32), photometric="rgb")
+    tifffile.imwrite(tmp_path / "five.tif", np.zeros((70, 90, 5), np.uint8), photometric="minisblack", planarconfig="contig")
+    given = {"image": "image.tif", "out": "labels.tif", "tile": 64, "halo": 32} | options
+    image, out = tmp_path / str(given.pop("image")), tmp_path / str(given.pop("out"))
+    before = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=message):
+        segment_in_tiles(image, out, small, **given)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_head_without_a_window_says_that_tiles_are_not_for_it(small: DPN, tmp_path: Path) -> None:
+    Image.fromarray(rgb(70, 90)).save(tmp_path / "image.png")
+    whole = DPN(small.unary, MRF(3, window=None))
+    with pytest.raises(InputError, match="every pixel is a neighbour"):
+        segment_in_tiles(tmp_path / "image.png", tmp_path / "labels.tif", whole, tile=64, halo=32)
+
+
+def test_nothing_is_left_of_labels_that_were_not_finished(tmp_path: Path) -> None:
+    def bands() -> np.ndarray:
+        yield np.zeros((700, 900), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_pyramid(tmp_path / "labels.tif", bands(), Size(1400, 900), voc_palette(), {}, None)
+    assert list(tmp_path.iterdir()) == []
