@@ -20,6 +20,7 @@ examples:
   dpn demo                                           an astronaut, a cat, a motorcycle; with the shipped network
   dpn segment photo.jpg holiday/ --out results       a photograph, and a folder of them
   dpn refine masks photographs --head irn            masks from anywhere, by a dense CRF or a trained head
+  dpn tile slide.svs --pixel 0.5                     images of any size, in tiles; a TIFF with a pyramid
   dpn train                                          the four stages on made-up scenes; needs no data
   dpn evaluate voc --data voc --data-root VOCdevkit  the mIoU of each stage, and what each gains
   dpn export voc --to onnx                           a file for onnxruntime, compared with the network
@@ -30,6 +31,10 @@ examples:
 COMMANDS = {
     "segment": ("dpn.runs.command:segment_photographs", "Label every pixel of photographs."),
     "refine": ("dpn.inference.refine_command:refine_masks", "Refine masks or scores from anywhere by their images."),
+    "tile": (
+        "dpn.inference.tile_command:tile_images",
+        "Label every pixel of images that are too large for memory: slides, satellite images, panoramas.",
+    ),
     "train": ("dpn.training.run:run_recipe", "Train the four stages of a Deep Parsing Network."),
     "evaluate": (
         "dpn.inference.evaluate:evaluate",

@@ -1,5 +1,8 @@
 """Images of any size: windows are what the whole has there, tiles give what the whole gives, others read the file."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -12,7 +15,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from dpn import DPN, MRF, InputError, segment, segment_in_tiles
+from dpn import DPN, MRF, InputError, save, segment, segment_in_tiles
+from dpn.cli import main
 from dpn.data import photograph, read_image, to_tensor, voc_palette
 from dpn.inference import tiffs
 from dpn.inference.pyramids import write_pyramid
@@ -314,3 +318,46 @@ def test_nothing_is_left_of_labels_that_were_not_finished(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         write_pyramid(tmp_path / "labels.tif", bands(), Size(1400, 900), voc_palette(), {}, None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_labels_each_image_and_names_what_it_cannot_read(
+    small: DPN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(DPN(MobileNetV2Pyramid(labels=2), MRF(2, window=5, context=3), labels=["ground", "object"]), "model.safetensors")
+    for name in ("a.tif", "b.png"):
+        Image.fromarray(rgb(90, 120)).save(name)
+    Path("c.tif").write_text("none")
+    words = [
+        "tile",
+        "a.tif",
+        "b.png",
+        "c.tif",
+        "--model",
+        "model.safetensors",
+        "--scale",
+        "0.5",
+        "--tile",
+        "64",
+        "--halo",
+        "32",
+    ]
+    assert main([*words, "--full", "--out", "out", "--json"]) == 2
+    printed, error = capsys.readouterr()
+    told = json.loads(printed)
+    assert error == "dpn: c.tif: not an image\n" and [each["image"] for each in told["failed"]] == ["c.tif"]
+    for record in told["images"]:
+        assert np.asarray(Image.open(record["files"]["labels"])).shape == (90, 120)
+    assert main([*words[:2], *words[4:], "--out", "out"]) == 0
+    assert "60 x 45" in capsys.readouterr().out
+
+
+def test_a_codec_that_is_not_there_is_named_with_its_extra(tmp_path: Path) -> None:
+    Image.fromarray(rgb()).save(tmp_path / "image.tif", compression="tiff_lzw")
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from dpn.inference.rasters import Box, open_raster\n"
+        f"open_raster({str(tmp_path / 'image.tif')!r}).window(Box(0, 0, 9, 9))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "InputError" in done.stderr and "its compression, LZW, needs imagecodecs: pip install" in done.stderr

@@ -94,7 +94,7 @@ def segment_in_tiles(
         counts = np.zeros(len(names), np.int64)
         with TemporaryDirectory(dir=_folder(out), prefix=".dpn-") as folder:
             maps = _maps(whole, raster, seen, refined_at, tile=tile, halo=halo, folder=Path(folder))
-            bands = _bands(maps, labels_at, tile, counts)
+            bands = _bands(maps, labels_at, tile, counts, Path(image).name)
             unit = raster.pixel if raster.unit == "micrometre" else None
             fine = unit and unit * raster.size.width / labels_at.width
             write_pyramid(out, bands, labels_at, _palette(names), georeference_of(raster, labels_at), fine)
@@ -125,13 +125,13 @@ def _given(network: nn.Module, parameter: Tensor, image: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _bands(log_q: Map, size: Size, tile: int, counts: np.ndarray) -> Iterator[np.ndarray]:
+def _bands(log_q: Map, size: Size, tile: int, counts: np.ndarray, name: str) -> Iterator[np.ndarray]:
     """The labels from top to bottom, (h,W) of their smallest type; their pixels are counted."""
     finer = max(ceil(fine / side) for fine, side in zip(size, log_q.size, strict=True))
     side = min(tile, max(1, LARGEST // finer))
     rows = list(rows_of_tiles(log_q.size, side, size))
     with progress_bar() as progress:
-        task = progress.add_task("tiles", total=sum(map(len, rows)))
+        task = progress.add_task(name, total=sum(map(len, rows)))
         for boxes in rows:
             band = np.empty((boxes[0].height, size.width), np.min_scalar_type(len(counts) - 1))
             for box in boxes:
