@@ -21,7 +21,7 @@ from dpn.data import photograph, read_image, to_tensor, voc_palette
 from dpn.inference import tiffs
 from dpn.inference.pyramids import write_pyramid
 from dpn.inference.rasters import Box, Held, Size, open_raster
-from dpn.inference.tiles import Known, Refined, Scores, rows_of_tiles
+from dpn.inference.tiles import Known, Refined, Scores, over_finer_pixels, rows_of_tiles
 from dpn.unary import MobileNetV2Pyramid, Wrap
 
 BOX = Box(37, 90, 150, 260)
@@ -220,6 +220,24 @@ def test_outlines_are_those_of_the_head_s_resolution(small: DPN, tmp_path: Path)
         assert (told["width"], told["height"]) == Image.open(tmp_path / "labels.tif").size == size
 
 
+def test_over_finer_pixels_a_head_s_distances_are_as_long_on_the_image() -> None:
+    mrf = MRF(3, window=9, context=3, context_dilation=4, context_stride=2, blur=1, smoothness=0.5)
+    with torch.no_grad():
+        mrf.triple_penalty.log_sigma_space.fill_(np.log(7))
+        mrf.label_contexts.deviation.normal_()
+    finer = over_finer_pixels(mrf, 3)
+    assert (finer.config.window, finer.config.context_dilation, finer.config.context_stride, finer.config.blur) == (
+        27,
+        12,
+        6,
+        9,
+    )
+    assert finer.triple_penalty.log_sigma_space.exp().item() == pytest.approx(21)
+    assert finer.triple_penalty.smoothness.log_sigma.exp().item() == pytest.approx(9)
+    assert torch.equal(finer.label_contexts.deviation, mrf.label_contexts.deviation)
+    assert over_finer_pixels(mrf, 1) is mrf
+
+
 def test_a_pyramid_of_labels_is_one_for_all_readers(tmp_path: Path) -> None:
     labels, path = np.random.default_rng(0).integers(0, 21, (1300, 1100), dtype=np.uint8), tmp_path / "labels.tif"
     write_pyramid(path, np.split(labels, [100, 900, 901]), Size(1300, 1100), voc_palette(), {}, 0.5)
@@ -278,7 +296,7 @@ def test_a_slide_is_seen_at_micrometres_a_pixel(small: DPN, tmp_path: Path, opti
         ({"out": "labels.png"}, "ends with .tif"),
         ({"out": "image.tif"}, "would be written over"),
         ({"scale": 0.0}, "scale must be positive, got 0"),
-        ({"sharp": 0.5}, "sharp must be at least 1"),
+        ({"sharp": 0}, "sharp must be a whole number, at least 1, got 0"),
         ({"tile": 100}, "tile must be a multiple of 32 pixels, got 100"),
         ({"halo": 96}, "halo must be a multiple of 32 pixels from 0 to the tile's 64, got 96"),
         ({"pixel": 0.5}, "does not say how large its pixels are"),

@@ -16,7 +16,17 @@ from dpn.errors import InputError
 from dpn.inference.pyramids import georeference_of, write_pyramid
 from dpn.inference.rasters import Box, Raster, Size, open_raster
 from dpn.inference.segmentation import opened_network
-from dpn.inference.tiles import ALIGNED, Known, Map, Refined, Scores, resampled, rows_of_tiles, source_of
+from dpn.inference.tiles import (
+    ALIGNED,
+    Known,
+    Map,
+    Refined,
+    Scores,
+    over_finer_pixels,
+    resampled,
+    rows_of_tiles,
+    source_of,
+)
 from dpn.model import DPN
 from dpn.storage import load
 from dpn.terminal import progress_bar
@@ -35,7 +45,7 @@ def segment_in_tiles(
     *,
     scale: float = 1.0,
     pixel: float | None = None,
-    sharp: float = 1.0,
+    sharp: int = 1,
     full: bool = False,
     tile: int = 512,
     halo: int = 128,
@@ -54,8 +64,8 @@ def segment_in_tiles(
         scale: the size at which the network sees the image, above 0: 0.5 is half its height and width.
         pixel: instead of it, the side of a pixel as the network is to see it: in micrometres for slides, in map units, mostly
             metres, for GeoTIFFs.
-        sharp: how many times finer than the network's the head's pixels are, at least 1; never finer than the image's. Outlines
-            are then as sharp as the head makes them there.
+        sharp: how many times finer than the network's the head's pixels are, at least 1; never finer than the image's. Its
+            distances grow with it.
         full: write labels of the image's own size, interpolated; else they are of the head's.
         tile: what the network labels at once, pixels along each side; a multiple of 32.
         halo: what it sees more on each side; a multiple of 32, no larger than the tile. Half of it is context alone.
@@ -84,7 +94,7 @@ def segment_in_tiles(
     out = Path(out)
     _require(image, out, scale=scale, sharp=sharp, tile=tile, halo=halo)
     where = device_named(device)
-    whole, names = opened_network(load(model, device=where) if isinstance(model, str | Path | None) else model)
+    whole, names = opened_network(load(model, device=where) if isinstance(model, str | Path) else model)
     whole = whole.eval().to(where)
     with open_raster(image) as raster:
         scale = _scale(raster, image, pixel) if pixel is not None else scale
@@ -115,7 +125,8 @@ def _maps(network: nn.Module, raster: Raster, seen: Size, fine: Size, *, tile: i
     if not isinstance(parts, DPN) or parts.stage == "unary":
         return scores
     softmax = getattr(unwrapped(alone), "activation", "softmax") == "softmax"
-    return Refined(parts.mrf, scores, raster, fine, normalize=softmax)
+    mrf = over_finer_pixels(parts.mrf, round(fine.height / seen.height)).to(parameter)
+    return Refined(mrf, scores, raster, fine, normalize=softmax)
 
 
 def _given(network: nn.Module, parameter: Tensor, image: Tensor) -> Tensor:
@@ -176,15 +187,15 @@ def _folder(out: Path) -> Path:
     return out.parent
 
 
-def _require(image: str | Path, out: Path, *, scale: float, sharp: float, tile: int, halo: int) -> None:
+def _require(image: str | Path, out: Path, *, scale: float, sharp: int, tile: int, halo: int) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"{out}: labels in tiles are written as TIFF; choose a name that ends with .tif")
     if out.resolve() == Path(image).resolve():
         raise InputError(f"{out}: the image would be written over; choose another name")
     if not scale > 0:
         raise InputError(f"scale must be positive, got {scale}")
-    if not sharp >= 1:
-        raise InputError(f"sharp must be at least 1, got {sharp}")
+    if sharp < 1:
+        raise InputError(f"sharp must be a whole number, at least 1, got {sharp}")
     if tile < ALIGNED or tile % ALIGNED:
         raise InputError(f"tile must be a multiple of {ALIGNED} pixels, got {tile}")
     if halo < 0 or halo % ALIGNED or halo > tile:

@@ -25,7 +25,7 @@ def tile_images(
     unary: str | None = None,
     scale: float = 1.0,
     pixel: float | None = None,
-    sharp: float = 1.0,
+    sharp: int = 1,
     full: bool = False,
     tile: int = 512,
     halo: int = 128,
@@ -46,7 +46,7 @@ def tile_images(
       dpn tile panorama.tif --scale .25
       dpn tile slide.svs --model runs/tissue --pixel 0.5              micrometres
       dpn tile city.tif --model runs/roofs --pixel 0.3 --full         metres; the labels have the image's pixels
-      dpn tile panorama.tif --scale .1 --sharp 4                      the head works at .4
+      dpn tile panorama.tif --scale .1 --sharp 2                      the head works at .2
 
     Args:
         images (IMAGE): images, or folders of them
@@ -56,7 +56,7 @@ def tile_images(
         scale (FACTOR): the size at which the network sees an image; .5 is half its height and width
         pixel (LENGTH): instead of it, the side of a pixel as the network is to see it: micrometres of slides, map units, mostly
             metres, of GeoTIFFs
-        sharp (FACTOR): how many times finer than the network's the head's pixels are; never finer than the image's
+        sharp (TIMES): how many times finer than the network's the head's pixels are; never finer than the image's
         full: write labels of the image's own size; else they are of the head's
         tile (PIXELS): what the network labels at once, along each side; a multiple of 32
         halo (PIXELS): what it sees more on each side; a multiple of 32

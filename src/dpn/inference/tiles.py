@@ -6,7 +6,7 @@ A map has a `size`, and `window(box)` gives what the whole has there, (L,h,w), s
 from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 from dpn.data import to_tensor
 from dpn.errors import InputError, first_line
 from dpn.inference.rasters import Box, Raster, Size
-from dpn.mrf import MRF, MRFConfig
+from dpn.mrf import MRF, MRFConfig, changed
+from dpn.mrf.triple_penalty import TriplePenalty
 
 ALIGNED = 32
 """Tiles begin on multiples of so many pixels, where the grids of networks with strides meet."""
@@ -171,6 +172,28 @@ def reach(config: MRFConfig) -> int:
     contexts = config.context_dilation * (config.context // 2)
     cells = 2 * config.context_stride if config.context_stride > 1 else 0
     return config.iterations * (config.window // 2 + config.blur + contexts + cells)
+
+
+def over_finer_pixels(mrf: MRF, factor: int) -> MRF:
+    """The same head for an image of so many times as many pixels a side: its distances are as long on the image as they were.
+
+    Raises:
+        InputError: as `reach`.
+
+    Example:
+        >>> over_finer_pixels(MRF(3, window=5, context_dilation=4, context_stride=2, blur=1), 2).config.window
+        10
+    """
+    if factor <= 1:
+        return mrf
+    reach(mrf.config)
+    config, b12 = mrf.config, mrf.triple_penalty
+    assert isinstance(b12, TriplePenalty)
+    longer: dict[str, Any] = {name: getattr(config, name) * factor for name in ("window", "context_dilation", "context_stride")}
+    longer |= {"blur": config.blur * factor**2, "sigma_space": b12.log_sigma_space.exp().item() * factor}
+    if b12.smoothness is not None:
+        longer["sigma_smooth"] = b12.smoothness.log_sigma.exp().item() * factor
+    return changed(mrf, **longer)
 
 
 def resampled(maps: Map, box: Box, size: Size) -> Tensor:
