@@ -16,8 +16,8 @@ from dpn.inference.rasters import Box, Raster, Size
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, and the three tags of GeoTIFF's keys."""
 
-KEPT = 2**28
-"""Bytes of decoded tiles and strips that are kept for the next window."""
+KEPT_TILES, KEPT_STRIPS = 2**26, 2**28
+"""Bytes of decoded tiles, or strips, that are kept for the next window: tiles for that beside it, strips for a whole row."""
 
 UNITS = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "mm": 1e3}
 """OME's units of length, in micrometres."""
@@ -79,7 +79,8 @@ class Tiff(Raster):
             except Exception as error:  # each of the decoders raises its own
                 raise InputError(_told(self.file.filehandle.path, page, error)) from error
             self.kept[key] = None if decoded is None else decoded[0]
-            while len(self.kept) > 1 and sum(each.nbytes for each in self.kept.values() if each is not None) > KEPT:
+            limit = KEPT_TILES if page.is_tiled else KEPT_STRIPS
+            while len(self.kept) > 1 and sum(each.nbytes for each in self.kept.values() if each is not None) > limit:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(key)
         return self.kept[key]
