@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +37,9 @@ SUFFIXES = (".tif", ".tiff")
 
 LARGEST = 4096
 """Labels are made of so many pixels a side at once, at most."""
+
+PART = 512
+"""Of these, so many are interpolated at once: the smaller, the fewer labels can be there."""
 
 
 def segment_in_tiles(
@@ -156,11 +160,17 @@ def _labels(log_q: Map, box: Box, size: Size) -> np.ndarray:
     """The most probable labels of a window of `size`."""
     if log_q.size == size:
         return log_q.window(box).argmax(0).numpy()
-    source = source_of(box, size, log_q.size)
-    q = Known(log_q.window(source).exp(), source, log_q.size)
-    step = max(1, 2**20 // box.width)
-    parts = [box._replace(top=top, bottom=min(top + step, box.bottom)) for top in range(box.top, box.bottom, step)]
-    return np.concatenate([resampled(q, part, size).argmax(0).numpy() for part in parts])
+    source, labels = source_of(box, size, log_q.size), np.empty((box.height, box.width), np.int64)
+    q = log_q.window(source).exp()
+    for top, left in product(range(box.top, box.bottom, PART), range(box.left, box.right, PART)):
+        part = Box(top, left, min(top + PART, box.bottom), min(left + PART, box.right))
+        near = source_of(part, size, log_q.size)
+        there = q[:, *near.inside(source)]
+        least = there.sum(0).min() / len(there)  # of the most probable label of any pixel between these
+        could = (there.amax((1, 2)) >= 0.999 * least).nonzero().flatten()
+        found = resampled(Known(there[could], near, log_q.size), part, size).argmax(0)
+        labels[part.inside(box)] = could[found].numpy()
+    return labels
 
 
 def _scaled(size: Size, scale: float) -> Size:
