@@ -19,7 +19,7 @@ from dpn import DPN, MRF, InputError, save, segment, segment_in_tiles
 from dpn.cli import main
 from dpn.data import photograph, read_image, to_tensor, voc_palette
 from dpn.inference import tiffs
-from dpn.inference.pyramids import write_pyramid
+from dpn.inference.pyramids import georeference_of, write_pyramid
 from dpn.inference.rasters import Box, Held, Size, open_raster
 from dpn.inference.tiles import Known, Refined, Scores, over_finer_pixels, rows_of_tiles
 from dpn.unary import MobileNetV2Pyramid, Wrap
@@ -277,6 +277,28 @@ def test_labels_lie_where_the_image_does_on_earth(small: DPN, tmp_path: Path, ra
         np.testing.assert_allclose(labels.bounds, image.bounds)
 
 
+@pytest.mark.parametrize("compress", ["JPEG", "DEFLATE", "LZW"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_cloud_optimised_geotiff_of_gdal_s(tmp_path: Path, compress: str, turned: bool) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("imagecodecs")
+    placed = (
+        rasterio.Affine(0.4, 0.3, 400000, 0.3, -0.4, 5800000) if turned else rasterio.Affine(0.5, 0, 400000, 0, -0.5, 5800000)
+    )
+    about = {"width": 1100, "height": 800, "count": 3, "dtype": "uint8", "crs": "EPSG:32633", "transform": placed}
+    with rasterio.open(tmp_path / "map.tif", "w", driver="COG", compress=compress, **about) as file:
+        file.write(rgb(800, 1100).transpose(2, 0, 1))
+    with open_raster(tmp_path / "map.tif") as raster:
+        assert raster.levels[:2] == ((800, 1100), (400, 550)) and raster.pixel == pytest.approx(0.5)
+        assert np.abs(raster.window(BOX).astype(int) - rgb(800, 1100)[BOX.top : BOX.bottom, BOX.left : BOX.right]).mean() < 4
+        labels = np.zeros((400, 550), np.uint8)
+        write_pyramid(
+            tmp_path / "labels.tif", [labels], Size(400, 550), voc_palette(), georeference_of(raster, Size(400, 550)), None
+        )
+    with rasterio.open(tmp_path / "labels.tif") as file:
+        assert file.crs == rasterio.CRS.from_epsg(32633) and file.transform.almost_equals(placed @ rasterio.Affine.scale(2))
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -372,6 +394,10 @@ def test_the_command_labels_each_image_and_names_what_it_cannot_read(
         assert np.asarray(Image.open(record["files"]["labels"])).shape == (90, 120)
     assert main([*words[:2], *words[4:], "--out", "out"]) == 0
     assert "60 x 45" in capsys.readouterr().out
+    Path("a.tif").rename("a_labels.tif")
+    Image.fromarray(rgb(90, 120)).save("a.tif")
+    assert main(["tile", "a.tif", "a_labels.tif", "--model", "model.safetensors", "--out", "."]) == 2
+    assert "a_labels.tif: an image that would be written over" in capsys.readouterr().err
 
 
 def test_a_codec_that_is_not_there_is_named_with_its_extra(tmp_path: Path) -> None:

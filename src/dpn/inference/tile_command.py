@@ -37,7 +37,7 @@ def tile_images(
     For each image NAME it prints the labels found and their shares, and writes NAME_labels.tif: a tiled TIFF with a pyramid,
     whose pixels are the labels, in their colours. It lies where the image does on earth, and says how large its pixels are
     where the image says it. Of TIFFs, tiles and strips are read as they are needed; a PNG or JPEG is decoded whole, 4 bytes of
-    memory a pixel. An image that cannot be read is named on stderr and left out; the exit code is 2 then.
+    memory a pixel. An image that cannot be labelled is named on stderr and left out; the exit code is 2 then.
 
     The network sees tiles at --scale, or at --pixel where the file says how large its pixels are; what it says of the overlap
     of tiles is blended. Choose the size of things that it was trained on: docs/huge.md.
@@ -64,14 +64,17 @@ def tile_images(
         json: print what was found, in which files it is and how long it took as JSON, not as a table
 
     Raises:
-        InputError: if the model cannot be read, an option is out of range, the device is not there, or `out` cannot be written.
+        InputError: if the model cannot be read, the device or an image is not there, or an image would be written over.
     """
     network = load(model, device=device_named(device), unary=unary) if model or unary else load(device=device_named(device))
     listed, failed = list_images(images), list[dict[str, str]]()
     records: list[dict[str, Any]] = []
     options: dict[str, Any] = {"scale": scale, "pixel": pixel, "sharp": sharp, "full": full, "tile": tile, "halo": halo}
-    for image, name in zip(listed, output_names(listed), strict=True):
-        began, file = perf_counter(), out / f"{name}_labels.tif"
+    files = [out / f"{name}_labels.tif" for name in output_names(listed)]
+    if lost := {image.resolve() for image in listed} & {file.resolve() for file in files}:
+        raise InputError(f"{min(lost)}: an image that would be written over; choose another --out")
+    for image, file in zip(listed, files, strict=True):
+        began = perf_counter()
         try:
             record = segment_in_tiles(image, file, network, **options, device=device)
         except InputError as error:
