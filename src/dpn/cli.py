@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 from dpn import __version__
 from dpn.errors import InputError, parser_line
 from dpn.options import add_options, arguments, names_of
+from dpn.processes import LOST, LostError, is_ours, launch, started
 from dpn.terminal import HelpFormatter, complain, is_internal, print_anything
 
 DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step.
@@ -83,7 +84,13 @@ def main(words: Sequence[str] | None = None) -> int:
         function = resolve_name(COMMANDS[word][0]) if word else None
         parser = _of_all({word: _of_word(word, function)} if function else {})
         options = parser.instantiate(parser.parse_args(words))
+        if word and options[word].get("devices", 1) > 1 and options[word].get("nodes", 1) == 1 and started().size == 1:
+            return launch(words, options[word]["devices"])
         return function(**arguments(function, options[word])) or 0 if function else 0
+    except LostError as error:
+        if is_ours():
+            return LOST
+        complain(str(error))
     except InputError as error:
         complain(str(error))
     except ArgumentError as error:

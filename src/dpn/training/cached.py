@@ -14,6 +14,7 @@ from dpn.data import Sample
 from dpn.data.images import VOID
 from dpn.data.transforms import Crop
 from dpn.files import written_whole
+from dpn.processes import ALONE, Group
 from dpn.unary import UnaryNetwork
 
 
@@ -28,15 +29,18 @@ class Cached:
         unary: the network, in evaluation mode, on the device that computes.
         folder: where the files are; it is made.
         progress: shows what is being computed.
+        group: the processes that share the images out; the folder is one that all see.
     """
 
-    def __init__(self, images: Subset[Sample], unary: UnaryNetwork, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, images: Subset[Sample], unary: UnaryNetwork, folder: Path, progress: Progress, group: Group = ALONE
+    ) -> None:
         self.images, self.unary, self.folder = images, unary, folder
         folder.mkdir(parents=True, exist_ok=True)
-        task = progress.add_task("the unary's scores", total=len(images))
+        task = progress.add_task("the unary's scores", total=len(group.part(len(images))))
         device = next(unary.parameters(), torch.empty(0)).device
         with torch.inference_mode():
-            for i in range(len(images)):
+            for i in group.part(len(images)):
                 image = images[i].image
                 seen = torch.frombuffer(bytearray(sha256(image.cpu().contiguous().numpy()).digest()), dtype=torch.uint8)
                 if not (self._path(i).is_file() and torch.equal(load(self._path(i).read_bytes())["seen"], seen)):

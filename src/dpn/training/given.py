@@ -8,6 +8,7 @@ from dpn.data.dataset import spread
 from dpn.data.survey import require_labels
 from dpn.errors import InputError
 from dpn.model import DPN
+from dpn.processes import started
 from dpn.training.recipe import Recipe
 from dpn.training.stages import require_part
 from dpn.unary.base import unwrapped
@@ -33,5 +34,8 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
     if given is validation or (pairs and pairs == getattr(validation, "pairs", None)):
         raise InputError("the same images for training and validation; give two splits")
     require_labels(spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images), model.labels)
-    for _, stage in recipe.stages.planned():
+    size = started().size
+    for name, stage in recipe.stages.planned():
         require_part(model, stage)
+        if stage.steps and stage.batch < size:
+            raise InputError(f"stages.{name}.batch is {stage.batch}, but {size} processes need an image each: make it larger")

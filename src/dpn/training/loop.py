@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.model import DPN, STAGES
+from dpn.together import summed, synchronised
 from dpn.training.recipe import StageRecipe
 from dpn.training.sampler import mix
 from dpn.training.stages import begin, phase_in
@@ -83,7 +84,7 @@ class Learner:
     taken up from a checkpoint goes the same way as one that was never stopped.
 
     Fabric brings device and precision; without it they are the CPU and float32. `network` is the model as Fabric runs it, and
-    `optimizer` is Fabric's.
+    `optimizer` is Fabric's. Where there are several processes, a step's loss is the mean of theirs.
 
     Example:
         >>> from dpn import MRF
@@ -104,6 +105,7 @@ class Learner:
         self._rates = [group["lr"] for group in groups]
         optimizer = torch.optim.SGD(groups, momentum=0.9) if stage.recipe.optimizer == "sgd" else torch.optim.AdamW(groups)
         self.network, self.optimizer = self.fabric.setup(model, optimizer)
+        self.network.mark_forward_method("refine")
 
     def steps(self, batches: Iterable[Batch], loss: Callable[[Batch], Iterable[Tensor]], *, first: int = 0) -> Iterator[Step]:
         """Does the steps of the recipe from the `first` on, and yields each once the device has been given all of it.
@@ -119,6 +121,10 @@ class Learner:
         Raises:
             InputError: if the loss or its gradient is no longer finite.
         """
+        with synchronised(self.model.unary):
+            yield from self._steps(batches, loss, first)
+
+    def _steps(self, batches: Iterable[Batch], loss: Callable[[Batch], Iterable[Tensor]], first: int) -> Iterator[Step]:
         recipe, last = self.stage.recipe, None
         for step, batch in zip(range(first, recipe.steps), batches, strict=False):
             self._prepare(step)
@@ -129,7 +135,8 @@ class Learner:
             norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            told = _sent(torch.stack([torch.stack(parts).sum(), torch.as_tensor(norm)]))
+            of_all = summed(torch.stack(parts).sum()) / self.fabric.world_size
+            told = _sent(torch.stack([of_all, torch.as_tensor(norm)]))
             this = Step(self.stage.name, step + 1, self._rates[0] * _factor(recipe.schedule, step / recipe.steps), *told)
             if last:
                 _ = last.loss
@@ -155,7 +162,8 @@ class Learner:
     def _prepare(self, step: int) -> None:
         """Seed, learning rates, Potts strength and modes of a step."""
         name, recipe = self.stage.name, self.stage.recipe
-        torch.manual_seed(mix(self.stage.seed, STAGES.index(name), step))
+        rank = self.fabric.global_rank
+        torch.manual_seed(mix(self.stage.seed, STAGES.index(name), step, *[rank] * (rank > 0)))
         for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = lr * _factor(recipe.schedule, step / recipe.steps)
         if name == "triple_penalty":

@@ -93,7 +93,8 @@ class StageRecipe:
 
     Attributes:
         steps: gradient steps.
-        batch: images a step.
+        batch: images that are computed at once, on all devices together.
+        accumulate: batches that a step sums the gradients of: a step of as many times the images, in the memory of one batch.
         optimizer: sgd (momentum .9) or adam (decoupled weight decay).
         lr: learning rate of the MRF's parameters, and of the unary's unless unary_lr is given.
         unary_lr: learning rate of the unary network's parameters.
@@ -110,6 +111,7 @@ class StageRecipe:
 
     steps: int = 0
     batch: int = 10
+    accumulate: int = 1
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = 1e-3
     unary_lr: float | None = None
@@ -180,7 +182,8 @@ def check(recipe: Recipe) -> None:
         "data.train_images": (recipe.data.train_images, 1),
         "data.val_images": (recipe.data.val_images, 1),
     }
-    of_stage = {"batch": 1, "validate_every": 1, "steps": 0, "lr": 0, "unary_lr": 0, "weight_decay": 0, "balance": 0}
+    zero = dict.fromkeys(("steps", "lr", "unary_lr", "weight_decay", "balance"), 0)
+    of_stage = dict.fromkeys(("batch", "accumulate", "validate_every"), 1) | zero
     for name, stage in recipe.stages.planned():
         least |= {f"stages.{name}.{key}": (getattr(stage, key), smallest) for key, smallest in of_stage.items()}
     for name, (value, smallest) in least.items():

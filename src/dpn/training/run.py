@@ -15,6 +15,7 @@ from dpn.data import open_data
 from dpn.errors import InputError
 from dpn.model import DPN
 from dpn.mrf import MRF
+from dpn.processes import require_started, started
 from dpn.training.recipe import Recipe, UnaryRecipe, check
 from dpn.training.run_folder import begun, unfinished
 from dpn.training.train import train
@@ -88,7 +89,16 @@ def train_recipe(
     return train(model, (data, validation), recipe, out=out, seconds=seconds, device=device, console=console)
 
 
-def run_recipe(recipe: Recipe, *, out: Path | None = None, seconds: float | None = None, device: str = "auto") -> None:
+def run_recipe(
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    seconds: float | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str = "ddp",
+) -> None:
     """Train the four stages of a Deep Parsing Network.
 
     The unary network (b1 - b11), the triple penalty (b12), the label contexts (b13, b14), everything jointly: each stage
@@ -111,9 +121,17 @@ def run_recipe(recipe: Recipe, *, out: Path | None = None, seconds: float | None
         out (FOLDER): the run's folder (default: runs/ and the time)
         seconds (S): stop after so long, with a checkpoint
         device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
+        devices (N): how many of them, on this machine; a process each, and each takes a part of every batch
+        nodes (N): how many machines, where torchrun or srun starts the program on each
+        strategy (STRATEGY): ddp: each process holds the whole network
     """
+    require_started(devices, nodes)
+    if strategy != "ddp":
+        raise InputError(f"--strategy {strategy}: take ddp; no network here is so large that sharing out its parameters pays")
     out = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     train_recipe(recipe, out, seconds=math.inf if seconds is None else seconds, device=device)
+    if started().rank:
+        return
     if left := unfinished(out):
         print(f"{out}: the time is over; left are {', '.join(left)}; start it again to go on")
     else:

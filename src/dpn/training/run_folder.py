@@ -178,6 +178,28 @@ class RunFolder:
             _write(path, "".join(",".join(row) + "\n" for row in (COLUMNS, *kept)))
 
 
+class Unwritten(RunFolder):
+    """The folder of a run as all its processes but the first have it, which neither read it nor write it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.model, self.outcomes = path, path / "model.safetensors", []
+
+    def log(self, stage: str, step: int, loss: float | None, lr: float, miou: float | None) -> None:
+        pass
+
+    def checkpoint(self, stage: str, state: dict[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def resume(self, stage: str) -> dict[str, Any] | None:
+        return None
+
+    def ended(self, outcome: Outcome) -> None:
+        pass
+
+
 @contextmanager
 def spared(path: Path) -> Iterator[None]:
     """A picture that cannot be drawn is told, and ends no training."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from dpn.errors import InputError
+from dpn.processes import ALONE, Group
 
 Item = TypeVar("Item")
 Sampled = tuple[Tensor, ...]
@@ -31,14 +32,15 @@ class Draws(Dataset[Sampled], Generic[Item]):
         except InputError as error:
             return error
 
-    def batches(self, batch: int, first: int, last: int, workers: int) -> Iterator[Sampled]:
-        """The batches of steps first .. last - 1.
+    def batches(self, batch: int, first: int, last: int, workers: int, group: Group = ALONE) -> Iterator[Sampled]:
+        """The batches first .. last - 1; of each the part that is this process's, which all together make the same batch.
 
         Raises:
             InputError: what is wrong with an image, told alike by workers and without them.
         """
-        drawn = range(first * batch, last * batch)
-        for each in DataLoader(self, batch, sampler=drawn, num_workers=workers, collate_fn=_collated):
+        begin, end = (batch * rank // group.size for rank in (group.rank, group.rank + 1))
+        drawn = [list(range(i * batch + begin, i * batch + end)) for i in range(first, last)]
+        for each in DataLoader(self, batch_sampler=drawn, num_workers=workers, collate_fn=_collated):
             if isinstance(each, InputError):
                 raise each
             yield each

@@ -70,15 +70,20 @@ def phase_in(model: DPN, penalty: float, *, done: float) -> None:
         model.mrf.label_contexts.penalty.fill_(penalty * min(1.0, 2 * done))
 
 
-def softmax_loss(log_q: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+def softmax_loss(log_q: Tensor, labels: Tensor, weights: Tensor | None = None, count: Tensor | None = None) -> Tensor:
     """Every stage's loss: -log softmax(log q) at the true label, averaged over the pixels that are not void; 0 if all are.
 
     Takes log q (N,L,H,W), labels (N,H,W) int64, and what a pixel of each label counts, (L,): None, as in the paper, is 1.
+    Where these are a part of a batch, count is the `pixel_count` of all of it, and the losses of the parts are to be summed.
     """
-    known = labels != VOID
     total = F.cross_entropy(log_q.float(), labels, weights, ignore_index=VOID, reduction="sum")
-    counted = known if weights is None else weights[labels.where(known, 0)] * known
-    return total / counted.sum().float().clamp_min(1e-6)
+    return total / (pixel_count(labels, weights) if count is None else count).clamp_min(1e-6)
+
+
+def pixel_count(labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """How many pixels a loss is averaged over, each as much as it counts."""
+    known = labels != VOID
+    return (known if weights is None else weights[labels.where(known, 0)] * known).sum().float()
 
 
 def label_weights(data: Subset[Sample], labels: int, balance: float) -> Tensor | None:

@@ -1,0 +1,189 @@
+"""A stage of a run: taken up where it stopped, trained, validated, and kept."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from rich.progress import Progress
+from torch import Tensor
+from torch.utils.data import Subset
+
+from dpn.data import Augment, Sample
+from dpn.data.dataset import spread
+from dpn.metrics import MeanIoU
+from dpn.model import DPN, STAGES
+from dpn.processes import Group, started
+from dpn.together import summed
+from dpn.training.cached import Cached
+from dpn.training.loop import Learner, Stage, Step
+from dpn.training.pace import Pace
+from dpn.training.recipe import Recipe, StageRecipe
+from dpn.training.run_folder import Outcome, RunFolder
+from dpn.training.sampler import Draws, Sampled, mix
+from dpn.training.stages import copied, label_weights, pixel_count, softmax_loss
+from dpn.unary import UnaryNetwork
+from dpn.unary.base import load_exactly, unwrapped
+
+COUNTED = 500
+"""Images, spread over those to train on, that the labels' frequencies are counted on."""
+
+OF_THE_HEAD = ("triple_penalty", "label_contexts")
+"""The stages in which the unary stays as it is."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What the stages of a run share.
+
+    Attributes:
+        penalty: the Potts strength that stage 2 phases in.
+        learned, chosen: images to learn from, and others to choose the best model on.
+        until: when the time is over, by time.monotonic.
+    """
+
+    recipe: Recipe
+    model: DPN
+    penalty: float
+    learned: Subset[Sample]
+    chosen: Subset[Sample]
+    folder: RunFolder
+    fabric: Fabric
+    until: float
+
+    @property
+    def unary(self) -> UnaryNetwork:
+        return cast(UnaryNetwork, unwrapped(self.model.unary))
+
+    @property
+    def group(self) -> Group:
+        return started()
+
+    def is_over(self) -> bool:
+        """Whether the time is over in one of the processes; all must ask."""
+        over = time.monotonic() >= self.until
+        return over if math.isinf(self.until) else summed(torch.tensor(float(over), device=self.fabric.device)).item() > 0
+
+    def stage(self, name: str, progress: Progress) -> Outcome | None:
+        """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning.
+
+        Where the time is over first, it leaves a checkpoint, and returns None.
+        """
+        recipe: StageRecipe = getattr(self.recipe.stages, name)
+        scored = self._scored(name, progress)
+        learner = Learner(self.model, Stage(name, recipe, self.penalty, self.recipe.seed), self.fabric)
+        if state := self.fabric.broadcast(self.folder.resume(name)):
+            load_exactly(self.model, state.pop("model"))
+            if state.get("frozen"):  # as weights that were loaded at the beginning have it
+                self.unary.frozen()
+            learner.optimizer.load_state_dict(state.pop("optimizer"))
+            progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}", soft_wrap=True)
+        else:
+            miou = self._miou(progress, scored)
+            state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": copied(self.model)}
+            state["frozen"] = self.unary.freeze_batchnorm
+            self.folder.log(name, 0, None, 0.0, miou)
+        weights = self.fabric.to_device(label_weights(spread(self.learned, COUNTED), self.model.mrf.labels, recipe.balance))
+
+        def loss(batches: tuple[Sampled, ...]) -> Iterator[Tensor]:
+            parts = [self.fabric.to_device(batch) for batch in batches]
+            count = summed(torch.stack([pixel_count(labels, weights) for _, labels, *_ in parts]).sum())
+            for i, (image, labels, *log_p) in enumerate(parts):
+                with self.fabric.no_backward_sync(learner.network, enabled=i < len(parts) - 1):
+                    log_q = learner.network.refine(log_p[0], image) if log_p else learner.network(image)
+                    yield softmax_loss(log_q, labels, weights, count) * self.group.size  # gradients are averaged
+
+        first, last = (recipe.accumulate * step for step in (state["step"], recipe.steps))
+        drawn = self._draws(name, recipe, scored).batches(recipe.batch, first, last, self.recipe.data.workers, self.group)
+        batches = zip(*[drawn] * recipe.accumulate, strict=True)
+        bar = progress.add_task(name, total=recipe.steps, completed=state["step"])
+        started, pace = time.monotonic() - state["seconds"], Pace(recipe.batch * recipe.accumulate, self.fabric.device)
+
+        def tell(step: Step, measured: float | None = None) -> None:
+            self.folder.log(name, step.done, step.loss, step.lr, measured)
+            description = f"{name}  loss {step.loss:.3f}  mIoU {100 * state['miou']:.2f}"
+            progress.update(bar, completed=step.done, description=description)
+
+        untold: Step | None = None  # the one before, which need not be waited for any longer
+        for step in learner.steps(batches, loss, first=state["step"]):
+            pace.stepped()
+            if untold:
+                tell(untold)
+            last, stops = step.done == recipe.steps, self.is_over()
+            validates = last or step.done % recipe.validate_every == 0
+            keeps = last or stops or step.done % self.recipe.checkpoint_every == 0
+            untold = None if validates or keeps else step
+            if untold:
+                continue
+            now, measured = f"{name} {step.done}/{recipe.steps}: loss {step.loss:.3f}", None  # waits, and finds a lost network
+            with pace.paused():
+                if validates:
+                    measured = self._miou(progress, scored)
+                    if measured > state["miou"]:
+                        state |= {"miou": measured, "best_step": step.done, "best": copied(self.model)}
+                    now += f", mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
+                    progress.console.print(", ".join(filter(None, [now, str(pace)])), soft_wrap=True)
+                tell(step, measured)
+                state |= {"step": step.done, "seconds": time.monotonic() - started}
+                if keeps:
+                    self.folder.checkpoint(name, state | learner.state(step))
+            if stops and not last:
+                return None
+        load_exactly(self.model, state["best"])
+        self.model.requires_grad_(True).eval()
+        outcome = Outcome(name, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
+        return replace(outcome, images_per_second=pace.images_per_second, busy=pace.busy)
+
+    def _scored(self, name: str, progress: Progress) -> tuple[Cached, Cached] | None:
+        """The images with the unary's scores, for a stage that learns from those."""
+        if not (self.recipe.data.cache and name in OF_THE_HEAD):
+            return None
+        self.model.eval()
+        folder = self.folder.path / "scores"
+        of = {"train": self.learned, "val": self.chosen}
+        train, val = (Cached(images, self.unary, folder / split, progress, self.group) for split, images in of.items())
+        self.fabric.barrier()
+        return train, val
+
+    def _draws(self, name: str, of_stage: StageRecipe, scored: tuple[Cached, Cached] | None) -> Draws[int]:
+        """A stage's training images, varied as the recipe says."""
+        data = self.recipe.data
+        crop = of_stage.crop or data.crop
+        prepare: Callable[[int, int], tuple[Tensor, ...]]
+        if scored:
+            prepare = partial(_cut, scored[0], crop, data.flip)
+        else:
+            scale, colour = of_stage.scale or data.scale, data.colour if of_stage.colour is None else of_stage.colour
+            augment = Augment(crop=crop, scale=scale, flip=data.flip, colour=colour)
+            prepare = partial(_augmented, self.learned, augment)
+        return Draws(range(len(self.learned)), prepare, mix(self.recipe.seed, STAGES.index(name)))
+
+    @torch.no_grad()
+    def _miou(self, progress: Progress, scored: tuple[Cached, Cached] | None) -> float:
+        metric = MeanIoU(self.model.mrf.labels).to(self.fabric.device)
+        self.model.eval()
+        mine = self.group.part(len(self.chosen))
+        task = progress.add_task("validation", total=len(mine))
+        for i in mine:
+            sample, log_p = scored[1][i] if scored else (self.chosen[i], None)
+            image, labels, _ = self.fabric.to_device(sample)
+            log_q = (
+                self.model(image[None]) if log_p is None else self.model.refine(self.fabric.to_device(log_p)[None], image[None])
+            )
+            metric.update(log_q, labels[None])
+            progress.advance(task)
+        progress.remove_task(task)
+        return float(metric.compute())
+
+
+def _augmented(data: Subset[Sample], augment: Augment, index: int, seed: int) -> tuple[Tensor, Tensor]:
+    sample = augment(data[index], seed=seed)
+    return sample.image, sample.labels
+
+
+def _cut(scored: Cached, crop: int, flip: bool, index: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    return scored.cut(index, seed, crop=crop, flip=flip)
