@@ -25,6 +25,10 @@ GRACE = 10.0
 """Seconds that the others have to end by themselves when one has failed."""
 
 
+AGAIN = "start it again; dpn train goes on from its last checkpoint with the same --out"
+"""What to do then."""
+
+
 class LostError(InputError):
     """Another process of the command has ended too early."""
 
@@ -111,6 +115,10 @@ def launch(words: Sequence[str], devices: int) -> int:
         except KeyboardInterrupt:  # which they have got too
             _end(there)
             return there[0].poll() or 130
+        except SystemExit:
+            for each in there:
+                each.terminate()
+            raise
         finally:
             ended = _end(there)
         return _told(there, ended, errors) if failed else 0
@@ -155,15 +163,12 @@ def _told(there: Sequence["subprocess.Popen[bytes]"], ended: Sequence[int], erro
     codes = {rank: each.returncode for rank, each in enumerate(there) if rank not in ended and each.returncode not in (0, LOST)}
     if killed := [rank for rank, code in codes.items() if code < 0]:
         name = signal.Signals(-codes[killed[0]]).name
-        complain(
-            f"process {killed[0]} of {len(there)} was ended by {name}, so the others were stopped too; "
-            "dpn train with the same --out goes on from the last checkpoint"
-        )
+        complain(f"process {killed[0]} of {len(there)} was ended by {name}, so the others were stopped too; {AGAIN}")
         return 2
     if codes and 0 not in codes:
         sys.stderr.write(errors[next(iter(codes))].read_text(encoding="utf-8", errors="replace"))
     if not codes:
-        complain("the processes have lost each other; dpn train with the same --out goes on from the last checkpoint")
+        complain(f"the processes have lost each other; {AGAIN}")
     return next(iter(codes.values()), 2)
 
 

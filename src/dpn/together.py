@@ -1,6 +1,7 @@
 """How the processes of a command compute together: devices, sums over all, batch normalisation, and one that is lost."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,14 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dpn.errors import InputError
-from dpn.processes import LostError, started
+from dpn.processes import AGAIN, LostError, started
 
 T = TypeVar("T")
 
@@ -34,10 +37,14 @@ def fabric_on(device: torch.device, precision: Literal["32-true", "bf16-mixed"] 
     here = group.size // group.nodes
     if device.type == "cuda" and torch.cuda.device_count() < here:
         raise InputError(f"{here} processes on this machine, which has {torch.cuda.device_count()} GPUs; start one for each")
-    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # who is connected is told by nobody else here either
+    for said in ("`broadcast_buffers` is deprecated", "Grad strides do not match bucket view strides"):
+        warnings.filterwarnings("ignore", message=said)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
-    fabric = Fabric(accelerator=device.type, devices=here, num_nodes=group.nodes, strategy=strategy, precision=precision)
+    by = TorchElasticEnvironment() if "TORCHELASTIC_RUN_ID" in os.environ else SLURMEnvironment()
+    os.environ.setdefault("SLURM_NTASKS", str(group.size))
+    how: dict[str, Any] = {"strategy": strategy, "plugins": by, "precision": precision}
+    fabric = Fabric(accelerator=device.type, devices=here, num_nodes=group.nodes, **how)
     fabric.launch()
     return fabric
 
@@ -71,8 +78,7 @@ def noticing_loss() -> Iterator[None]:
     except RuntimeError as error:
         if started().size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error).lower()):
             raise
-        again = "dpn train with the same --out goes on from the last checkpoint"
-        raise LostError(f"process {started().rank} has lost another one of the {started().size}, and stops; {again}") from error
+        raise LostError(f"process {started().rank} has lost another one of the {started().size}, and stops; {AGAIN}") from error
 
 
 @contextmanager
@@ -102,15 +108,15 @@ class OnCPU(_BatchNorm):
             return super().forward(maps)
         shape = (1, -1, *[1] * (maps.ndim - 2))
         over = [axis for axis in range(maps.ndim) if axis != 1]
-        count = summed(torch.tensor(float(maps.numel() // maps.shape[1])))
-        mean = _sum(maps.sum(over)) / count
+        count = summed(torch.tensor(maps.numel() / maps.shape[1], dtype=torch.float64))
+        mean = (_sum(maps.sum(over, dtype=torch.float64)) / count).to(maps)
         centred = maps - mean.view(shape)
-        variance = _sum((centred**2).sum(over)) / count
+        variance = (_sum((centred**2).sum(over, dtype=torch.float64)) / count).to(maps)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
             rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean.detach(), rate)
-            self.running_var.lerp_(variance.detach() * count / (count - 1).clamp_min(1), rate)
+            self.running_var.lerp_(variance.detach() * float(count / (count - 1).clamp_min(1)), rate)
         normal = centred * (variance + self.eps).rsqrt().view(shape)
         return torch.addcmul(self.bias.view(shape), normal, self.weight.view(shape)) if self.affine else normal
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from dpn.data import Sample, SegmentationData, data_sets_help, open_data
@@ -19,8 +20,10 @@ from dpn.inference.results import VOID, Worst, write_results
 from dpn.inference.submission import submission as write_submission
 from dpn.metrics import Evaluation, Scores, Table
 from dpn.model import DPN
+from dpn.processes import require_started, started
 from dpn.storage import load, load_stages
 from dpn.terminal import progress_bar
+from dpn.together import fabric_on, gathered, noticing_loss
 
 NEW_HEAD = "new"
 """As a model's name: a new head, on the network that --unary makes."""
@@ -29,6 +32,7 @@ Networks = Mapping[str, DPN | Average]
 """By the name of their row, in order."""
 
 
+@noticing_loss()
 def evaluate(
     model: Sequence[str],
     *,
@@ -44,6 +48,8 @@ def evaluate(
     out: Path = Path("results/evaluate"),
     predictions: bool = False,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     json: bool = False,
 ) -> None:
     """Measure a network on a data set: a row for each stage of its training.
@@ -85,6 +91,8 @@ def evaluate(
         out (FOLDER): where to write
         predictions: also write the labels of every image
         device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
+        devices (N): how many; they share the images out
+        nodes (N): machines, each with torchrun or srun
         json: print results.json, not a table
 
     Raises:
@@ -92,9 +100,12 @@ def evaluate(
     """
     from dpn.plots.colours import palette_of, save_mask
 
-    where = device_named(device)
+    require_started(devices, nodes)
+    where, group = device_named(device), started()
+    if submission and group.size > 1:
+        raise InputError("--submission is written by one process; leave --devices out")
     average = bool(submission) or len(model) > 1 or tuple(scales) != (1.0,) or flip
-    opened: dict[str, Any] = {"device": where, "unary": unary}
+    opened: dict[str, Any] = {"device": fabric_on(where).device, "unary": unary}
     networks = _averaged(model, stages, scales, flip, opened) if average else _by_stage(model[0], stages, opened)
     images = _open(data, data_root, split, next(iter(networks.values())).labels)
     if submission:
@@ -106,14 +117,22 @@ def evaluate(
         raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
     (out / "predictions" if predictions else out).mkdir(parents=True, exist_ok=True)
     palette = images.palette if len(images.palette) > len(images.labels) else palette_of(images.labels)
-    worst = Worst(images.labels, palette[: len(images.labels)])
+    worst, mine = Worst(images.labels, palette[: len(images.labels)]), group.part(len(images))
+    places = iter(mine)
 
     def keep(sample: Sample, labels: Tensor) -> None:
-        worst.add(sample, labels)
+        worst.add(sample, labels, next(places))
         if predictions:
             save_mask(out / "predictions" / f"{sample.name}.png", labels.cpu().numpy(), palette)
 
-    scores = measured(networks, images, keep).scores
+    evaluation = measured(networks, images, keep, mine)
+    _, *of_others = gathered((evaluation, worst))
+    if group.rank:
+        return
+    for theirs, their_worst in of_others:
+        evaluation.merge(theirs)
+        worst.merge(their_worst)
+    scores = evaluation.scores
     if all(math.isnan(each.miou) for each in scores.values()):
         raise InputError(f"{data}, {split}: every image is void everywhere, so that there is nothing to measure")
     table = Table.of(scores | others)
@@ -152,16 +171,22 @@ def _open(name: str, root: Path | None, split: str, labels: Sequence[str]) -> Se
     return open_data(name, root=root, split=split, labels=None if labels_file(home) else labels)
 
 
-def measured(networks: Networks, data: SegmentationData, keep: Callable[[Sample, Tensor], None] | None = None) -> Evaluation:
+def measured(
+    networks: Networks,
+    data: SegmentationData,
+    keep: Callable[[Sample, Tensor], None] | None = None,
+    which: Sequence[int] | None = None,
+) -> Evaluation:
     """Segments every image of a data set, at its own size, with the networks, which are put in evaluation mode.
 
-    `keep` is given each image, in whose labels void is VOID, with the labels (H,W) that the last network gives it.
+    `keep` is given each image, in whose labels void is VOID, with the labels (H,W) that the last network gives it. `which` are
+    the numbers of the images, where not all are segmented.
     """
     for name, model in networks.items():
         _check(name, model, data)
     evaluation = Evaluation(data.labels, void=VOID)
-    with progress_bar() as progress, torch.inference_mode():
-        for i in progress.track(range(len(data)), description="evaluate"):
+    with progress_bar(Console(quiet=True) if started().rank else None) as progress, torch.inference_mode():
+        for i in progress.track(range(len(data)) if which is None else which, description="evaluate"):
             sample = data[i]
             sample = sample._replace(labels=sample.labels.where(sample.labels < len(data.labels), VOID))
             truth, unary, log_p, labels = sample.labels, None, torch.empty(0), torch.empty(0)

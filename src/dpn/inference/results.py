@@ -48,14 +48,21 @@ class Worst:
         self._heap: list[tuple[float, int, Sample, np.ndarray]] = []
         self._added = 0
 
-    def add(self, sample: Sample, labels: Tensor) -> None:
-        """An image with its truth (H,W), and the labels (H,W) that it was given."""
+    def add(self, sample: Sample, labels: Tensor, place: int | None = None) -> None:
+        """An image with its truth (H,W), and the labels (H,W) that it was given; `place` is its own, for those of equal IoU."""
         given = labels.cpu()
         its = iou(confusion_matrix(given, sample.labels, len(self.names), VOID)).nanmean().item()
+        self._added += 1
         if not isnan(its):
-            self._added += 1
-            entry = -its, -self._added, sample, given.numpy()
-            heappush(self._heap, entry) if len(self._heap) < self.count else heappushpop(self._heap, entry)
+            self._keep((-its, -(self._added if place is None else place), sample, given.numpy()))
+
+    def merge(self, other: "Worst") -> None:
+        """Adds the images of another one, which had other places."""
+        for entry in other._heap:
+            self._keep(entry)
+
+    def _keep(self, entry: tuple[float, int, Sample, np.ndarray]) -> None:
+        heappush(self._heap, entry) if len(self._heap) < self.count else heappushpop(self._heap, entry)
 
     @property
     def images(self) -> list[str]:

@@ -68,6 +68,18 @@ class Evaluation:
         ragged = [crumbs(seen), outline_length(seen), outline_length(true)]
         counts[name] = confusion.int().cpu(), hits_and_total.int().cpu(), torch.tensor(ragged, dtype=torch.int32)
 
+    def merge(self, other: "Evaluation") -> None:
+        """Counts what another evaluation of the same labels has counted, on other images.
+
+        Raises:
+            InputError: an image is in both.
+        """
+        for system, counts in other._counts.items():
+            ours = self._counts.setdefault(system, {})
+            if twice := ours.keys() & counts.keys():
+                raise InputError(f"{min(twice)}: added twice for system {system!r}; each image counts once")
+            ours.update(counts)
+
     @property
     def scores(self) -> dict[str, Scores]:
         """The scores of each system with at least one image, images sorted by name."""

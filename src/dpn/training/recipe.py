@@ -93,8 +93,8 @@ class StageRecipe:
 
     Attributes:
         steps: gradient steps.
-        batch: images that are computed at once, on all devices together.
-        accumulate: batches that a step sums the gradients of: a step of as many times the images, in the memory of one batch.
+        batch: images at once, on all devices together.
+        accumulate: batches that one step sums.
         optimizer: sgd (momentum .9) or adam (decoupled weight decay).
         lr: learning rate of the MRF's parameters, and of the unary's unless unary_lr is given.
         unary_lr: learning rate of the unary network's parameters.
@@ -150,9 +150,9 @@ class Recipe:
     """One training run.
 
     Attributes:
-        seed: of the starting values, the order of the images and their augmentation.
+        seed: of start, order and augmentation.
         precision: 32-true or bf16-mixed.
-        checkpoint_every: steps between checkpoints, from which a killed run goes on.
+        checkpoint_every: steps between checkpoints.
     """
 
     unary: UnaryRecipe = field(default_factory=UnaryRecipe)

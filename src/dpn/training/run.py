@@ -113,6 +113,7 @@ def run_recipe(
       dpn train                                               on made-up scenes; needs no data
       dpn train configs/voc.yaml --unary.weights FILE --data.root VOCdevkit --out runs/mine
       dpn train --mrf.components 1 --stages.joint.lr 1e-5
+      dpn train configs/voc.yaml --devices 4                  on four GPUs; on several machines: docs/cluster.md
       dpn train configs/head.yaml --unary.network mine.py:net --data.name folder --data.root DIR    the head, on your network
       dpn train --print_config > mine.yaml                    every option, to begin a recipe with
 
@@ -121,9 +122,9 @@ def run_recipe(
         out (FOLDER): the run's folder (default: runs/ and the time)
         seconds (S): stop after so long, with a checkpoint
         device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
-        devices (N): how many of them, on this machine; a process each, and each takes a part of every batch
-        nodes (N): how many machines, where torchrun or srun starts the program on each
-        strategy (STRATEGY): ddp: each process holds the whole network
+        devices (N): how many; each takes a part of a batch
+        nodes (N): machines, each with torchrun or srun
+        strategy (STRATEGY): ddp: each has the whole network
     """
     require_started(devices, nodes)
     if strategy != "ddp":
