@@ -96,8 +96,8 @@ def picture(out: Path) -> None:
             lines[room] = lines.get(room, 0) + len(path.read_text().splitlines())
             if name == f"dpn.{room}":
                 about[room] = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0].split(": ")[0].rstrip(".")
-    drawn = [[room for room in rooms if room in lines] for rooms in [*FLOORS, CELLAR]]
-    figure = Figure(figsize=(12, 11))
+    drawn = [[room for room in rooms if room in lines] for rooms in [*FLOORS, CELLAR[:6], CELLAR[6:]]]
+    figure = Figure(figsize=(12, 12))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     places = {}

@@ -21,6 +21,9 @@ from dpn.processes import AGAIN, LostError, started
 
 T = TypeVar("T")
 
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""The layers that see one process's batch alone."""
+
 
 def fabric_on(device: torch.device, precision: Literal["32-true", "bf16-mixed"] = "32-true") -> Fabric:
     """Fabric on a device, or on one device for each of the processes that were started, which are connected then.
@@ -87,7 +90,7 @@ def synchronised(network: nn.Module) -> Iterator[None]:
 
     On the CPU, where torch has no such layer, it is `OnCPU`.
     """
-    layers = [each for each in network.modules() if isinstance(each, _BatchNorm)] if connected() else []
+    layers = [each for each in network.modules() if type(each) in PLAIN] if connected() else []
     were = [type(each) for each in layers]
     for layer in layers:
         where = next(network.parameters()).device.type
@@ -98,6 +101,7 @@ def synchronised(network: nn.Module) -> Iterator[None]:
     finally:
         for layer, kind in zip(layers, were, strict=True):
             layer.__class__ = kind
+            del layer.process_group
 
 
 class OnCPU(_BatchNorm):

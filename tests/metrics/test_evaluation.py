@@ -235,6 +235,18 @@ def test_an_image_counts_once(evaluation: Evaluation) -> None:
         evaluation.add("joint", [[0]], [[0]], "002")
 
 
+def test_parts_that_were_counted_apart_are_the_whole(evaluation: Evaluation) -> None:
+    parts, maps = [Evaluation(evaluation.labels) for _ in range(3)], torch.randint(len(evaluation.labels), (4, 2, 6, 7))
+    for i, (prediction, target) in enumerate(maps):
+        for counted in (parts[0], parts[1 + i % 2]):
+            counted.add("joint", prediction, target, f"{i}")
+    parts[1].merge(parts[2])
+    whole, merged = (each.scores["joint"] for each in parts[:2])
+    assert merged.images == whole.images and torch.equal(merged.confusions, whole.confusions)
+    with pytest.raises(InputError, match="1: added twice for system 'joint'"):
+        parts[1].merge(parts[2])
+
+
 def test_a_bad_mask_is_named_and_not_counted(evaluation: Evaluation) -> None:
     with pytest.raises(InputError, match="beach: target holds 7"):
         evaluation.add("joint", [[0]], [[7]], "beach")

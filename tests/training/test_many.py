@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,8 +18,8 @@ from dpn import storage
 from dpn.cli import main
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
-from dpn.processes import Group, require_started, started
-from dpn.together import OnCPU, fabric_on
+from dpn.processes import Group, _free_port, _told, require_started, started
+from dpn.together import OnCPU, fabric_on, synchronised
 from dpn.training import Recipe, train_recipe
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe, UnaryRecipe, as_plain
 from dpn.training.sampler import Draws
@@ -96,6 +97,7 @@ def require_equal(one: Path, other: Path) -> None:
             torch.testing.assert_close(theirs[stage][name], value, rtol=1e-4, atol=1e-5, msg=f"{stage}: {name}")
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path: Path, recipe: Recipe) -> None:
     train_recipe(recipe, tmp_path / "one", device="cpu")
     done = command(recipe, tmp_path / "two", "--devices", "2")
@@ -106,6 +108,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path, recipe: Recipe) -> None
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_stops_the_run_which_goes_on_with_any_number(tmp_path: Path, recipe: Recipe) -> None:
     stages = replace(recipe.stages, triple_penalty=StageRecipe(), label_contexts=StageRecipe(), joint=replace(STEPS, steps=2))
     recipe = replace(recipe, stages=replace(stages, unary=replace(stages.unary, steps=5)))
@@ -154,8 +157,6 @@ def normalised(rank: int, port: int, folder: str) -> None:
 
 
 def test_batch_normalisation_sees_the_batch_of_all_processes(tmp_path: Path) -> None:
-    from dpn.processes import _free_port
-
     layer, maps, slope = nn.BatchNorm2d(3), 5 + 2 * torch.randn(5, 3, 4, 6), torch.randn(5, 3, 4, 6)
     nn.init.normal_(layer.weight)
     torch.save({"maps": maps, "slope": slope, "layer": layer.state_dict()}, tmp_path / "given.pt")
@@ -184,6 +185,43 @@ def test_what_started_the_processes_says_how_many_there_are(monkeypatch: pytest.
         require_started(2, 2)
 
 
+@pytest.mark.parametrize(
+    ("codes", "ended", "told", "exit_code"),
+    [
+        ((3, 2), [], "process 1 met this", 2),
+        ((2, 2), [], "", 2),
+        ((-15, 1), [0], "process 1 met this", 1),
+        ((3, -11), [], "process 1 of 2 was ended by SIGSEGV, so the others", 2),
+        ((3, 3), [], "the processes have lost each other", 2),
+    ],
+)
+def test_what_went_wrong_is_told_once(
+    tmp_path: Path,
+    codes: tuple[int, int],
+    ended: list[int],
+    told: str,
+    exit_code: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = [tmp_path / "0", tmp_path / "1"]
+    files[1].write_text("process 1 met this\n")
+    there = [SimpleNamespace(returncode=code) for code in codes]
+    assert _told(there, ended, files) == exit_code  # type: ignore[arg-type]
+    found = capsys.readouterr().err
+    assert (told in found) if told else found == ""
+    assert found.count("\n") <= 1
+
+
+def test_a_layer_is_as_before_once_it_was_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dpn.together.connected", lambda: True)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.SyncBatchNorm(4))
+    before = [set(vars(layer)) for layer in network]
+    with synchronised(network):
+        assert type(network[1]) is OnCPU
+    assert [type(layer) for layer in network] == [nn.Conv2d, nn.BatchNorm2d, nn.SyncBatchNorm]
+    assert [set(vars(layer)) for layer in network] == before
+
+
 def test_what_cannot_be_is_refused(
     tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +239,7 @@ def test_what_cannot_be_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(tmp_path: Path, recipe: Recipe) -> None:
     stages = StagesRecipe(STEPS, STEPS, StageRecipe(), StageRecipe())
     train_recipe(replace(recipe, stages=stages), tmp_path / "run", device="cpu")
