@@ -6,6 +6,7 @@ same names, so that an item that is made twice is there once; and it is told of 
 
 import errno
 import json
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterable
@@ -43,6 +44,7 @@ def on_ray(order: Order, workers: int | None, items: Iterable[Item], done: Calla
         ray.init(log_to_driver=False, logging_level="warning", include_dashboard=False)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # what is wrong is told by item
         rows = [{"item": pickle.dumps((number, item))} for number, item in enumerate(listed)]
         for row in _segmented(ray, rows, order, workers).iter_rows():
             if not done(listed[row["number"]], _result(row)):
