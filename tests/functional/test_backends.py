@@ -46,17 +46,27 @@ def pictures(kind: str, size: tuple[int, int], channels: int = 3) -> tuple[Tenso
 
 
 def by_loop(
-    p: Tensor, image: Tensor, w: Tensor, *, kernel: str, before: int, after: int, stride: int = 1, include_center: bool = True
+    p: Tensor,
+    image: Tensor,
+    w: Tensor,
+    *,
+    kernel: str,
+    before: int,
+    after: int,
+    stride: int = 1,
+    include_center: bool = True,
+    center_image: Tensor | None = None,
 ) -> Tensor:
     """sum_z k(d(j,z)) p_z in float64, offset by offset."""
     of, (height, width) = kernel_named(kernel), p.shape[2:]
     p, image, w, first, last = p.double(), of.seen(image.double()), w.double(), stride * before, stride * after
+    own = image if center_image is None else of.seen(center_image.double())
     (p_all, image_all), o = (pad(maps, (first, last, first, last)) for maps in (p, image)), torch.zeros_like(p)
     for dy in range(-first, last + 1, stride):
         for dx in range(-first, last + 1, stride):
             if include_center or (dy, dx) != (0, 0):
                 p_z, image_z = (m[..., first + dy :, first + dx :][..., :height, :width] for m in (p_all, image_all))
-                d = w[0] * (image - image_z).square().sum(1, keepdim=True) + w[1] * (dy**2 + dx**2)
+                d = w[0] * (own - image_z).square().sum(1, keepdim=True) + w[1] * (dy**2 + dx**2)
                 o = o + of.weight(d) * p_z
     return o
 
@@ -81,9 +91,14 @@ class Filter:
     def __init__(self, backend: str, device: torch.device) -> None:
         self.operator, self.device = BACKENDS[backend].parts().local_filter, device
 
-    def __call__(self, p: Tensor, image: Tensor, w: Tensor, *, normalize: bool = False, **options) -> Tensor:
-        given = (each.to(self.device) for each in (p, image, w))
-        return self.operator.filter_window(*given, Window(**options), normalize=normalize).cpu()
+    def __call__(
+        self, p: Tensor, image: Tensor, w: Tensor, *, normalize: bool = False, center_image: Tensor | None = None, **options
+    ) -> Tensor:
+        given, center = (each.to(self.device) for each in (p, image, w)), self._there(center_image)
+        return self.operator.filter_window(*given, Window(**options), normalize=normalize, center_image=center).cpu()
+
+    def _there(self, image: Tensor | None) -> Tensor | None:
+        return None if image is None else image.to(self.device)
 
     def check(self, p: Tensor, image: Tensor, w: tuple[float, float] | Tensor = TYPICAL, **options) -> Tensor:
         w = torch.as_tensor(w)
@@ -96,9 +111,10 @@ class Filter:
         return o
 
     def check_weight_gradients(self, p: Tensor, image: Tensor, g: Tensor, **options) -> None:
-        w = torch.tensor(TYPICAL)
+        w, center = torch.tensor(TYPICAL), self._there(options.get("center_image"))
         given = (each.to(self.device) for each in (p, g, image, w))
-        found = self.operator.weight_gradients(*given, Window(**options)).cpu()
+        window = Window(**{name: value for name, value in options.items() if name != "center_image"})
+        found = self.operator.weight_gradients(*given, window, center_image=center).cpu()
         assert found.dtype == torch.float32
         w64 = w.double().requires_grad_()
         (exact,) = torch.autograd.grad((by_loop(p, image, w64, **options) * g).sum(), w64)
@@ -126,6 +142,34 @@ def test_filter_and_its_gradients_are_those_of_the_equation(b12, kernel, image, 
     mirrored = {"before": split(window)["after"], "after": split(window)["before"]}
     b12.check(g, image, kernel=kernel, **mirrored)  # the gradient to p
     b12.check_weight_gradients(p, image, g, kernel=kernel, **split(window))
+
+
+@KERNELS
+@pytest.mark.parametrize("include_center", [True, False])
+@pytest.mark.parametrize(("window", "stride"), [(2, 1), (5, 1), (50, 1), (6, 2)])
+def test_pixels_may_have_their_colours_from_another_image_than_their_neighbours(b12, kernel, include_center, window, stride):
+    p, image = pictures("noisy", (9, 21))
+    center, g = torch.rand_like(image), torch.randn_like(p)
+    options = {"kernel": kernel, "stride": stride, "include_center": include_center, **split(window)}
+    b12.check(p, image, center_image=center, **options)
+    b12.check_weight_gradients(p, image, g, center_image=center, **options)
+
+
+@pytest.mark.usefixtures("on_device")
+@pytest.mark.parametrize("kernel", ["gaussian", "euclidean"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_gradients_between_two_images_are_those_of_the_equation(backend, kernel, normalize):
+    p, image, center, g = torch.rand(2, 3, 7, 9), torch.rand(2, 3, 7, 9), torch.rand(2, 3, 7, 9), torch.randn(2, 3, 7, 9)
+    w = torch.tensor(TYPICAL)
+    options = {"window": 6, "kernel": kernel, "normalize": normalize}
+    q, v = p.clone().requires_grad_(), w.clone().requires_grad_()
+    found = torch.autograd.grad(local_filter(q, image, weights=v, center_image=center, backend=backend, **options), (q, v), g)
+    q, v = p.cpu().double().requires_grad_(), w.cpu().double().requires_grad_()
+    o = by_loop(q, image.cpu(), v, kernel=kernel, center_image=center.cpu(), **split(6))
+    if normalize:
+        o = o / by_loop(torch.ones_like(q), image.cpu(), v, kernel=kernel, center_image=center.cpu(), **split(6))
+    for here, truth in zip(found, torch.autograd.grad(o, (q, v), g.cpu().double()), strict=True):
+        torch.testing.assert_close(here.cpu().double(), truth, rtol=2e-4, atol=2e-4 * truth.abs().max().item())
 
 
 @KERNELS

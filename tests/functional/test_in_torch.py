@@ -28,6 +28,12 @@ def test_tiles_give_what_the_reference_gives_in_float64(kernel, stride, normaliz
     true = local_filter(P.double(), IMAGE.double(), weights=weights.double(), backend="reference", **options)
     found = in_torch.local_filter(P, IMAGE, weights, window, normalize=normalize)
     torch.testing.assert_close(found.double(), true, rtol=1e-5, atol=1e-5 * true.abs().max().item())
+    center = IMAGE.flip(0)
+    true = local_filter(
+        P.double(), IMAGE.double(), weights=weights.double(), center_image=center.double(), backend="reference", **options
+    )
+    found = in_torch.local_filter(P, IMAGE, weights, window, normalize=normalize, center_image=center)
+    torch.testing.assert_close(found.double(), true, rtol=1e-5, atol=1e-5 * true.abs().max().item())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 16), (33, 5)])

@@ -155,6 +155,7 @@ def test_half_precision_is_summed_in_float32():
         ({"kernel": "laplacian"}, "kernel must be one of gaussian, euclidean, euclidean_table"),
         ({"backend": "cuda"}, "backend must be one of"),
         ({"image": torch.rand(1, 3, 8, 9)}, "image must be"),
+        ({"center_image": torch.rand(2, 3, 8, 8)}, "center_image must be"),
         ({"p": torch.rand(3, 8, 8)}, "p must be float"),
         ({"p": torch.rand(1, 2, 8, 8).double(), "backend": "halide"}, "does not serve torch.float64"),
     ],

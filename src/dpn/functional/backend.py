@@ -15,16 +15,26 @@ class LocalFilter(Protocol):
     """b12, `local_filter.py` of a backend's folder. p is (N,C,H,W), image (N,3,H,W), weights (2,): w1 and w2."""
 
     def filter_window(
-        self, p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
+        self,
+        p: Tensor,
+        image: Tensor,
+        weights: Tensor,
+        window: Window,
+        *,
+        normalize: bool = False,
+        absent_below: float = 0.0,
+        center_image: Tensor | None = None,
     ) -> Tensor:
         """sum_z k(j,z) p_z, (N,C,H,W), contiguous; where normalised (N,1+C,H,W), with the sums divided by in front.
 
         In half precision the sums in front are rounded, not those divided by; gradients, which need them, are given float32.
 
-        `absent_below`: see dpn.functional.local_filter; a backend need not make use of it.
+        `absent_below`, `center_image`: see dpn.functional.local_filter; a backend need not make use of the first.
         """
 
-    def weight_gradients(self, p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
+    def weight_gradients(
+        self, p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window, *, center_image: Tensor | None = None
+    ) -> Tensor:
         """The gradient of sum_j <g_j, o_j> to the weights, (2,), where o is not normalised.
 
         With d = w1 d_1 + w2 d_2 it is sum_jz k'(d) d_t <g_j, p_z>, where k' is 1 (euclidean, table or not) or -k (gaussian).

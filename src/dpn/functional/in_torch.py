@@ -8,7 +8,7 @@ tile's pixels and all that lie around them are one matrix, which multiplies the 
 They are counted in steps of 1/255 from the middle: of an image of 8 bits these are whole numbers, whose sums are exact.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,24 +27,26 @@ SIDE = 16
 STEPS, MIDDLE = 255, 128
 
 
-def local_filter(p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool) -> Tensor:
-    """As dpn.functional.local_filter: p (N,C,H,W), image (N,3,H,W), weights (2,) -> (N,C,H,W). All of one float dtype."""
+def local_filter(
+    p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool, center_image: Tensor | None = None
+) -> Tensor:
+    """As dpn.functional.local_filter: p (N,C,H,W), images (N,3,H,W), weights (2,) -> (N,C,H,W). All of one float dtype."""
     stride = window.stride
     p = after_ones(p) if normalize else p
-    lattices = apart(p, stride), apart(image.detach(), stride, "replicate"), of_lattice(weights, stride)
-    o = together(_window_sum(*lattices, window), stride, p.shape)
+    images = [apart(each.detach(), stride, "replicate") for each in (image, center_image) if each is not None]
+    o = together(_window_sum(apart(p, stride), images, of_lattice(weights, stride), window), stride, p.shape)
     return o[:, 1:] / o[:, :1].clamp_min(SMALLEST_SUM) if normalize else o
 
 
-def _window_sum(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
-    """sum_z k(j,z) p_z, (N,C,H,W); beyond the image p is 0."""
+def _window_sum(p: Tensor, images: Sequence[Tensor], weights: Tensor, window: Window) -> Tensor:
+    """sum_z k(j,z) p_z, (N,C,H,W); beyond the image p is 0. The colours of z are the first image's, those of j the last's."""
     (count, channels, height, width), of = p.shape, kernel_named(window.kernel)
     if not exporting() and p.numel() == 0:
         return torch.zeros_like(p)
     beyond = window.before, -width % SIDE + window.after, window.before, -height % SIDE + window.after
-    maps = F.pad(torch.cat([p, STEPS * of.seen(image) - MIDDLE], dim=1), beyond)
+    maps = F.pad(torch.cat([p, *(STEPS * of.seen(image) - MIDDLE for image in images)], dim=1), beyond)
     rows, columns = maps.shape[2:]
-    pixels = maps.permute(0, 2, 3, 1).reshape(-1, channels + 3)
+    pixels = maps.permute(0, 2, 3, 1).reshape(-1, channels + 3 * len(images))
 
     inner, outer = (torch.arange(side, device=p.device) for side in (SIDE, SIDE + window.before + window.after))
     offset = outer - inner[:, None] - window.before  # of each pixel of the tile's side to each of the larger one's
@@ -59,8 +61,8 @@ def _window_sum(p: Tensor, image: Tensor, weights: Tensor, window: Window) -> Te
 
     def tile(corner: Tensor) -> Tensor:
         """From the place of its first pixel among all: (SIDE^2, C)."""
-        of_tile, near = pixels.index_select(0, corner + own)[:, channels:], pixels.index_select(0, corner + around)
-        colours = near[:, channels:]
+        of_tile, near = pixels.index_select(0, corner + own)[:, -3:], pixels.index_select(0, corner + around)
+        colours = near[:, channels : channels + 3]
         ones = torch.ones_like(colours[:, :1])
         left = torch.cat([-2 * of_tile, _squared(of_tile), ones[: SIDE * SIDE]], dim=1)
         right = torch.cat([colours, ones, _squared(colours)], dim=1)

@@ -8,15 +8,28 @@ from torch.nn import functional as F
 
 from dpn.functional.kernels import SMALLEST_SUM, Window
 
-WindowSum = Callable[[Tensor, Tensor, Tensor, Window], Tensor]
-"""p (N,C,H,W), image, weights of distances in steps of the window's stride, window -> sum_z k(j,z) p_z, (N,C,H,W)."""
+WindowSum = Callable[..., Tensor]
+"""p (N,C,H,W), image, weights of distances in steps of the window's stride, window -> sum_z k(j,z) p_z, (N,C,H,W).
+
+Where the pixels j have their colours from another image, it comes last.
+"""
 
 
-def filtered(window_sum: WindowSum, p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool) -> Tensor:
+def filtered(
+    window_sum: WindowSum,
+    p: Tensor,
+    image: Tensor,
+    weights: Tensor,
+    window: Window,
+    *,
+    normalize: bool,
+    center_image: Tensor | None = None,
+) -> Tensor:
     """dpn.functional.backend.LocalFilter.filter_window, by a sum that knows neither strides nor normalisation."""
     stride = window.stride
     p = after_ones(p) if normalize else p.contiguous()
-    o = window_sum(apart(p, stride), apart(image, stride, "replicate"), of_lattice(weights, stride), window)
+    centers = [] if center_image is None else [apart(center_image, stride, "replicate")]
+    o = window_sum(apart(p, stride), apart(image, stride, "replicate"), of_lattice(weights, stride), window, *centers)
     o = together(o, stride, p.shape)
     if normalize:
         o[:, 1:] /= o[:, :1].clamp_min_(SMALLEST_SUM)

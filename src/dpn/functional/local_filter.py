@@ -26,6 +26,7 @@ def local_filter(
     normalize: bool = False,
     include_center: bool = True,
     absent_below: float = 0.0,
+    center_image: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
     """Sums each label's map over a window around each pixel (the inner sum of Eqns. 4 and 7, layer b12).
@@ -50,6 +51,8 @@ def local_filter(
             are, as may those that are within this of 1 all around. A backend may make use of it where that saves time and no
             gradient is asked for. An element then differs from the exact one by this times the sum of the weights (1 where
             they are normalised) at most.
+        center_image: (N,3,H,W), where I_j is to be the colour of j in another image than its neighbours', as of another moment.
+            No gradient flows to it. None is `image`.
         backend: one of dpn.functional.backends(); None takes the fastest one that serves p's device and dtype.
 
     Returns:
@@ -69,6 +72,8 @@ def local_filter(
         raise InputError(f"p must be float (N,L,H,W), got {p.dtype} {tuple(p.shape)}")
     if image.shape != (p.shape[0], 3, *p.shape[2:]):
         raise InputError(f"image must be {(p.shape[0], 3, *p.shape[2:])} to fit p, got {tuple(image.shape)}")
+    if center_image is not None and center_image.shape != image.shape:
+        raise InputError(f"center_image must be {tuple(image.shape)}, as image, got {tuple(center_image.shape)}")
     if window < 1:
         raise InputError(f"window must be at least 1 pixel, got {window}")
     if any(isinstance(weight, float | int) and not weight >= 0 for weight in weights):
@@ -79,17 +84,18 @@ def local_filter(
     wide = torch.promote_types(p.dtype, torch.float32)
     backend = choose(backend, p.device, p.dtype, kernel=kernel)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
-    image = image.to(wide)
+    image, center = image.to(wide), None if center_image is None else center_image.to(wide)
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if inside_seen():
         neighbours = Window(kernel, before, after, stride, include_center)
-        return in_torch.local_filter(p.to(wide), image, w, neighbours, normalize=normalize).to(p.dtype)
+        return in_torch.local_filter(p.to(wide), image, w, neighbours, normalize=normalize, center_image=center).to(p.dtype)
     learns = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (p.requires_grad or w.requires_grad))
     if learns:
         absent_below = 0.0
     halves = BACKENDS[backend].takes_half and not (normalize and learns)  # gradients divide by the sums, which halves round
     q = p if halves else p.to(wide)
-    o: Tensor = _local_filter(q, image, w, kernel, before, after, stride, include_center, normalize, absent_below, backend)
+    options = kernel, before, after, stride, include_center, normalize, absent_below, backend
+    o: Tensor = _local_filter(q, image, w, center, *options)
     o = o[:, 1:] if normalize else o
     return o.to(p.dtype)
 
@@ -99,6 +105,7 @@ def _local_filter(
     p: Tensor,
     image: Tensor,
     w: Tensor,
+    center_image: Tensor | None,
     kernel: str,
     before: int,
     after: int,
@@ -111,7 +118,7 @@ def _local_filter(
     """K p, (N,C,H,W); where normalised, the sums that K's rows were divided by stand before it: (N,1+C,H,W)."""
     window = Window(kernel, before, after, stride, include_center)
     filter_window = BACKENDS[backend].parts().local_filter.filter_window
-    return filter_window(p, image, w, window, normalize=normalize, absent_below=absent_below)
+    return filter_window(p, image, w, window, normalize=normalize, absent_below=absent_below, center_image=center_image)
 
 
 @operator
@@ -120,6 +127,7 @@ def _local_filter_weight_gradients(
     g: Tensor,
     image: Tensor,
     w: Tensor,
+    center_image: Tensor | None,
     kernel: str,
     before: int,
     after: int,
@@ -129,39 +137,53 @@ def _local_filter_weight_gradients(
 ) -> Tensor:
     """The gradient of sum <g, K p> to w, K not normalised."""
     window = Window(kernel, before, after, stride, include_center)
-    return BACKENDS[backend].parts().local_filter.weight_gradients(p, g, image, w, window)
+    weight_gradients = BACKENDS[backend].parts().local_filter.weight_gradients
+    return weight_gradients(p, g, image, w, window, center_image=center_image)
 
 
 def _shape(
-    p: Tensor, image: Tensor, w: Tensor, kernel: str, before: int, after: int, stride: int, c: bool, normalize: bool, *_: Any
+    p: Tensor,
+    i: Tensor,
+    w: Tensor,
+    j: Tensor | None,
+    kernel: str,
+    b: int,
+    a: int,
+    stride: int,
+    c: bool,
+    normalize: bool,
+    *_: Any,
 ) -> Tensor:
     return p.new_empty(p.shape[0], p.shape[1] + normalize, *p.shape[2:])
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    p, image, w, *ctx.options = inputs
-    ctx.save_for_backward(p, image, w, output if inputs[8] else None)
+    p, image, w, center, *ctx.options = inputs
+    ctx.save_for_backward(p, image, w, center, output if ctx.options[5] else None)
 
 
 def _backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    """o = K p, so dp = K' g: the same filter with the window mirrored; the weights' gradient is the backend's.
+    """o = K p, so dp = K' g: the same filter, the window mirrored and the images exchanged; the weights' is the backend's.
 
     Normalised, o = n / s: the gradient to n is g / s and that to s is -sum_v g o / s, 0 where s is held at its least.
     """
-    p, image, w, o = ctx.saved_tensors
+    p, image, w, center, o = ctx.saved_tensors
     kernel, before, after, stride, include_center, normalize, _, backend = ctx.options
     grad_p = grad_w = None
     if normalize:
         s, o = o[:, :1], o[:, 1:]
         g = g[:, 1:] / s
     if ctx.needs_input_grad[0]:
-        grad_p = _local_filter(g, image, w, kernel, after, before, stride, include_center, False, 0.0, backend)
+        images = (image, None) if center is None else (center, image)
+        options = kernel, after, before, stride, include_center, False, 0.0, backend
+        grad_p = _local_filter(g, images[0], w, images[1], *options)
     if ctx.needs_input_grad[2]:
         if normalize:
             of_sums = -(g * o).sum(1, keepdim=True).masked_fill(s <= SMALLEST_SUM, 0)
             p, g = after_ones(p), torch.cat([of_sums, g], dim=1)
-        grad_w = _local_filter_weight_gradients(p, g, image, w, kernel, before, after, stride, include_center, backend)
-    return grad_p, None, grad_w, *[None] * 8
+        neighbours = kernel, before, after, stride, include_center
+        grad_w = _local_filter_weight_gradients(p, g, image, w, center, *neighbours, backend)
+    return grad_p, None, grad_w, *[None] * 9
 
 
 torch.library.register_fake(_local_filter, _shape)

@@ -6,7 +6,8 @@
 
 An exponential costs as much as many labels, and a photograph shows few labels in one place. So the image is cut into tiles of
 8 rows by a vector of pixels; each has a list of the labels that its windows see, and lists of like length are filtered by
-one pipeline, which holds their sums and that of the weights in registers. With a stride, the interleaved lattices
+one pipeline, which holds their sums and that of the weights in registers. Where the pixels j have their colours from another
+image, a pipeline of its own looks three planes further for them. With a stride, the interleaved lattices
 (stride y + a, stride x + b) are filtered as images of their own. One copy takes them apart, puts zeros around them and the
 colours before the first label.
 """
@@ -40,7 +41,14 @@ x, y, yo, yi, c, dx, dy, slot, task, band = variables("x y yo yi c dx dy slot ta
 
 
 def filter_tiles(
-    p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
+    p: Tensor,
+    image: Tensor,
+    weights: Tensor,
+    window: Window,
+    *,
+    normalize: bool = False,
+    absent_below: float = 0.0,
+    center_image: Tensor | None = None,
 ) -> Tensor:
     """See dpn.functional.backend.LocalFilter; the window reaches less far than the image's longer side.
 
@@ -53,11 +61,14 @@ def filter_tiles(
     w1, w2 = weights.tolist()
     if w1 < 0:
         raise InputError(f"w1 must not be negative, got {w1:g}")
+    image = image if center_image is None else torch.cat([image, center_image], 1)
+    colours = () if center_image is None else (image.shape[1],)
     bits = min(max(w1 * BITS_OF_E, SMALLEST), LARGEST), min(w2 * BITS_OF_E * stride**2, LARGEST)
+    certain = normalize and window.include_center and center_image is None
     for i in range(len(p) if p.numel() else 0):
         sums, means = o[i, : int(normalize)].numpy(), o[i, int(normalize) :].numpy()  # numpy wakes no threads of torch's
         sums[:], means[:] = 0, p[i].detach().numpy() if normalize else 0
-        seen = _seen(p[i], max(before, after), stride, absent_below, certain=normalize and window.include_center)
+        seen = _seen(p[i], max(before, after), stride, absent_below, certain=certain)
         if normalize and not absent_below:
             seen[:1] |= ~seen.any(0)  # every tile gets the sums of its weights
         kept = seen.flatten(1).any(1).nonzero().flatten().int()
@@ -65,7 +76,7 @@ def filter_tiles(
             continue
         planes = _lattices(p[i], image[i], kept, before, after, stride)
         for size, tasks in _tasks(seen[kept], stride):
-            pipeline = _pipeline(size)
+            pipeline = _pipeline(size, *colours)
             arguments = *bits, before, after, window.include_center, normalize, p.shape[1], width, height, stride
             pipeline(planes, kept, tasks, *arguments, o[i])
     return o
@@ -101,10 +112,14 @@ def _largest_around(cells: Tensor, reach: int, stride: int) -> Tensor:
 
 
 def _lattices(p: Tensor, image: Tensor, kept: Tensor, before: int, after: int, stride: int) -> Tensor:
-    """(stride^2, h, 3 + K, w), the lattices: colours, OUTSIDE around the image; p of the labels kept, 0 there."""
+    """(stride^2, h, 3 + K, w), the lattices: colours, OUTSIDE around the image; p of the labels kept, 0 there.
+
+    The image may have six channels, those of another image last, and the lattices then have as many planes of colours.
+    """
     h, w = (of * math.ceil(side / (stride * of)) + before + after for side, of in zip(p.shape[1:], TILE, strict=True))
-    planes = scratch("lattices", (stride**2, h, 3 + len(kept), w))
-    _apart()(p, image, kept, before, stride, planes)
+    colours = () if len(image) == 3 else (len(image),)
+    planes = scratch("lattices", (stride**2, h, len(image) + len(kept), w))
+    _apart(*colours)(p, image, kept, before, stride, planes)
     return planes
 
 
@@ -129,31 +144,36 @@ def _tasks(seen: Tensor, stride: int) -> list[tuple[int, Tensor]]:
     return found
 
 
-def _apart_formula() -> Formula:
-    """Of lattice `task`, at (x, y) less the window's reach: three colours and the labels kept."""
+def _apart_formula(colours: int) -> Formula:
+    """Of lattice `task`, at (x, y) less the window's reach: so many colours and the labels kept."""
     (p, image), kept = arrays("p image"), hl.ImageParam(hl.Int(32), 1, "kept")
     (before, stride), out = integers("before stride"), hl.Func("out")
     column, row = (x - before) * stride + task % stride, (y - before) * stride + task // stride
     inside = (x >= before) & (column < p.width()) & (y >= before) & (row < p.height())
     pixel = hl.clamp(column, 0, p.width() - 1), hl.clamp(row, 0, p.height() - 1)
-    of_image = image[*pixel, hl.clamp(c, 0, 2)]
-    of_p = p[*pixel, hl.clamp(kept[hl.clamp(c - 3, 0, kept.width() - 1)], 0, p.channels() - 1)]
-    out[x, c, y, task] = hl.select(c < 3, hl.select(inside, of_image, hl.f32(OUTSIDE)), hl.select(inside, of_p, hl.f32(0)))
+    of_image = image[*pixel, hl.clamp(c, 0, colours - 1)]
+    of_p = p[*pixel, hl.clamp(kept[hl.clamp(c - colours, 0, kept.width() - 1)], 0, p.channels() - 1)]
+    out[x, c, y, task] = hl.select(
+        c < colours, hl.select(inside, of_image, hl.f32(OUTSIDE)), hl.select(inside, of_p, hl.f32(0))
+    )
     return Formula(out=out, inputs=[p, image, kept, before, stride])
 
 
 @compiled
-def _apart() -> Formula:
+def _apart(colours: int = 3) -> Formula:
     """A task is a band of rows of a lattice."""
-    f = _apart_formula()
+    f = _apart_formula(colours)
     f.out.output_buffer().dim(1).set_min(0)  # the planes are counted from 0
     vectors = f.out.split(y, yo, yi, BAND, hl.TailStrategy.GuardWithIf).vectorize(x, LANES, hl.TailStrategy.GuardWithIf)
     vectors.fuse(yo, task, band).parallel(band)
     return f
 
 
-def _formula(size: int) -> Formula:
-    """The sums of a task's tile: of k in slot 0, of k p^v in the others; and where they go."""
+def _formula(size: int, colours: int) -> Formula:
+    """The sums of a task's tile: of k in slot 0, of k p^v in the others; and where they go.
+
+    Of six planes of colours, the last three are those of the pixels j.
+    """
     P, kept = hl.ImageParam(hl.Float(32), 4, "P"), hl.ImageParam(hl.Int(32), 1, "kept")  # P: (x, c, y, lattice)
     tasks, bits = hl.ImageParam(hl.Int(32), 2, "tasks"), floats("of_color of_space")
     before, after, labels, width, height, stride = integers("before after labels width height stride")
@@ -169,16 +189,17 @@ def _formula(size: int) -> Formula:
     across, down = dx - before, dy - before
     excluded = (across == 0) & (down == 0) & ~include_center
     space[dx, dy] = hl.select(excluded, hl.f32(FAR), -bits[1] * hl.f32(across * across + down * down))
+    own = colours - 3
     difference = [
-        P[left + before + x, i, top + before + y, lattice] - P[left + x + dx, i, top + y + dy, lattice] for i in range(3)
+        P[left + before + x, own + i, top + before + y, lattice] - P[left + x + dx, i, top + y + dy, lattice] for i in range(3)
     ]
     minus_d[x, y, task, dx, dy] = space[dx, dy] - bits[0] * sum(each * each for each in difference)
     k[x, y, task, dx, dy] = exp2(minus_d[x, y, task, dx, dy])
     z = hl.RDom([(0, before + after + 1), (0, before + after + 1)])
     k_z = k[x, y, task, z.x, z.y]
-    plane = 2 + told(2 + slot, task, kept.width())
+    plane = colours - 1 + told(2 + slot, task, kept.width())
     o[x, y, slot, task] = hl.f32(0)
-    o[x, y, slot, task] += hl.select(slot == 0, k_z, k_z * P[left + x + z.x, hl.max(plane, 3), top + y + z.y, lattice])
+    o[x, y, slot, task] += hl.select(slot == 0, k_z, k_z * P[left + x + z.x, hl.max(plane, colours), top + y + z.y, lattice])
 
     r = hl.RDom([(0, TILE.columns), (0, size + 1), (0, TILE.rows), (0, tasks.height())])  # x, slot, y, task
     number = tasks[2, r.w]
@@ -197,9 +218,9 @@ def _formula(size: int) -> Formula:
 
 
 @compiled
-def _pipeline(size: int) -> Formula:
+def _pipeline(size: int, colours: int = 3) -> Formula:
     """At each pixel of a row of the tile, k serves all labels, whose sums lie in registers."""
-    f = _formula(size)
+    f = _formula(size, colours)
     f.out.update().never_partition_all()
     f.out.update().allow_race_conditions()  # no two tasks write one pixel of one label
     f.out.update().vectorize(f.r.x).unroll(f.r.y).parallel(f.r.w)

@@ -34,11 +34,13 @@ def _colours(plane, at, inside, H, W):
 
 @triton.jit(do_not_specialize=["before", "after"])
 def gaussian(
-    p, maps, image, weights, sums, absent, C, H, W, before, after, stride, smallest, NORMALIZE: tl.constexpr,
+    p, maps, image, center, weights, sums, absent, C, H, W, before, after, stride, smallest, NORMALIZE: tl.constexpr,
     CENTER: tl.constexpr, GRADIENT: tl.constexpr, SKIPS: tl.constexpr, CHANNELS: tl.constexpr, RUN: tl.constexpr,
     DOT: tl.constexpr, PRECISION: tl.constexpr
 ):  # fmt: skip
     """One tile, one block of channels, one image: o, or with GRADIENT the tile's part of the gradient to the weights.
+
+    The pixels j have their colours from `center`.
 
     With NORMALIZE, the sums of k, at least the smallest, stand before o, which is divided by them. With SKIPS, o is 0 already,
     and absent blocks of channels are left so.
@@ -56,8 +58,9 @@ def gaussian(
     inside = (y < high) & (x < wide)
     first_pixel = a * W + b
     image += batch * 3 * H * W + first_pixel
+    center += batch * 3 * H * W + first_pixel
     at = (y * W + x) * stride
-    red, green, blue = _colours(image, at, inside, H, W)
+    red, green, blue = _colours(center, at, inside, H, W)
     plane = (batch * C + channel) * H * W + first_pixel
     if NORMALIZE:
         before_all = maps + batch * (C + 1) * H * W + first_pixel

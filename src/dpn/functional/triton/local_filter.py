@@ -10,6 +10,7 @@ A program has a block of channels. A block all of which is nowhere above `absent
 """
 
 import math
+from typing import Any
 
 import torch
 import triton
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
+from dpn.functional.reference import local_filter as plain_torch
 from dpn.functional.triton.devices import device_of
 from dpn.functional.triton.euclidean_kernel import euclidean
 from dpn.functional.triton.gaussian_kernel import HIGH, WIDE, gaussian
@@ -27,31 +29,52 @@ SUMS = 256  # of each moment in the registers of a warp
 
 
 def filter_window(
-    p: Tensor, image: Tensor, weights: Tensor, window: Window, *, normalize: bool = False, absent_below: float = 0.0
+    p: Tensor,
+    image: Tensor,
+    weights: Tensor,
+    window: Window,
+    *,
+    normalize: bool = False,
+    absent_below: float = 0.0,
+    center_image: Tensor | None = None,
 ) -> Tensor:
     """See dpn.functional.backend.LocalFilter; p is float32, bfloat16 or float16 on the GPU, and so is the result."""
+    if center_image is not None and window.kernel != "gaussian":
+        o = plain_torch.filter_window(p.float(), image, weights, window, normalize=normalize, center_image=center_image)
+        return o.to(p.dtype)
     batch, channels, height, width = p.shape
     launch, block = _KERNELS[window.kernel], _CHANNELS[window.kernel](p, window.within(p.shape[2:]))
     absent = _absent(p, block, absent_below)
     new = torch.empty if absent is None else torch.zeros
     o = new(batch, channels + normalize, height, width, dtype=p.dtype, device=p.device)
     if o.numel():
-        launch(p.contiguous(), o, *_seen(image, weights, window), window, block, normalize=normalize, absent=absent)
+        options = {"normalize": normalize, "absent": absent} | _center(center_image)
+        launch(p.contiguous(), o, *_seen(image, weights, window), window, block, **options)
     return o
 
 
-def weight_gradients(p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window) -> Tensor:
+def weight_gradients(
+    p: Tensor, g: Tensor, image: Tensor, weights: Tensor, window: Window, *, center_image: Tensor | None = None
+) -> Tensor:
     """See dpn.functional.backend.LocalFilter; (2,) float32. Each tile is summed in float32, the tiles in float64."""
+    if center_image is not None and window.kernel != "gaussian":
+        return plain_torch.weight_gradients(p.float(), g.float(), image, weights, window, center_image=center_image)
     if p.numel() == 0:
         return torch.zeros(2, device=p.device)
     p, g = p.contiguous(), g.to(p.dtype).contiguous()
     block = _CHANNELS[window.kernel](p, window.within(p.shape[2:]))
-    sums = _KERNELS[window.kernel](p, g, *_seen(image, weights, window), window, block, gradient=True)
+    options = {"gradient": True} | _center(center_image)
+    sums = _KERNELS[window.kernel](p, g, *_seen(image, weights, window), window, block, **options)
     return sums.sum(0, dtype=torch.float64).float()
 
 
 def _seen(image: Tensor, weights: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     return kernel_named(window.kernel).seen(image.float()).contiguous(), weights.float()
+
+
+def _center(image: Tensor | None) -> dict[str, Any]:
+    """The option of the gaussian kernel that the pixels j have their colours from."""
+    return {} if image is None else {"center": image.float().contiguous()}
 
 
 def _absent(p: Tensor, block: int, absent_below: float) -> Tensor | None:
@@ -93,6 +116,7 @@ def _gaussian(
     normalize: bool = False,
     gradient: bool = False,
     absent: Tensor | None = None,
+    center: Tensor | None = None,
 ) -> Tensor:
     """maps is o, written, or g, read; returns what each program adds to the gradient to the weights."""
     window, channels = window.within(p.shape[2:]), p.shape[1]
@@ -101,9 +125,9 @@ def _gaussian(
     sums = torch.empty(math.prod(grid) if gradient else 0, 2, dtype=torch.float32, device=p.device)
     with device_of(p):
         gaussian[grid](
-            p, maps, image, weights, sums, absent, *p.shape[1:], window.before, window.after, window.stride, SMALLEST_SUM,
-            NORMALIZE=normalize, CENTER=window.include_center, GRADIENT=gradient, SKIPS=absent is not None, CHANNELS=block,
-            RUN=run, **products(p), num_warps=8
+            p, maps, image, image if center is None else center, weights, sums, absent, *p.shape[1:], window.before,
+            window.after, window.stride, SMALLEST_SUM, NORMALIZE=normalize, CENTER=window.include_center, GRADIENT=gradient,
+            SKIPS=absent is not None, CHANNELS=block, RUN=run, **products(p), num_warps=8
         )  # fmt: skip
     return sums
 
