@@ -29,6 +29,7 @@ def learned(**arguments) -> MRF:
         {},
         {"kernel": "euclidean", "triple": True},
         {"window_stride": 2, "blur": 1, "context_dilation": 2, "context_stride": 2, "iterations": 2},
+        {"frames": 3},
     ],
 )
 def test_it_is_one_graph_with_the_same_values_and_gradients(arguments, training):
@@ -87,6 +88,8 @@ def test_torch_finds_nothing_wrong_with_the_operators():
         for normalize in (False, True):
             for backend in ("halide", "reference"):
                 last = p.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
-                torch.library.opcheck(_local_filter, (last, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, backend))
-            torch.library.opcheck(_local_filter, (p, image, weights, kernel, 2, 1, 2, True, normalize, 0.0, "halide"))
+                rest = kernel, 2, 1, 2, True, normalize, 0.0
+                torch.library.opcheck(_local_filter, (last, image, weights, None, *rest, backend))
+            torch.library.opcheck(_local_filter, (p, image, weights, None, *rest, "halide"))
+            torch.library.opcheck(_local_filter, (p, image, weights, torch.rand_like(image), *rest, "halide"))
     torch.library.opcheck(_label_contexts, (p, torch.rand(2, 3, 2, 3, 3, requires_grad=True), 1, "halide"))

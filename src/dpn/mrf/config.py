@@ -17,6 +17,10 @@ class MRFConfig:
         window: side of b12's window in pixels. The paper's 50 (Table 2a). None is all pixels of the image, as in the dense CRF,
             on a lattice (dpn.functional.fully_connected).
         window_stride: pixels between the neighbours in b12's window, along each side; 2 takes every fourth pixel. 1 takes all.
+        frames: how many frames of a clip b12's window spans, odd. 3 is the frame before, this one and the next, the 50 x 50 x 3
+            of the paper's sequel for video: the images given are then consecutive frames, and the ends of the clip have fewer
+            neighbours. 1 keeps images apart. Weights fit any number.
+        sigma_time: the width in time, in frames: what is t frames away counts exp(-t^2 / (2 sigma^2)) times. math.inf is alike.
         blur: how often b12's maps are blurred by (1 2 1) / 4 along both sides, so that outlines are smooth. 0 as in the paper.
         context: n, the side of b13's neighbourhood in taps. The paper's 9 (Table 2b).
         context_dilation: pixels between neighbouring taps of b13. 1 as in the paper; 8 did best over a unary of stride 16.
@@ -55,6 +59,8 @@ class MRFConfig:
     components: int = 5
     window: int | None = 50
     window_stride: int = 1
+    frames: int = 1
+    sigma_time: float = math.inf
     blur: int = 0
     context: int = 9
     context_dilation: int = 1
@@ -91,6 +97,13 @@ class MRFConfig:
                     )
         elif self.normalize == "symmetric":
             raise InputError("normalize='symmetric' needs window=None: every pixel is a neighbour")
+        if self.frames < 1 or self.frames % 2 == 0:
+            raise InputError(f"frames must be odd, as many after this one as before, got {self.frames}")
+        if self.frames > 1 and (self.window is None or self.aligned is not None):
+            kind = "window=None" if self.window is None else "aligned"
+            raise InputError(f"frames={self.frames} needs a window whose filters come from the frames, not {kind}")
+        if not self.sigma_time > 0:
+            raise InputError(f"sigma_time must be positive, got {self.sigma_time}")
         if self.blur < 0:
             raise InputError(f"blur must not be negative, got {self.blur}")
         if self.components > 255:

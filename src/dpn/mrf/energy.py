@@ -1,7 +1,8 @@
 """Eqns. 1 to 7 by definition, in float64, with every pair of pixels written out: the truth that the layers are held to.
 
-Small images only: the tensors here have a row and a column for each pixel, P = H W. Q and log p are (P,L), the image is (P,3),
-positions are row-major. `Model` holds what defines one energy; each function is one equation.
+Small images only: the tensors here have a row and a column for each pixel, P = H W, or of a clip P = T H W. Q and log p are
+(P,L), the image is (P,3), positions are row-major, frame after frame. `Model` holds what defines one energy; each function is
+one equation.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ class Model:
     Attributes:
         log_p: (P,L), ln p_i^u from the unary network.
         image: (P,3), RGB in [0,1].
-        size: (H,W), P = H W.
+        size: (H,W), P = H W; or (T,H,W), P = T H W, of a clip of T frames.
         w1, w2: weights of squared colour distance and of squared distance in pixels.
         mu: (L,K,L,n,n), penalty of (u under component k, v) at each offset of j from i.
         config: the rest: window, kernel, ... Its widths, penalty and sizes of mu are not looked at: w1, w2 and mu say them.
@@ -31,28 +32,36 @@ class Model:
 
     log_p: Tensor
     image: Tensor
-    size: tuple[int, int]
+    size: tuple[int, ...]
     w1: float
     w2: float
     mu: Tensor
     config: MRFConfig = field(default_factory=MRFConfig)
     position: Tensor = field(init=False)
+    frame: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        grid = torch.meshgrid(*(torch.arange(n) for n in self.size), indexing="ij")
-        object.__setattr__(self, "position", torch.stack(grid, -1).reshape(-1, 2))
+        grid = torch.meshgrid(*(torch.arange(n) for n in (1, *self.size)[-3:]), indexing="ij")
+        frame, *position = (each.flatten() for each in grid)
+        object.__setattr__(self, "position", torch.stack(position, -1))
+        object.__setattr__(self, "frame", frame)
 
 
 def neighbours(model: Model) -> Tensor:
     """N_j as a (P,P) mask: row j, column z, offsets in y and in x the multiples of the stride in -(n//2) .. n-1-n//2.
 
-    Without a window it is all pixels.
+    Without a window it is all pixels. z lies at most (frames - 1) / 2 frames away.
     """
-    offset = model.position[None] - model.position[:, None]
+    offset, near = model.position[None] - model.position[:, None], frames_between(model) <= model.config.frames // 2
     if model.config.window is None:
-        return torch.ones_like(offset[..., 0], dtype=torch.bool)
+        return near
     n, stride = model.config.window, model.config.window_stride
-    return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)).all(-1)
+    return ((offset >= -(n // 2)) & (offset <= n - 1 - n // 2) & (offset % stride == 0)).all(-1) & near
+
+
+def frames_between(model: Model) -> Tensor:
+    """How many frames j and z are apart, (P,P)."""
+    return (model.frame[:, None] - model.frame[None]).abs()
 
 
 def distance(model: Model) -> Tensor:
@@ -69,11 +78,11 @@ def square_distance_in_pixels(model: Model) -> Tensor:
 
 def blurring(model: Model) -> Tensor:
     """The weights of the pixels around each, (P,P): (1 2 1) / 4 along y and x, of the border's beyond it, `blur` times."""
-    (height, width), pixels = model.size, torch.arange(len(model.position))
+    (height, width), pixels = model.size[-2:], torch.arange(len(model.position))
     once = torch.zeros(len(pixels), len(pixels), dtype=torch.float64)
     for dy, dx in product((-1, 0, 1), repeat=2):
         y, x = (model.position[:, 0] + dy).clamp(0, height - 1), (model.position[:, 1] + dx).clamp(0, width - 1)
-        once[pixels, y * width + x] += (2 - abs(dy)) * (2 - abs(dx)) / 16
+        once[pixels, (model.frame * height + y) * width + x] += (2 - abs(dy)) * (2 - abs(dx)) / 16
     weights: Tensor = torch.linalg.matrix_power(once, model.config.blur)
     return weights
 
@@ -81,13 +90,15 @@ def blurring(model: Model) -> Tensor:
 def kernel(model: Model) -> Tensor:
     """k(j,z) over N_j, 0 elsewhere, blurred over j, (P,P), and the second kernel added to it, `smoothness` times.
 
-    Each is divided by the sums of its rows (at least 1e-6), before, where `normalize` is set; symmetric, by the
-    roots of both pixels' sums.
+    Over time k is multiplied by exp(-t^2 / (2 sigma_time^2)); blur and the second kernel stay within a frame.
+    Each is divided by the sums of its rows (at least 1e-6), before, where `normalize` is set; symmetric, by the roots of both
+    pixels' sums.
     """
     config, d = model.config, distance(model)
     inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | config.include_center)
-    k = kernel_named(config.kernel).weight(d) * inside
-    near = torch.exp(-square_distance_in_pixels(model) / (2 * config.sigma_smooth**2)) * inside
+    apart = frames_between(model).double()
+    k = kernel_named(config.kernel).weight(d) * torch.exp(-((apart / config.sigma_time) ** 2) / 2) * inside
+    near = torch.exp(-square_distance_in_pixels(model) / (2 * config.sigma_smooth**2)) * (inside & (apart == 0))
     if config.normalize == "symmetric":
         k, near = (each / torch.outer(each.sum(1), each.sum(1)).sqrt() for each in (k, near))
     elif config.normalize:
@@ -103,7 +114,7 @@ def compatibility(model: Model) -> Tensor:
     for i in range(pixels):
         for j in range(pixels):
             dy, dx = (model.position[j] - model.position[i]).tolist()
-            on_lattice = dy % dilation == 0 and dx % dilation == 0
+            on_lattice = dy % dilation == 0 and dx % dilation == 0 and model.frame[i] == model.frame[j]
             row, column = dy // dilation + n // 2, dx // dilation + n // 2
             if on_lattice and 0 <= row < n and 0 <= column < n:
                 pairs[:, i, :, j, :] = model.mu[..., row, column].transpose(0, 1)

@@ -79,6 +79,7 @@ class MRF(nn.Module):
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
         """log_p (N,L,H,W), image (N,3,H,W) RGB or (N,1,H,W) grey in [0,1] -> log q (N,L,H,W), of log_p's dtype.
 
+        Where the configuration's `frames` is above 1, the N images are the consecutive frames of one clip, in order.
         Half precision stays so in inference, by a backend that multiplies it; elsewhere it is computed as float32. The first
         call warns of values that look like probabilities, raw scores or another image than RGB in [0,1], and refuses NaN.
         torch.compile leaves a fully connected one to eager torch; fullgraph=True, which forbids that, says so.

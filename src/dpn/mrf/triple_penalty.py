@@ -14,6 +14,7 @@ from dpn.functional.choice import choose
 from dpn.functional.fully_connected import FullyConnected
 from dpn.functional.kernels import SMALLEST_SUM
 from dpn.mrf.config import MRFConfig
+from dpn.mrf.frames import over_frames
 
 
 class TriplePenalty(nn.Module):
@@ -22,6 +23,9 @@ class TriplePenalty(nn.Module):
         s_j^v = sum_{z in N_j} k(d(j,z)) q_z^v        times q_j^v where `triple` is set
         d(j,z) = |I_j - I_z|^2 / (2 sigma_color^2) + |x_j - x_z|^2 / (2 sigma_space^2)
 
+    With `frames`, the N images are consecutive frames, and N_j spans those around j's: z has the colour and q of its own frame,
+    and t frames away k is multiplied by exp(-t^2 / (2 sigma_time^2)).
+
     With `blur`, s_j is then averaged with those of the pixels around j. One pixel's colour is noisy, and so is the choice of
     pixels that it takes for its like; the mean is smooth, and so are the outlines of what b15 makes of it (docs/outlines.md).
 
@@ -29,8 +33,8 @@ class TriplePenalty(nn.Module):
     kernel is added, :class:`Smoothness`. Where sigma_color is infinite, positions alone count, and it is not among them.
 
     Args:
-        config, backend, options: as MRF's, errors too; window, window_stride, blur, kernel, sigma_color, sigma_space, triple,
-            normalize, include_center, smoothness and sigma_smooth apply.
+        config, backend, options: as MRF's, errors too; window, window_stride, frames, sigma_time, blur, kernel, sigma_color,
+            sigma_space, triple, normalize, include_center, smoothness and sigma_smooth apply.
 
     Example:
         >>> layer = TriplePenalty(window=5)
@@ -96,19 +100,18 @@ class TriplePenalty(nn.Module):
         return lambda q, absent_below: kernel(q)
 
     def _in_window(self, image: Tensor) -> Callable[..., Tensor]:
-        config = self.config
-        return lambda q, absent_below: local_filter(
-            q,
-            image,
-            window=config.side,
-            weights=self.weights,
-            kernel=config.kernel,
-            stride=config.window_stride,
-            normalize=bool(config.normalize),
-            include_center=config.include_center,
-            absent_below=absent_below if config.normalize else 0.0,
-            backend=self.backend,
-        )
+        config, whole = self.config, bool(self.config.normalize)
+        window: dict[str, Any] = {
+            "window": config.side,
+            "weights": self.weights,
+            "kernel": config.kernel,
+            "stride": config.window_stride,
+            "backend": self.backend,
+        }
+        if config.frames > 1:
+            return lambda q, absent_below: over_frames(q, image, config, absent_below if whole else 0.0, window)
+        window |= {"normalize": whole, "include_center": config.include_center}
+        return lambda q, absent_below: local_filter(q, image, absent_below=absent_below if whole else 0.0, **window)
 
     def extra_repr(self) -> str:
         color = math.inf if self.log_sigma_color is None else self.log_sigma_color.exp().item()
