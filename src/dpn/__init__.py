@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dpn.inference import Segmentation, segment
     from dpn.inference.huge import segment_in_tiles
     from dpn.inference.refine import refine
+    from dpn.inference.video import segment_video
     from dpn.model import DPN
     from dpn.mrf import MRF, MRFConfig, compress
     from dpn.storage import load, load_mrf, save
@@ -31,6 +32,7 @@ HOMES = {
     "save": "dpn.storage",
     "segment": "dpn.inference",
     "segment_in_tiles": "dpn.inference.huge",
+    "segment_video": "dpn.inference.video",
     "train": "dpn.training",
 }
 """Where each name is defined. It is imported when it is first used, so that `import dpn` costs next to nothing."""
@@ -52,6 +54,7 @@ __all__ = [
     "save",
     "segment",
     "segment_in_tiles",
+    "segment_video",
     "train",
     "unary",
 ]

@@ -20,6 +20,7 @@ DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one le
 examples:
   dpn demo                                           an astronaut, a cat, a motorcycle; with the shipped network
   dpn segment photo.jpg holiday/ --out results       a photograph, and a folder of them
+  dpn video clip.mp4 --out clip_labels.mp4           a video, frame by frame, with its sound
   dpn refine masks photographs --head irn            masks from anywhere, by a dense CRF or a trained head
   dpn tile slide.svs --pixel 0.5                     images of any size, in tiles; a TIFF with a pyramid
   dpn train                                          the four stages on made-up scenes; needs no data
@@ -31,6 +32,7 @@ examples:
 
 COMMANDS = {
     "segment": ("dpn.runs.command:segment_photographs", "Label every pixel of photographs."),
+    "video": ("dpn.inference.video_command:segment_clip", "Label every pixel of every frame of a clip."),
     "refine": ("dpn.inference.refine_command:refine_masks", "Refine masks or scores from anywhere by their images."),
     "tile": (
         "dpn.inference.tile_command:tile_images",
@@ -61,7 +63,7 @@ COMMANDS = {
 }
 """{word: (the function that it calls, the first line of its docstring)}: a module is imported when its word is used."""
 
-FILES = ("FILE", "FOLDER", "IMAGE", "IMAGES", "MASKS", "MODEL", "RECIPE")
+FILES = ("FILE", "FOLDER", "IMAGE", "IMAGES", "CLIP", "MASKS", "MODEL", "RECIPE")
 """The METAVARs whose values are files or folders."""
 
 

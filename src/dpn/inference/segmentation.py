@@ -162,7 +162,7 @@ def segment(
         raise InputError(f"size must be at least 1 pixel, got {size}")
     network, names = opened_network(model)
     pixels = rgb_pixels(image)
-    seen = _at_most(size, pixels)
+    seen = at_most(size, pixels)
     try:
         with torch.inference_mode():
             q = network.eval()(to_tensor(seen)[None].to(next(network.parameters()))).float().exp()
@@ -211,7 +211,7 @@ def _resized(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return maps if maps.shape[1:] == size else interpolate(torch.from_numpy(maps)[None], size, mode="bilinear")[0].numpy()
 
 
-def _at_most(size: int, pixels: np.ndarray) -> np.ndarray:
+def at_most(size: int, pixels: np.ndarray) -> np.ndarray:
     """The image scaled down, antialiased, until its longer side has `size` pixels; itself where it has no more."""
     height, width = pixels.shape[:2]
     scale = size / max(height, width)

@@ -17,10 +17,8 @@ class MRFConfig:
         window: side of b12's window in pixels. The paper's 50 (Table 2a). None is all pixels of the image, as in the dense CRF,
             on a lattice (dpn.functional.fully_connected).
         window_stride: pixels between the neighbours in b12's window, along each side; 2 takes every fourth pixel. 1 takes all.
-        frames: how many frames of a clip b12's window spans, odd. 3 is the frame before, this one and the next, the 50 x 50 x 3
-            of the paper's sequel for video: the images given are then consecutive frames, and the ends of the clip have fewer
-            neighbours. 1 keeps images apart. Weights fit any number.
-        sigma_time: the width in time, in frames: what is t frames away counts exp(-t^2 / (2 sigma^2)) times. math.inf is alike.
+        frames: how many frames of a clip b12's window spans, odd, see dpn.mrf.frames. 1 keeps images apart.
+        sigma_time: b12's width in time in frames, or inf.
         blur: how often b12's maps are blurred by (1 2 1) / 4 along both sides, so that outlines are smooth. 0 as in the paper.
         context: n, the side of b13's neighbourhood in taps. The paper's 9 (Table 2b).
         context_dilation: pixels between neighbouring taps of b13. 1 as in the paper; 8 did best over a unary of stride 16.
@@ -101,7 +99,7 @@ class MRFConfig:
             raise InputError(f"frames must be odd, as many after this one as before, got {self.frames}")
         if self.frames > 1 and (self.window is None or self.aligned is not None):
             kind = "window=None" if self.window is None else "aligned"
-            raise InputError(f"frames={self.frames} needs a window whose filters come from the frames, not {kind}")
+            raise InputError(f"frames={self.frames} needs filters in a window, made of the images, not {kind}; take frames=1")
         if not self.sigma_time > 0:
             raise InputError(f"sigma_time must be positive, got {self.sigma_time}")
         if self.blur < 0:

@@ -2,6 +2,7 @@
 
     s_j^v = sum_t g(t) sum_{z in N_j of frame f+t} k(d(j,z)) q_z^v        g(t) = exp(-t^2 / (2 sigma_time^2))
 
+The N images of a batch are consecutive frames of one clip, whose ends have fewer neighbours. Weights fit any number of frames.
 j is a pixel of frame f, and t runs over the frames of the window that the clip has. Each pair of frames is one filter in space,
 in which j's colour is one frame's, and its neighbours' colours and q are another's (dpn.functional.local_filter).
 """
