@@ -88,6 +88,7 @@ def test_what_is_not_the_network_is_not_written(tmp_path, monkeypatch):
 
 def test_what_cannot_be_exported_is_named(tmp_path):
     for model, name, what in ((head(), "a.tflite", "NAME.onnx or NAME.pt2"), (torch.nn.ReLU(), "a.pt2", "got a ReLU"),
-                              (head(), "nowhere/a.pt2", "no folder")):  # fmt: skip
+                              (head(), "nowhere/a.pt2", "no folder"),
+                              (head(frames=3), "a.pt2", "takes images, not clips")):  # fmt: skip
         with pytest.raises(InputError, match=what):
             dpn.export(model, tmp_path / name)

@@ -23,9 +23,11 @@ def program_of(model: DPN | MRF, path: Path | str) -> ExportedProgram:
     different sizes is written as it is at TRIED. `path` is named in errors.
 
     Raises:
-        InputError: if torch cannot export the network, which only another's unary can bring about.
+        InputError: if torch cannot export the network, which only another's unary can bring about, or the head is for clips.
     """
-    size = head_of(model).config.aligned
+    size, frames = head_of(model).config.aligned, head_of(model).config.frames
+    if frames > 1:
+        raise InputError(f"{path}: what is written takes images, not clips: dpn.mrf.changed(mrf, frames=1), not {frames}")
     given = inputs_of(model, torch.rand(TRIED[0], 3, *(size or TRIED[1])))
     dynamic = dict.fromkeys((0,) if size else (0, 2, 3), Dim.DYNAMIC)
     shapes, inner = dict.fromkeys(given, dynamic), as_exported(model)

@@ -112,10 +112,10 @@ class Sound:
     def __init__(self, output: Any, of: Clip) -> None:
         self.output, self.container, self.waiting = output, None, None
         self.packets: Iterator[Any] = iter(())
+        self.copies: dict[int, Any] = {}
         if of.path.suffix.lower() in ANIMATIONS:
             return
         self.container = pyav(of.path).open(str(of.path))
-        self.copies = {}
         for stream in self.container.streams.audio:
             if stream.codec_context.codec.canonical_name in output.supported_codecs:
                 self.copies[stream.index] = output.add_stream_from_template(stream)

@@ -122,9 +122,10 @@ def _over_time(frames: Iterable[Frame], network: nn.Module, size: int, span: int
     first = 0  # of the ring that is not yet given
 
     def refined(last: int) -> Iterator[tuple[Frame, Tensor]]:
-        log_p, images = torch.cat([each[2] for each in ring]), torch.cat([each[1] for each in ring])
-        q = _computed(refine, log_p, images).float().exp()
-        yield from ((ring[i][0], q[i]) for i in range(first, last))
+        log_q = _computed(refine, torch.cat([each[2] for each in ring]), torch.cat([each[1] for each in ring]))
+        q = log_q[first:last].float().exp()
+        del log_q
+        yield from ((each[0], of_frame) for each, of_frame in zip(ring[first:last], q, strict=True))
 
     for frame in frames:
         image = _image(frame, network, size)

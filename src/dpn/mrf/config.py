@@ -18,7 +18,7 @@ class MRFConfig:
             on a lattice (dpn.functional.fully_connected).
         window_stride: pixels between the neighbours in b12's window, along each side; 2 takes every fourth pixel. 1 takes all.
         frames: how many frames of a clip b12's window spans, odd, see dpn.mrf.frames. 1 keeps images apart.
-        sigma_time: b12's width in time in frames, or inf.
+        sigma_time: b12's width in time, in frames. None: all alike.
         blur: how often b12's maps are blurred by (1 2 1) / 4 along both sides, so that outlines are smooth. 0 as in the paper.
         context: n, the side of b13's neighbourhood in taps. The paper's 9 (Table 2b).
         context_dilation: pixels between neighbouring taps of b13. 1 as in the paper; 8 did best over a unary of stride 16.
@@ -58,7 +58,7 @@ class MRFConfig:
     window: int | None = 50
     window_stride: int = 1
     frames: int = 1
-    sigma_time: float = math.inf
+    sigma_time: float | None = None
     blur: int = 0
     context: int = 9
     context_dilation: int = 1
@@ -100,7 +100,7 @@ class MRFConfig:
         if self.frames > 1 and (self.window is None or self.aligned is not None):
             kind = "window=None" if self.window is None else "aligned"
             raise InputError(f"frames={self.frames} needs filters in a window, made of the images, not {kind}; take frames=1")
-        if not self.sigma_time > 0:
+        if self.sigma_time is not None and not self.sigma_time > 0:
             raise InputError(f"sigma_time must be positive, got {self.sigma_time}")
         if self.blur < 0:
             raise InputError(f"blur must not be negative, got {self.blur}")

@@ -90,14 +90,16 @@ def blurring(model: Model) -> Tensor:
 def kernel(model: Model) -> Tensor:
     """k(j,z) over N_j, 0 elsewhere, blurred over j, (P,P), and the second kernel added to it, `smoothness` times.
 
-    Over time k is multiplied by exp(-t^2 / (2 sigma_time^2)); blur and the second kernel stay within a frame.
+    Over time k is multiplied by exp(-t^2 / (2 sigma_time^2)), where there is one; the second kernel and blur stay in a frame.
     Each is divided by the sums of its rows (at least 1e-6), before, where `normalize` is set; symmetric, by the roots of both
     pixels' sums.
     """
     config, d = model.config, distance(model)
     inside = neighbours(model) & (~torch.eye(len(d), dtype=torch.bool) | config.include_center)
     apart = frames_between(model).double()
-    k = kernel_named(config.kernel).weight(d) * torch.exp(-((apart / config.sigma_time) ** 2) / 2) * inside
+    k = kernel_named(config.kernel).weight(d) * inside
+    if config.sigma_time is not None:
+        k = k * torch.exp(-((apart / config.sigma_time) ** 2) / 2)
     near = torch.exp(-square_distance_in_pixels(model) / (2 * config.sigma_smooth**2)) * (inside & (apart == 0))
     if config.normalize == "symmetric":
         k, near = (each / torch.outer(each.sum(1), each.sum(1)).sqrt() for each in (k, near))

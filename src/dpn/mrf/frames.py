@@ -1,6 +1,6 @@
 """b12 over the frames of a clip: a window in space and time, after the paper's sequel for video (Liu et al., TPAMI 2017).
 
-    s_j^v = sum_t g(t) sum_{z in N_j of frame f+t} k(d(j,z)) q_z^v        g(t) = exp(-t^2 / (2 sigma_time^2))
+    s_j^v = sum_t g(t) sum_{z in N_j of frame f+t} k(d(j,z)) q_z^v        g(t) = exp(-t^2 / (2 sigma_time^2)), or 1
 
 The N images of a batch are consecutive frames of one clip, whose ends have fewer neighbours. Weights fit any number of frames.
 j is a pixel of frame f, and t runs over the frames of the window that the clip has. Each pair of frames is one filter in space,
@@ -30,7 +30,7 @@ def over_frames(q: Tensor, image: Tensor, config: MRFConfig, absent_below: float
     maps = after_ones(q) if config.normalize else q
     s = local_filter(maps, image, include_center=config.include_center, absent_below=absent_below, **window)
     for t in range(1, min(config.frames // 2, len(q) - 1) + 1):
-        weight = math.exp(-((t / config.sigma_time) ** 2) / 2)
+        weight = 1.0 if config.sigma_time is None else math.exp(-((t / config.sigma_time) ** 2) / 2)
         earlier, later = slice(None, -t), slice(t, None)
         for here, there, beyond in ((earlier, later, (0, t)), (later, earlier, (t, 0))):
             of_pair = local_filter(maps[there], image[there], center_image=image[here], absent_below=absent_below, **window)

@@ -24,7 +24,7 @@ class TriplePenalty(nn.Module):
         d(j,z) = |I_j - I_z|^2 / (2 sigma_color^2) + |x_j - x_z|^2 / (2 sigma_space^2)
 
     With `frames`, the N images are consecutive frames, and N_j spans those around j's: z has the colour and q of its own frame,
-    and t frames away k is multiplied by exp(-t^2 / (2 sigma_time^2)).
+    and t frames away k is multiplied by exp(-t^2 / (2 sigma_time^2)), where sigma_time is one.
 
     With `blur`, s_j is then averaged with those of the pixels around j. One pixel's colour is noisy, and so is the choice of
     pixels that it takes for its like; the mean is smooth, and so are the outlines of what b15 makes of it (docs/outlines.md).
