@@ -21,7 +21,7 @@ from dpn.functional.kernels import Window
 
 def call_all(dtype: torch.dtype, labels: int = 21, components: int = 5, n: int = 9) -> None:
     """Every function of the backend."""
-    b12, contexts, step, fused, _ = BACKENDS["triton"].parts()
+    b12, contexts, step, fused, *_ = BACKENDS["triton"].parts()
     log_p, image = torch.zeros(2, labels, 48, 64, dtype=dtype), torch.zeros(2, 3, 48, 64)
     mu, weights, penalty = torch.zeros(labels, components, labels, n, n), torch.ones(2), torch.tensor(4.0)
     for kernel in ("gaussian", "euclidean"):
@@ -31,6 +31,8 @@ def call_all(dtype: torch.dtype, labels: int = 21, components: int = 5, n: int =
             b12.filter_window(log_p, image, weights, window, absent_below=1e-3)
             b12.filter_window(log_p.repeat(1, 4, 1, 1), image, weights, window, absent_below=1e-3)
             b12.weight_gradients(log_p, log_p, image, weights, window)
+            if kernel == "gaussian":
+                b12.filter_window(log_p, image, weights, window, center_image=image + 1)
     o, component = contexts.contexts(s, mu, dilation=1)
     contexts.contexts_gradients(o, component, s, mu, dilation=1, need_s=True, need_mu=True)
     which, counted = Present(torch.arange(3)), Present(torch.arange(labels), torch.tensor(3, dtype=torch.int32))
