@@ -49,6 +49,12 @@ def network() -> DPN:
     return DPN(Wrap(Net(), len(LABELS)), head, labels=LABELS)
 
 
+def of_clips() -> DPN:
+    model = network()
+    model.mrf.config = model.mrf.config.changed(frames=3)
+    return model
+
+
 def recipe(*, cache: bool = False, **stages: StageRecipe) -> Recipe:
     none = {name: StageRecipe() for name in vars(StagesRecipe())}
     data = DataRecipe(crop=33, workers=0, cache=cache, flip=False)
@@ -130,6 +136,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         (network(), (Named(DATA[0], ["a"]),) * 2, "the same images for training and validation"),
         (nn.DataParallel(network()), DATA, "only a dpn.DPN is trained, got a DataParallel: give the DPN inside"),
         (network().mrf, DATA, r"only a dpn.DPN is trained, got a MRF: DPN\(unary, mrf\) makes one"),
+        (of_clips(), DATA, "images of a batch are no clip; train with frames=1, and set 3 afterwards"),
     ):
         with pytest.raises(InputError, match=message):
             train(model, data, recipe(joint=STEPS), out=tmp_path / "run", console=QUIET)  # type: ignore[arg-type]

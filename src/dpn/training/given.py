@@ -20,6 +20,8 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
         inside = isinstance(model, nn.Module) and isinstance(unwrapped(model), DPN)
         what = "give the DPN inside" if inside else "DPN(unary, mrf) makes one"
         raise InputError(f"only a dpn.DPN is trained, got a {type(model).__name__}: {what}")
+    if model.mrf.config.frames > 1:
+        raise InputError(f"images of a batch are no clip; train with frames=1, and set {model.mrf.config.frames} afterwards")
     if not (isinstance(data, tuple | list) and len(data) == 2):
         got = f"{len(data)} of them" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
         raise InputError(f"data must be two data sets, (images to train on, images to validate on), got {got}")
