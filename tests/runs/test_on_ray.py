@@ -46,7 +46,7 @@ def test_a_lost_actor_loses_nothing_and_nothing_is_there_twice(run, kit, tmp_pat
     killed = []
 
     def kill() -> None:
-        for _ in range(600):
+        for _ in range(4000):
             made = tmp_path / "ray" / "manifest.jsonl"
             if made.exists() and made.read_bytes().count(b"\n") > 4 and (found := actors()):
                 os.kill(found[0], signal.SIGKILL)
