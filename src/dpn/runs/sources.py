@@ -15,6 +15,7 @@ from dpn.runs.stores import Store, is_url, local, stamp, store
 
 WILD = frozenset("*?[")
 STDIN = "-"
+VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 
 
 def items_of(
@@ -74,6 +75,8 @@ def _expanded(source: str, without: Path | None) -> Iterator[Item]:
         yield from _of_store(source)
         return
     path = Path(local(source))
+    if path.suffix.lower() in VIDEOS:
+        raise InputError(f"{source}: a video; dpn video {source} labels its frames")
     if WILD & set(str(path)) and not path.exists():
         deep = "**" in path.parts  # then what is in the folders is found too
         matches = [Path(each) for each in sorted(glob(str(path), recursive=True))]  # noqa: PTH207 - of any root
