@@ -33,7 +33,9 @@ from dpn.runs.manifest import Manifest, records
 from dpn.terminal import console
 
 
-def main(images: int = 60, long: int = 2000, part: int = 500, kills: int = 10, turns: int = 3, size: int = 513) -> None:
+def main(
+    images: int = 60, long: int = 2000, part: int = 500, kills: int = 10, turns: int = 3, size: int = 513, ray: bool = False
+) -> None:
     """Measures folder runs with the shipped network.
 
     Args:
@@ -43,10 +45,11 @@ def main(images: int = 60, long: int = 2000, part: int = 500, kills: int = 10, t
         kills: how often a run is killed.
         turns: how often each way is timed.
         size: the longer side at which the network sees them.
+        ray: also time `--engine ray`, an actor a core, its start included (needs the extra `ray`).
     """
     with TemporaryDirectory() as root:
         home = Path(root)
-        speed(photographs(home / "few", images), home, turns, size)
+        speed(photographs(home / "few", images), home, turns, size, ray)
         harm(home / "few", home, kills, size)
         memory(photographs(home / "many", long), home, part, size)
 
@@ -70,8 +73,13 @@ def one_by_one(folder: Path, out: Path, size: int) -> None:
         dpn.segment(path, network, size=size).save(out, path.stem)
 
 
-def speed(folder: Path, home: Path, turns: int, size: int) -> None:
-    ways = {"a folder run": of_folder, "one at a time": one_by_one}
+def by_ray(folder: Path, out: Path, size: int) -> None:
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        assert segment_photographs([folder], out=out, size=size, anew=True, engine="ray") == 0
+
+
+def speed(folder: Path, home: Path, turns: int, size: int, ray: bool) -> None:
+    ways = {"a folder run": of_folder, "one at a time": one_by_one} | ({"Ray's actors": by_ray} if ray else {})
     count = len(list(folder.iterdir()))
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     one_by_one(folder, home / "warm", size)
@@ -88,8 +96,9 @@ def speed(folder: Path, home: Path, turns: int, size: int) -> None:
         seconds = median(busy for _, busy in of_way) / count
         told = f"{share:.0%} of {cores} cores busy, {seconds:.2f} CPU seconds an image"
         say(f"{name}: {rates[name]:.2f} images a second (turns: {each}); {told}")
-    first, second = rates.values()
-    say(f"a folder run / one at a time: {first / second:.2f}")
+    first, *others = rates
+    for name in others:
+        say(f"{first} / {name}: {rates[first] / rates[name]:.2f}")
     for path in (home / "one at a time").iterdir():
         assert (home / "a folder run" / path.name).read_bytes() == path.read_bytes(), path.name
 
