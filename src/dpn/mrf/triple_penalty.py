@@ -159,8 +159,9 @@ class Smoothness(nn.Module):
 
     def over(self, image: Tensor, backend: str | None = None) -> Callable[[Tensor, Tensor], Tensor]:
         """`(q, s)` -> s plus the same of q, for images of one size: what their size alone says is computed once."""
-        part = BACKENDS[choose(backend, image.device, image.dtype)].parts().separable
-        if self.config.window or part is None or torch.is_grad_enabled():
+        whole = self.config.window is None and not torch.is_grad_enabled()
+        part = BACKENDS[choose(backend, image.device, image.dtype)].parts().separable if whole else None
+        if part is None:
             return lambda q, s: s + self(q)
         reach = math.ceil(FAR * self.log_sigma.exp().item())
         down, across = (self._along(extent, image, min(reach, extent - 1)) for extent in image.shape[-2:])
