@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo bench test test-triton test-app package docs lint clean
+.PHONY: install demo bench test test-triton test-app test-serve package docs lint clean
 
 install: $(STAMP)
 
@@ -31,6 +31,10 @@ test-triton: $(STAMP)  ## the Triton kernels under their interpreter and their c
 test-app: $(STAMP)  ## the page in a browser; installs gradio and playwright, and needs chromium, which playwright does not bring
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,app]' playwright
 	$(BIN)/python -m pytest -q tests/app
+
+test-serve: $(STAMP)  ## the server; installs litserve
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,serve]'
+	$(BIN)/python -m pytest -q tests/serve
 
 package: $(STAMP)  ## a wheel and an sdist, each installed into an empty environment and used there
 	scripts/check_package.sh $(PYTHON) python3.12 python3.13

@@ -19,7 +19,7 @@ import dpn
 
 HOME = Path(dpn.__file__).parent
 FLOORS = [
-    ["cli", "app"],
+    ["cli", "app", "serve"],
     ["experiments", "bench", "runs"],
     ["training", "inference", "exporting"],
     ["plots", "metrics", "data"],

@@ -28,6 +28,7 @@ examples:
   dpn export voc --to onnx                           a file for onnxruntime, compared with the network
   dpn experiment all --quick --report report.html    the paper's tables and figures, on made-up scenes
   dpn info voc                                       its labels, its parts, where it comes from
+  dpn serve --port 8000                              an image in, a mask out, by HTTP
   dpn bench --quick                                  what the layers cost, beside a dense CRF"""
 
 COMMANDS = {
@@ -58,6 +59,7 @@ COMMANDS = {
     ),
     "info": ("dpn.inference.info:info", "Tell what a model is: its labels, its parts, its size and where it comes from."),
     "app": ("dpn.app.command:app", "Look at what the network sees in photographs, on a page in the browser."),
+    "serve": ("dpn.serve.command:serve", "Label images that are sent by HTTP: an image in, a mask out."),
     "data": ("dpn.data.command:data", "Bring a published data set to this machine, or look at one before training."),
     "completion": ("dpn.cli:completion", "Print a shell's script that completes words, options and their values."),
 }

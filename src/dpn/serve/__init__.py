@@ -1,0 +1,1 @@
+"""`dpn serve`: a photograph comes by HTTP, its labels go back."""
