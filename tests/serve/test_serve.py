@@ -249,6 +249,35 @@ def test_images_that_wait_are_seen_together_and_one_s_fault_is_its_own(server: S
     assert broken.status == 400 and "broken" in broken.error
 
 
+def half_sent(server: Server, *headers: str) -> socket.socket:
+    """A client that has sent half of its image."""
+    content = png(30, 20)
+    client = socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])), timeout=30)
+    lines = ["POST /segment HTTP/1.1", "Host: here", "Content-Type: image/png", f"Content-Length: {2 * len(content)}", *headers]
+    client.sendall("\r\n".join([*lines, "", ""]).encode() + content)
+    return client
+
+
+def test_a_client_that_leaves_is_counted_and_nobody_is_alarmed(server: Server) -> None:
+    name = 'dpn_requests_total{status="400"}'
+    before = server.metric(name)
+    half_sent(server).close()
+    for _ in range(100):
+        if server.metric(name) == before + 1:
+            break
+        time.sleep(0.1)
+    assert server.metric(name) == before + 1 and server.metric("dpn_requests_waiting") == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_body_that_does_not_come_is_given_up_in_time(narrow: Server) -> None:
+    with half_sent(narrow, f"Authorization: Bearer {TOKEN}") as client:
+        assert client.recv(10_000).startswith(b"HTTP/1.1 504 ")
+        while narrow.metric("dpn_requests_waiting"):
+            time.sleep(0.1)
+    assert "Traceback" not in narrow.log.read_text()
+
+
 def test_prometheus_is_told_of_statuses_seconds_images_and_batches(server: Server) -> None:
     names = ['dpn_requests_total{status="200"}', 'dpn_requests_total{status="400"}', "dpn_images_total",
              "dpn_request_seconds_count", "dpn_batch_size_count"]  # fmt: skip
@@ -300,18 +329,40 @@ def test_a_request_is_given_up_in_time_and_one_too_many_is_sent_away(narrow: Ser
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_seconds_and_leaves_no_child(start: Callable[..., Server], number: int) -> None:
     server = start("--workers", "2")
-    everything = [path.name for path in Path("/proc").iterdir()]
-    group = [pid for pid in map(int, filter(str.isdigit, everything)) if group_of(pid) == server.process.pid]
-    assert len(group) >= 4
-    began = time.monotonic()
+    assert len(children(server)) >= 4
     server.process.send_signal(number)
-    assert server.process.wait(30) == 0
-    assert time.monotonic() - began < 30
-    for _ in range(50):
-        if not (left := [pid for pid in group if group_of(pid) == server.process.pid]):
+    assert server.process.wait(20) == 0
+    assert none_is_left(server) and "Traceback" not in server.log.read_text()
+
+
+def test_a_worker_that_dies_is_started_anew(start: Callable[..., Server]) -> None:
+    server = start("--timeout", "5")
+    os.kill(children(server, "spawn_main")[0], signal.SIGKILL)
+    for _ in range(60):
+        if server.segment("", png(30, 20)).status == 200:
             break
+    assert len(children(server, "spawn_main")) == 1 and server.process.poll() is None
+
+
+def test_the_death_of_the_process_that_listens_ends_all_with_1(start: Callable[..., Server]) -> None:
+    server = start()
+    os.kill(children(server, "serve")[-1], signal.SIGKILL)  # the last that was begun
+    assert server.process.wait(30) == 1
+    assert none_is_left(server)
+
+
+def children(server: Server, word: str = "") -> list[int]:
+    """The processes that a server has begun, whose command line holds a word."""
+    group = sorted(int(path.name) for path in Path("/proc").glob("[0-9]*") if group_of(int(path.name)) == server.process.pid)
+    return [pid for pid in group if pid != server.process.pid and word in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def none_is_left(server: Server) -> bool:
+    for _ in range(50):
+        if not children(server):
+            return True
         time.sleep(0.1)
-    assert left == [] and "Traceback" not in server.log.read_text()
+    return False
 
 
 def group_of(pid: int) -> int:

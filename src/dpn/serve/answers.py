@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,12 +31,13 @@ MEDIA_TYPES: dict[Served, str] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: an image file's bytes, what to answer, the longer side at which it is seen, and the file's name, or ""."""
+    """A request: an image file's bytes, what to answer, the longer side at which it is seen, the file's name, its pixels."""
 
     content: bytes
     write: Served = "labels"
     size: int = SIZE
     name: str = ""
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Answer:
     batch: int = 1
 
 
-def answers(asked: Sequence[Asked], network: DPN, most: int) -> list[Answer]:
-    """Each request's answer, in order. What is wrong with one is told in its own answer alone.
+def answers(asked: Sequence[Asked], network: DPN, most: int) -> Iterator[tuple[int, Answer]]:
+    """Each request's number and answer, as soon as there is one. What is wrong with one is told in its own answer alone.
 
     Images that are of one size once they are scaled are seen together, up to `most` of `SIZE` x `SIZE` pixels, fewer of larger
     ones; each result is what `dpn.segment` gives.
@@ -59,18 +60,18 @@ def answers(asked: Sequence[Asked], network: DPN, most: int) -> list[Answer]:
         >>> from dpn.mrf import MRF
         >>> from dpn.unary import MobileNetV2
         >>> network = DPN(MobileNetV2(labels=2), MRF(2, window=5, context=3)).eval()
-        >>> answers([Asked(b"a letter")], network, 8)[0].content
-        b'{"error": "the image: not an image"}\\n'
+        >>> [(i, answer.content) for i, answer in answers([Asked(b"a letter")], network, 8)]
+        [(0, b'{"error": "the image: not an image"}\\n')]
     """
-    given: dict[int, Answer] = {}
     alike: defaultdict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
     for i, each in enumerate(asked):
         try:
             pixels = _decoded(each.content)
             alike[at_most(each.size, pixels).shape].append((i, pixels))
         except Exception as error:
-            given[i] = _failed(error, 400)
-    for (height, width, _), group in alike.items():
+            yield i, _failed(error, 400)
+    for height, width, colours in list(alike):
+        group = alike.pop((height, width, colours))
         together = max(1, most * SIZE**2 // (height * width))
         for start in range(0, len(group), together):
             batch = group[start : start + together]
@@ -78,10 +79,9 @@ def answers(asked: Sequence[Asked], network: DPN, most: int) -> list[Answer]:
             for (i, pixels), found in zip(batch, _seen_together(images, sizes, network), strict=True):
                 try:
                     one = found or segment(pixels, network, size=asked[i].size)
-                    given[i] = _written(one, asked[i], len(batch) if found else 1)
+                    yield i, _written(one, asked[i], len(batch) if found else 1)
                 except Exception as error:
-                    given[i] = _failed(error, 422)
-    return [given[i] for i in range(len(asked))]
+                    yield i, _failed(error, 422)
 
 
 def told(message: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from queue import Empty
 from time import monotonic
@@ -12,9 +11,11 @@ import torch
 from fastapi import Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from litserve import LitAPI, LitServer
-from litserve.loops.simple_loops import BatchedLoop
+from litserve.loops.base import LitLoop
+from litserve.utils import LitAPIStatus, LoopResponseType
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from dpn import __version__
 from dpn.devices import device_named
@@ -22,9 +23,11 @@ from dpn.inference.segmentation import SIZE
 from dpn.model import DPN
 from dpn.serve.answers import MEDIA_TYPES, Answer, Asked, Served, answers, told
 from dpn.serve.gate import BATCH, PATH, Gate
-from dpn.serve.limits import LARGEST, Limits, Refusal, check_pixels
+from dpn.serve.limits import LARGEST, Limits, Refusal, checked_pixels
 from dpn.serve.metrics import MEDIA_TYPE, Meter
 from dpn.storage import load
+
+REGULAR = LoopResponseType.REGULAR
 
 GRACE = 10
 """Seconds that requests have to end once the server is told to stop."""
@@ -42,9 +45,11 @@ async def asked(
     """
     if unknown := set(request.query_params) - {"write", "size"}:
         raise Refusal(422, f"no option is called {min(unknown)!r}; there are write and size")
-    content, name = await _image(request)
-    check_pixels(content, request.app.state.limits)
-    return Asked(content, write, size, name)
+    try:
+        content, name = await _image(request)
+    except ClientDisconnect:
+        raise Refusal(400, "the body was not sent whole") from None
+    return Asked(content, write, size, name, checked_pixels(content, request.app.state.limits))
 
 
 async def _image(request: Request) -> tuple[bytes, str]:
@@ -60,29 +65,43 @@ async def _image(request: Request) -> tuple[bytes, str]:
         return await file.read(), PureWindowsPath(PurePosixPath(file.filename or "").name).name
 
 
-class WaitingLoop(BatchedLoop):  # type: ignore[misc]  # of a package that need not be there
-    """Takes what waits, at once: LitServe's own loop asks a thousand times a second, or waits for a batch to fill."""
+class WaitingLoop(LitLoop):  # type: ignore[misc]  # of a package that need not be there
+    """Takes what waits, at once, and answers each as soon as it can.
 
-    def get_batch_requests(self, lit_api: LitAPI, request_queue: Any, transport: Any) -> tuple[list[Any], list[Any]]:
-        taken = []
+    LitServe's own asks a thousand times a second, or waits for a batch to fill, and answers a batch when all of it is done.
+    """
+
+    def __call__(self, lit_api: "SegmentAPI", device: str, worker_id: int, request_queue: Any, transport: Any, *_: Any) -> None:
+        while True:
+            inside = []
+            for consumer, uid, since, request in self._taken(lit_api, request_queue):
+                if monotonic() - since > lit_api.request_timeout:  # who asked has been told so already
+                    self.put_response(transport, consumer, uid, Response(status_code=504), LitAPIStatus.OK, REGULAR)
+                else:
+                    inside.append((consumer, uid, request))
+            for i, answer in answers([request for *_, request in inside], cast(DPN, lit_api.network), lit_api.most):
+                response = lit_api.encode_response(answer)
+                self.put_response(transport, *inside[i][:2], response, LitAPIStatus.OK, REGULAR)
+
+    def _taken(self, lit_api: "SegmentAPI", request_queue: Any) -> list[Any]:
+        """The requests that wait: `most` of them, and no more once they have as many pixels as the largest image may have."""
+        taken: list[Any] = []
         try:
             taken.append(request_queue.get(timeout=1.0))
-            while len(taken) < lit_api.max_batch_size:
+            while len(taken) < lit_api.most and sum(each[-1].pixels for each in taken) < 1e6 * lit_api.limits.max_megapixels:
                 taken.append(request_queue.get_nowait())
         except Empty:
             pass
-        oldest = monotonic() - lit_api.request_timeout
-        served = [(consumer, uid, request) for consumer, uid, since, request in taken if since >= oldest]
-        return served, [(consumer, uid) for consumer, uid, since, _ in taken if since < oldest]
+        return taken
 
 
 class SegmentAPI(LitAPI):  # type: ignore[misc]
     """One worker's network, and what it makes of the requests that wait."""
 
-    def __init__(self, model: str | None, unary: str | None, device: str, workers: int, batch: int) -> None:
-        super().__init__(max_batch_size=max(2, batch), api_path=PATH, loop=WaitingLoop())
+    def __init__(self, model: str | None, unary: str | None, device: str, workers: int, batch: int, limits: Limits) -> None:
+        super().__init__(api_path=PATH, loop=WaitingLoop())
         self.opened = {"source": model, "unary": unary}
-        self.where, self.workers, self.most = device, workers, batch
+        self.where, self.workers, self.most, self.limits = device, workers, batch, limits
         self.network: DPN | None = None
 
     def setup(self, device: str) -> None:
@@ -100,22 +119,14 @@ class SegmentAPI(LitAPI):  # type: ignore[misc]
     def decode_request(self, request: Annotated[Asked, Depends(asked)]) -> Asked:
         return request
 
-    def batch(self, inputs: Sequence[Asked]) -> Sequence[Asked]:
-        return inputs
-
-    def predict(self, x: Sequence[Asked]) -> list[Answer]:
-        return answers(x, cast(DPN, self.network), self.most)
-
-    def unbatch(self, output: list[Answer]) -> list[Answer]:
-        return output
-
     def encode_response(self, output: Answer) -> Response:
         headers = {BATCH.decode(): str(output.batch)} if output.status == 200 else None
         return Response(output.content, output.status, headers, output.media_type)
 
 
-def server_of(api: SegmentAPI, limits: Limits, token: str | None) -> LitServer:
+def server_of(api: SegmentAPI, token: str | None) -> LitServer:
     """The server, not yet started. A worker that dies is started anew."""
+    limits = api.limits
     server = LitServer(
         api, accelerator="cpu", devices=1, workers_per_device=api.workers, timeout=limits.timeout, restart_workers=True
     )  # LitServe's accelerator is not used: a worker goes where --device says

@@ -88,7 +88,8 @@ def serve(
     model = model or (None if unary else DEFAULT_MODEL)
     device_named(device)
     load(model, unary=unary)  # what is wrong with it is told here, not by every worker
-    server = server_of(SegmentAPI(model, unary, device, workers, batch), Limits(max_mb, max_megapixels, queue, timeout), token)
+    limits = Limits(max_mb, max_megapixels, queue, timeout)
+    server = server_of(SegmentAPI(model, unary, device, workers, batch, limits), token)
     died = _end_whole()
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}/docs (Ctrl-C stops it)", flush=True)
     try:
@@ -120,7 +121,7 @@ def _end_whole() -> threading.Event:
         listened = False
         while listened <= (listens := any(child.name.startswith("LitServer") for child in multiprocessing.active_children())):
             listened = listens
-            sleep(1)
+            sleep(0.1)  # far less than it takes to begin to listen
         if not ending.is_set():
             died.set()
             os.kill(first, signal.SIGTERM)

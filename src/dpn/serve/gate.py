@@ -1,6 +1,7 @@
 """What every request passes before LitServe sees it: the token, the queue, the body's size, the clock and the meter."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from hmac import compare_digest
 from time import perf_counter
@@ -53,6 +54,9 @@ class Gate:
                 await answer.refuse(self._too_large())
             else:
                 await self._in_time(scope, self._at_most(receive), answer)
+        except Exception:
+            logging.getLogger(__name__).exception("a request failed")
+            await answer.refuse(Refusal(500, "a fault of the server's own; its log says why"))
         finally:
             if scope["path"] == PATH:
                 self.meter.answered(answer.status, perf_counter() - began, answer.batch)
@@ -100,11 +104,11 @@ class Gate:
 
 
 class _Answer:
-    """Sends an answer on, and keeps its status (0: none yet) and its batch; after `refuse` nothing more goes out."""
+    """Sends an answer on, and keeps its status and its batch; `refuse` answers if nothing else did, and nothing follows it."""
 
     def __init__(self, send: Send) -> None:
         self._send, self._closed = send, False
-        self.status, self.batch = 0, 0
+        self.status, self.batch = 0, 0  # of no answer yet
 
     async def __call__(self, message: Message) -> None:
         if self._closed:
@@ -115,6 +119,8 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, refusal: Refusal, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        if self.status:
+            return
         body = told(refusal.message)
         about = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or [])]
         await self({"type": "http.response.start", "status": refusal.status, "headers": about})

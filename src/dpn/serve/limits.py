@@ -39,14 +39,14 @@ class Refusal(Exception):  # noqa: N818
         self.status, self.message = status, message
 
 
-def check_pixels(content: bytes, limits: Limits) -> None:
-    """Looks at an image's head alone: nothing is decoded.
+def checked_pixels(content: bytes, limits: Limits) -> int:
+    """How many pixels an image has, by its head alone: nothing is decoded.
 
     Raises:
         Refusal: 400, it is no image of `FORMATS`; 413, it has too many pixels.
 
     Example:
-        >>> check_pixels(b"a letter", Limits())
+        >>> checked_pixels(b"a letter", Limits())
         Traceback (most recent call last):
         dpn.serve.limits.Refusal: (400, 'the body is not an image; send one of PNG, JPEG, MPO, WEBP, BMP, GIF, PPM, TIFF')
     """
@@ -60,6 +60,7 @@ def check_pixels(content: bytes, limits: Limits) -> None:
     if width * height > 1e6 * limits.max_megapixels:
         most = f"{limits.max_megapixels:g} megapixels"
         raise Refusal(413, f"the image has {width} x {height} pixels, more than {most}; scale it down")
+    return width * height
 
 
 def _size(content: bytes) -> tuple[int, int]:
