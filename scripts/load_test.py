@@ -1,0 +1,119 @@
+"""What `dpn serve` bears: many requests from many clients at once, how long they take, and what memory is left in use.
+
+    pip install -c constraints.txt -e '.[serve]'
+    python scripts/load_test.py                            # 200 requests from 20 clients
+    python scripts/load_test.py --batch 1 --workers 2      # what batches give, and workers
+
+It starts a server of its own, asks once for each photograph so that all code is compiled, and then lets the clients ask, each
+again as soon as it has its answer. A request is lost if it is answered with anything but 200, or with another mask than before.
+Memory is that of all the server's processes, what they share counted once.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+
+from jsonargparse import auto_cli
+from PIL import Image
+
+from dpn.data import PHOTOGRAPHS, photograph
+
+
+def main(requests: int = 200, clients: int = 20, workers: int = 1, batch: int = 8, model: str = "voc") -> None:
+    """Starts a server, asks it, and prints one table.
+
+    Args:
+        requests: how many, of scikit-image's photographs in turn.
+        clients: how many ask at a time.
+        workers: as dpn serve takes it.
+        batch: as dpn serve takes it.
+        model: as dpn serve takes it.
+    """
+    options = ["--workers", str(workers), "--batch", str(batch), "--model", model, "--queue", str(max(64, clients))]
+    with served(options) as (address, server):
+        images = [jpeg(name) for name in PHOTOGRAPHS]
+        masks = [ask(address, image)[1] for _ in range(workers + 1) for image in images][-len(images) :]
+        before = memory(server)
+        began = perf_counter()
+        with ThreadPoolExecutor(clients) as pool:
+            found = list(pool.map(lambda i: ask(address, images[i % len(images)]), range(requests)))
+        took, after = perf_counter() - began, memory(server)
+        seconds = sorted(each for each, _, _ in found)
+        lost = sum(mask != masks[i % len(masks)] for i, (_, mask, _) in enumerate(found))
+        print(f"{requests} requests, {clients} clients, {workers} workers, batches of at most {batch}, model {model}")
+        print(f"requests a second   {requests / took:8.2f}")
+        print(f"median, s           {median(seconds):8.2f}")
+        print(f"slowest, s          {seconds[-1]:8.2f}")
+        print(f"seen together, mean {sum(together for _, _, together in found) / requests:8.2f}")
+        print(f"lost                {lost:8d}")
+        print(f"memory before, MB   {before / 1e6:8.0f}")
+        print(f"memory after, MB    {after / 1e6:8.0f}")
+
+
+def ask(address: str, image: bytes) -> tuple[float, bytes, int]:
+    """The seconds that an answer took, the mask or b"" where there was none, and how many images were seen together."""
+    began = perf_counter()
+    try:
+        request = urllib.request.Request(f"{address}/segment", image, {"Content-Type": "image/jpeg"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return perf_counter() - began, answer.read(), int(answer.headers["x-batch-size"])
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return perf_counter() - began, b"", 0
+
+
+def jpeg(name: str) -> bytes:
+    """A photograph as a JPEG file."""
+    file = BytesIO()
+    Image.fromarray(photograph(name)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+@contextmanager
+def served(options: list[str]) -> Iterator[tuple[str, int]]:
+    """A server's address, and the number of its first process; it is ended afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "dpn", "serve", "--port", str(port), *options]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while True:
+            sleep(0.2)
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    raise SystemExit(2) from None
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def memory(group: int) -> int:
+    """Bytes in use by a group of processes, what several share counted once; 0 where there is no /proc."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(path.name)) == group:
+                lines = (path / "smaps_rollup").read_text().splitlines()
+                total += sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except OSError:
+            continue
+    return total
+
+
+if __name__ == "__main__":
+    auto_cli(main)
