@@ -45,13 +45,15 @@ class Net(torch.nn.Module):
     def forward(self, image):
         if image.shape[-1] == 96:
             time.sleep(3)
+        if image.shape[-1] == 65:
+            raise RuntimeError("65 is odd")
         scores = self.scores(image)
         return 20 * (scores - scores.mean((2, 3), keepdim=True))
 
 def net():
     return dpn.unary.Wrap(Net(), labels=3)
 """
-"""An image that is 96 pixels wide takes it three seconds."""
+"""An image that is 96 pixels wide takes it three seconds; one of 65 it does not take, and that is a worker's first."""
 
 TOKEN = "of-the-test"
 
@@ -211,6 +213,7 @@ def test_a_form_has_a_field_image_whose_name_is_told_without_its_folders(server:
         ("?size=0", png(30, 20), "image/png", 422, "size: "),
         ("?size=2050", png(30, 20), "image/png", 422, "size: "),
         ("?wirte=json", png(30, 20), "image/png", 422, "no option is called 'wirte'"),
+        ("", png(65, 40), "image/png", 422, "the network does not take this image (65 x 40 pixels, RGB): 65 is odd"),
         ("", bytes(1_000_001), "image/png", 413, "more than 1 MB"),
         ("", iter([bytes(600_000), bytes(600_000)]), "image/png", 413, "more than 1 MB"),
         ("", png(1000, 301), "image/png", 413, "1000 x 301 pixels, more than 0.3 megapixels"),

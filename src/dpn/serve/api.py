@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import PurePosixPath, PureWindowsPath
 from queue import Empty
 from time import monotonic
@@ -113,7 +114,7 @@ class SegmentAPI(LitAPI):  # type: ignore[misc]
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(threads)
         self.network = load(**self.opened, device=device_named(self.where))
-        with torch.inference_mode():
+        with torch.inference_mode(), suppress(Exception):  # one that does not take this size may take others
             self.network(torch.zeros(1, 3, 65, 65, device=next(self.network.parameters()).device))
 
     def decode_request(self, request: Annotated[Asked, Depends(asked)]) -> Asked:
