@@ -71,6 +71,14 @@ def test_hard_labels_are_as_sure_as_is_said_and_void_is_open():
         (np.full((4, 8, 12), 0.25), {"head": torch.nn.Identity()}, "must be an MRF, such as model.mrf, .* got a Identity"),
         (np.full((4, 120, 80), 0.25), {}, "must be of 80 x 120 pixels, as the image, or fewer, got 120 x 80"),
         (np.full((4, 12, 8), 0.25), {}, "got 12 x 8"),
+        (np.zeros((80, 120)), {}, r"got \(80, 120\); hard labels must be integers"),
+        (np.full((80, 120), 0), {"labels": 1}, "labels must be at least 2, got 1"),
+        (np.full((80, 120), 0), {"labels": 0}, "labels must be at least 2, got 0"),
+        (np.full((4, 8, 12), 0.25 + 0j), {}, "must be real numbers, got complex128"),
+        (np.full((4, 8, 12), 0.25, object), {}, "must be real numbers, got object"),
+        (np.full((2, 8, 12), [[[1.1]], [[-0.1]]]), {}, "got values of -0.1 to 1.1 and sums of 1 to 1"),
+        (torch.full((4, 8, 12), 0.25, requires_grad=True), {}, r"must be an array, got a Tensor: .*detach\(\).numpy\(\)"),
+        ([[1, 2], [1]], {}, "must be an array, got a list"),
     ],
 )
 def test_what_does_not_fit_is_told(given, options, words):

@@ -178,7 +178,13 @@ def test_a_file_of_scores_that_ends_too_early_is_told(run: Run, suffix: str) -> 
 def test_words_are_no_scores(run: Run) -> None:
     np.save("masks/a.npy", np.array(["cat", "dog"]))
     code, _, error = run()
-    assert code == 2 and is_one_line(error, "masks/a.npy: holds <U3, not numbers")
+    assert code == 2 and is_one_line(error, "masks/a.npy: probabilities and labels must be real numbers, got <U3")
+
+
+def test_a_file_of_no_arrays_is_told(run: Run) -> None:
+    np.savez("masks/a.npz")
+    code, _, error = run()
+    assert code == 2 and is_one_line(error, "masks/a.npz: holds no array")
 
 
 def test_masks_without_an_image_fail_and_images_without_a_mask_are_counted(run: Run) -> None:

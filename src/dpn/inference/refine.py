@@ -10,7 +10,7 @@ from PIL import Image
 
 from dpn.data import to_tensor
 from dpn.data.images import VOID
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.inference.segmentation import rgb_pixels
 from dpn.model_files import shipped_models
 from dpn.mrf import MRF, PRESETS, Preset
@@ -59,7 +59,7 @@ def refine(
         >>> refine(guess, image).argmax(0)[20, [24, 27, 32]].tolist()  # the boundary moves to where the image has it
         [0, 0, 1]
     """
-    array, pixels = np.asarray(given), rgb_pixels(image)
+    array, pixels = _array(given), rgb_pixels(image)
     opened = opened_head(head)
     if labels_last and array.ndim == 3:
         array = np.moveaxis(array, -1, 0)
@@ -96,7 +96,11 @@ def probabilities(
     logits: bool = False,
 ) -> torch.Tensor:
     """Probabilities (L,H,W) of an image's size (H,W), of what `refine` takes; or of logits, upsampled before the softmax."""
-    if given.dtype == bool or np.issubdtype(given.dtype, np.integer):
+    if given.dtype.kind not in "biuf":
+        raise InputError(f"probabilities and labels must be real numbers, got {given.dtype}")
+    if labels is not None and labels < 2:
+        raise InputError(f"labels must be at least 2, got {labels}")
+    if given.dtype.kind != "f":
         if given.shape != size:
             raise InputError(f"hard labels must be (H,W) of the image's size, {size}, got {given.shape}")
         if confidence is None:
@@ -123,6 +127,19 @@ def refined(p: torch.Tensor, pixels: np.ndarray, head: MRF | Preset, device: str
     return q
 
 
+def _array(given: object) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # a tensor that learns, or on another device; lists of several lengths
+        raise InputError(
+            f"probabilities or labels must be an array, got a {type(given).__name__}: {first_line(error)}"
+        ) from error
+
+
 def _of_labels(given: np.ndarray, labels: int | None, confidence: float) -> NDArray[np.float32]:
     """Probabilities (L,H,W) of hard labels."""
     known = given != VOID
@@ -141,13 +158,14 @@ def _of_labels(given: np.ndarray, labels: int | None, confidence: float) -> NDAr
 def _checked(p: np.ndarray, logits: bool) -> NDArray[np.float32]:
     kind = "logits" if logits else "probabilities"
     if p.ndim != 3 or len(p) < 2 or p.size == 0:
-        raise InputError(f"{kind} must be (L,h,w) of two labels at least, or (h,w,L) with labels_last, got {p.shape}")
+        hint = "; hard labels must be integers" if p.ndim == 2 else ""
+        raise InputError(f"{kind} must be (L,h,w) of two labels at least, or (h,w,L) with labels_last, got {p.shape}{hint}")
     p = np.array(p, np.float32, order="C")
     if logits and not np.isfinite(p).all():
         raise InputError("logits must be finite numbers, got some that are infinite or not a number")
     total = p.sum(0)
     if not logits and not (p.min() >= 0 and np.allclose(total, 1, atol=0.01)):
-        sums = f"{total.min():.3g} to {total.max():.3g}"
+        found = f"values of {p.min():.3g} to {p.max():.3g} and sums of {total.min():.3g} to {total.max():.3g}"
         hint = "raw scores need a softmax (--logits), and (h,w,L) labels_last=True (--labels-last)"
-        raise InputError(f"probabilities must be in [0,1] and sum to 1 over the labels, got sums of {sums}: {hint}")
+        raise InputError(f"probabilities must be in [0,1] and sum to 1 over the labels, got {found}: {hint}")
     return p

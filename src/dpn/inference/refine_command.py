@@ -169,10 +169,7 @@ def _read(path: Path, labels: int | None, key: str | None) -> np.ndarray:
     """A mask (H,W), or an array of scores."""
     if path.suffix.lower() not in SCORES:
         return read_mask(path, labels or 255)
-    array = _loaded(path, key)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{path}: holds {array.dtype}, not numbers")
-    return array
+    return _loaded(path, key)
 
 
 def _loaded(path: Path, key: str | None) -> np.ndarray:
@@ -194,7 +191,7 @@ def _loaded(path: Path, key: str | None) -> np.ndarray:
                 "save the array (L,h,w) of all labels alone, with np.save"
             ) from error
         raise InputError(f"{path}: not a whole file of numpy's, or it cannot be read; write it again") from error
-    raise InputError(f"{path}: holds the arrays {names}; name one of them by --key")
+    raise InputError(f"{path}: holds the arrays {names}; name one of them by --key" if names else f"{path}: holds no array")
 
 
 def _begins(path: Path, head: bytes) -> bool:
