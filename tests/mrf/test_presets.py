@@ -91,6 +91,12 @@ def test_a_preset_has_its_own_confidence_in_hard_labels_unless_one_is_given() ->
     assert dpn.refine(guess, IMAGE, idle, labels=3, confidence=0.6)[0, 5, 5] == pytest.approx(0.6, abs=1e-3)
 
 
+@pytest.mark.parametrize("strength", [0, -10])
+def test_a_preset_whose_bilateral_kernel_has_no_strength_is_told(strength: float) -> None:
+    with pytest.raises(InputError, match=f"the strength of `bilateral` must be positive, got {strength}; .*smoothness=0"):
+        Preset("nobody's", smooth=(3, 3), bilateral=(80, 13, strength))
+
+
 def test_a_name_that_is_neither_preset_nor_model_is_told() -> None:
     with pytest.raises(InputError, match=r"irnet: no preset \(pydensecrf, .*\), no shipped model \(camvid, voc\)"):
         dpn.refine(probabilities(), IMAGE, "irnet")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dpn.errors import InputError
 from dpn.mrf.mean_field import MRF
 from dpn.mrf.special_cases import dense_crf
 
@@ -24,6 +25,9 @@ class Preset:
         confidence: the probability that a hard label is right.
         void_below: a pixel whose greatest probability is below this becomes void; 0 is none.
 
+    Raises:
+        InputError: if the bilateral kernel has no strength, or from `crf`, if another parameter is out of range.
+
     Example:
         >>> import torch
         >>> crf = PRESETS["irn"].crf(4).eval()
@@ -37,6 +41,13 @@ class Preset:
     iterations: int = 10
     confidence: float = 0.7
     void_below: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.bilateral[2] > 0:
+            raise InputError(
+                f"the strength of `bilateral` must be positive, got {self.bilateral[2]}; a kernel of distance alone is "
+                "dpn.mrf.dense_crf(labels, sigma_color=math.inf, smoothness=0)"
+            )
 
     def crf(self, labels: int) -> MRF:
         """The MRF, log p (N,L,H,W) and image (N,3,H,W) -> log q (N,L,H,W)."""
