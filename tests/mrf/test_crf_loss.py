@@ -151,9 +151,10 @@ def test_a_parameter_out_of_range_is_told(options, words):
         ((lambda p: p.argmax(1), None, None), r"p must be probabilities, float \(N,L,h,w\), got torch.int64 \(1, 16, 16\)"),
         ((None, lambda i: (255 * i).byte(), None), r"the image must be float, RGB in \[0,1\], got torch.uint8"),
         ((None, lambda i: i[0], None), r"the image must be \(1,3,H,W\), or grey with one channel, got \(3, 16, 16\)"),
+        ((None, lambda i: i[..., :0], None), r"the image must be \(1,3,H,W\), .* got \(1, 3, 16, 0\)"),
         ((None, None, torch.ones(1, 1, 16, 16)), r"the mask must be \(1, 16, 16\), as the image, got \(1, 1, 16, 16\)"),
     ],
-    ids=["labels", "bytes", "no batch", "mask"],
+    ids=["labels", "bytes", "no batch", "no pixel", "mask"],
 )
 def test_what_does_not_fit_is_told(given, words):
     (p, image), (of_p, of_image, mask) = scene(), given
@@ -165,12 +166,19 @@ def test_what_does_not_fit_is_told(given, words):
     ("of_p", "of_image", "words"),
     [
         (torch.log, lambda image: image, r"p does not look like probabilities: give scores.softmax\(1\)"),
+        (lambda p: p * torch.nan, lambda image: image, "p does not look like probabilities"),
         (lambda p: p, lambda image: 255 * image, "divide it by 255"),
     ],
-    ids=["log p", "255"],
+    ids=["log p", "NaN", "255"],
 )
 def test_values_that_look_like_something_else_are_warned_of(of_p, of_image, words):
     p, image = scene()
     with pytest.warns(UserWarning, match=words) as told:
         DenseCRFLoss()(of_p(p), of_image(image))
     assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("mask", [torch.full((1, 16, 16), 255, dtype=torch.uint8), torch.full((1, 16, 16), torch.nan)])
+def test_a_mask_beyond_what_can_take_part_is_warned_of(mask):
+    with pytest.warns(UserWarning, match=r"the mask has values beyond \[0,1\]: give mask > 0"):
+        DenseCRFLoss()(*scene(), mask)

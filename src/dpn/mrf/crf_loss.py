@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpn.errors import InputError
+from dpn.errors import InputError, warn
 from dpn.functional.fully_connected import FullyConnected, left_to_eager
 from dpn.functional.modes import watched
 from dpn.mrf.inputs import look_at_image, look_at_sums, require_image
@@ -64,7 +64,7 @@ class DenseCRFLoss(nn.Module):
         """p (N,L,h,w) probabilities, of any size; image (N,3,H,W) RGB or (N,1,H,W) grey in [0,1] -> (), float32 at least.
 
         mask (N,H,W), bool or numbers in [0,1], says which pixels take part; padding should not. The first call warns of values
-        that are not probabilities, or of another image than RGB in [0,1].
+        that are not probabilities, of another image than RGB in [0,1], or of another mask.
         """
         if torch.compiler.is_dynamo_compiling():
             return left_to_eager(self.forward, p, image, mask)
@@ -76,6 +76,8 @@ class DenseCRFLoss(nn.Module):
         if not (self._looked or watched(p, image)):
             look_at_image(image)
             look_at_sums(p)
+            if mask is not None and not bool(((mask >= 0) & (mask <= 1)).all()):
+                warn("the mask has values beyond [0,1]: give mask > 0")
             self._looked = True
         size = [max(1, int(self.scale * extent)) for extent in image.shape[2:]]
         p = F.interpolate(p.to(torch.promote_types(p.dtype, torch.float32)), size, mode="bilinear")

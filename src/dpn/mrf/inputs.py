@@ -31,7 +31,7 @@ def require_image(image: Tensor, images: int) -> None:
     """image (N,3,H,W) or (N,1,H,W) float for N images, or an InputError that says what to do."""
     if not image.is_floating_point():
         raise InputError(f"the image must be float, RGB in [0,1], got {image.dtype}: image.float() / 255")
-    if image.ndim != 4 or image.shape[0] != images or image.shape[1] not in (1, 3):
+    if image.ndim != 4 or image.shape[0] != images or image.shape[1] not in (1, 3) or 0 in image.shape[2:]:
         raise InputError(f"the image must be ({images},3,H,W), or grey with one channel, got {tuple(image.shape)}")
 
 
@@ -69,7 +69,7 @@ def look_at_image(image: Tensor) -> None:
 
 
 def look_at_sums(p: Tensor) -> None:
-    """Warns of p (N,L,H,W) that is no probabilities: below 0, or whose sum over the labels is not 1."""
+    """Warns of p (N,L,H,W) that is no probabilities: below 0, NaN, or whose sum over the labels is not 1."""
     p = p.detach()
-    if bool((p < 0).any()) or (p.shape[1] > 1 and bool(((p.sum(1) - 1).abs() > SLACK).any())):
+    if not bool((p >= 0).all()) or (p.shape[1] > 1 and not bool(((p.sum(1) - 1).abs() <= SLACK).all())):
         warn("p does not look like probabilities: give scores.softmax(1)")
