@@ -200,6 +200,16 @@ def test_old_names_of_helpers_serve_and_tell_the_new_ones(name):
     np.testing.assert_allclose(np.exp(-energies), [[0.9, 0.1], [0.1, 0.9]], rtol=1e-5)
 
 
+def test_a_step_takes_q_of_any_dtype_and_order():
+    crf = ours.DenseCRF2D(4, 3, 2)
+    crf.setUnaryEnergy(np.random.default_rng(0).random((2, 12)))
+    crf.addPairwiseGaussian(3, 3)
+    expected = crf.inference(1)
+    for given in (crf.startInference()[0].astype(np.float64), np.ascontiguousarray(crf.startInference()[0][:, ::-1])[:, ::-1]):
+        crf.stepInference(given)
+        np.testing.assert_allclose(given, expected, rtol=1e-6)
+
+
 def test_what_does_not_fit_is_told():
     with pytest.raises(InputError, match=r"must be \(L,n\) = \(2, 12\), got \(2, 3\)"):
         ours.DenseCRF(np.prod((3, 4)), 2).setUnaryEnergy(np.zeros((2, 3)))
@@ -215,6 +225,19 @@ def test_what_does_not_fit_is_told():
         crf.addPairwiseBilateral(80, 13, np.zeros((4, 3, 3), np.uint8), 10)
     with pytest.raises(InputError, match=r"compat must be a number, \(2,\) or \(2,2\), got \(3,\)"):
         crf.addPairwiseGaussian(3, np.ones(3))
+    with pytest.raises(InputError, match="compat must be finite, got nan"):
+        crf.addPairwiseGaussian(3, np.nan)
+    for widths in (0, None, (3, 4, 5)):
+        with pytest.raises(InputError, match="sxy must be a positive number, or 2 of them, got"):
+            crf.addPairwiseGaussian(widths, 3)
+    with pytest.raises(InputError, match=r"srgb must be a positive number, or 3 of them, got \(5, 6\)"):
+        crf.addPairwiseBilateral(80, (5, 6), np.zeros((3, 4, 3), np.uint8), 10)
+    crf.setUnaryEnergy(np.zeros((2, 12)))
+    crf.addPairwiseGaussian(3, 3)
+    for wrong in (np.zeros((2, 3, 4)), np.full((2, 12), np.nan)):
+        for call in (crf.stepInference, crf.klDivergence):
+            with pytest.raises(InputError, match=r"Q must be finite numbers \(L,n\) = \(2, 12\), got"):
+                call(wrong)
     with pytest.raises(InputError, match="normalization must be one of 0 to 3"):
         crf.addPairwiseGaussian(3, 3, normalization=7)
     with pytest.raises(InputError, match=r"features must be \(C,12\), got \(2, 5\)"):

@@ -113,7 +113,7 @@ class DenseCRF:
 
     def stepInference(self, q: NDArray[np.float32], *_: Any) -> None:  # noqa: N802
         """One mean-field update of Q, in place."""
-        q[...] = (-self._energies() - self._messages(torch.from_numpy(q)[None])).softmax(1)[0].numpy()
+        q[...] = (-self._energies() - self._messages(self._distributions(q))).softmax(1)[0].numpy()
 
     def inference(self, niter: int) -> NDArray[np.float32]:
         """Q (L,n) after so many updates."""
@@ -129,10 +129,17 @@ class DenseCRF:
 
     def klDivergence(self, q: ArrayLike) -> float:  # noqa: N802
         """KL(Q || P) up to the constant log Z: the sum of q ln q, of unary energies and of pairwise ones."""
-        given = torch.from_numpy(np.ascontiguousarray(q, np.float32))[None]
+        given = self._distributions(q)
         entropy = given * given.clamp_min(1e-20).log()
         unary = (given * self._energies()).where(given > 0, 0.0)  # 0 times infinity is 0
         return float((entropy + unary + given * self._messages(given)).double().sum())
+
+    def _distributions(self, q: ArrayLike) -> Tensor:
+        """Q as a batch of one."""
+        given = np.ascontiguousarray(q, np.float32)
+        if given.shape != self._shape or not np.isfinite(given).all():
+            raise InputError(f"Q must be finite numbers (L,n) = {self._shape}, got {given.shape}")
+        return torch.from_numpy(given)[None]
 
     def _energies(self) -> Tensor:
         if self._unary is None:
@@ -195,15 +202,23 @@ class DenseCRF2D(DenseCRF):
         image = np.asarray(rgbim)
         if image.shape != (*self._size, 3) or image.dtype != np.uint8:
             raise InputError(f"rgbim must be {(*self._size, 3)} uint8, got {image.shape} {image.dtype}")
-        of_channels = np.broadcast_to(np.asarray(srgb, np.float64), 3).tolist()
-        features = create_pairwise_bilateral(_down_and_across(sxy), of_channels, image, chdim=2)
+        features = create_pairwise_bilateral(_down_and_across(sxy), _widths(srgb, 3, "srgb"), image, chdim=2)
         self.addPairwiseEnergy(_across_first(features), compat, kernel, normalization)
 
 
 def _down_and_across(sxy: Any) -> tuple[float, float]:
     """(sy, sx) of a width, or of (sx, sy)."""
-    across, down = np.broadcast_to(np.asarray(sxy, np.float64), 2).tolist()
+    across, down = _widths(sxy, 2, "sxy")
     return down, across
+
+
+def _widths(given: Any, count: int, name: str) -> list[float]:
+    """So many of a width, or of as many."""
+    widths = np.asarray(given, np.float64)
+    if widths.shape not in ((), (1,), (count,)) or not (widths > 0).all():
+        raise InputError(f"{name} must be a positive number, or {count} of them, got {given!r}")
+    of_each: list[float] = np.broadcast_to(widths, count).tolist()
+    return of_each
 
 
 def _across_first(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -216,6 +231,8 @@ def _penalty(compat: ArrayLike, labels: int) -> Tensor:
     penalty = torch.from_numpy(np.array(compat, np.float32))
     if tuple(penalty.shape) not in ((), (labels,), (labels, labels)):
         raise InputError(f"compat must be a number, ({labels},) or ({labels},{labels}), got {tuple(penalty.shape)}")
+    if not bool(penalty.isfinite().all()):
+        raise InputError(f"compat must be finite, got {compat!r}")
     if penalty.ndim == 0:
         return -penalty * torch.eye(labels, dtype=torch.float32)
     return penalty.diag() if penalty.ndim == 1 else (penalty + penalty.T) / 2
