@@ -89,6 +89,19 @@ def test_without_colours_what_learns_stays_finite(window):
     assert all(each.grad is not None and each.isfinite().all() for each in mrf.parameters())
 
 
+@pytest.mark.parametrize("backend", [None, "reference"])
+def test_where_learning_went_astray_inference_says_so_or_goes_on(backend):
+    mrf, (log_p, image) = MRF(3, window=None, smoothness=0.5, backend=backend).eval(), scene(dtype=torch.float32)
+    with torch.inference_mode():
+        mrf(log_p, image)
+        mrf.triple_penalty.smoothness.log_sigma.fill_(200.0)
+        assert mrf(log_p, image).isfinite().all()
+        for parameter in mrf.parameters():
+            parameter.fill_(torch.nan)
+        with pytest.raises(InputError, match="is there NaN, or a width that is too small"):
+            mrf(log_p, image)
+
+
 def test_without_colours_it_is_written_and_read_again(tmp_path):
     mrf, (log_p, image) = MRF(3, sigma_color=math.inf, window=9), scene(dtype=torch.float32)
     dpn.save(DPN(Wrap(torch.nn.Conv2d(3, 3, 1), labels=3), mrf), tmp_path / "near.safetensors")

@@ -163,8 +163,8 @@ class Smoothness(nn.Module):
         part = BACKENDS[choose(backend, image.device, image.dtype)].parts().separable if whole else None
         if part is None:
             return lambda q, s: s + self(q)
-        reach = math.ceil(FAR * self.log_sigma.exp().item())
-        down, across = (self._along(extent, image, min(reach, extent - 1)) for extent in image.shape[-2:])
+        reach = FAR * self.log_sigma.exp().item()  # NaN or infinite, where learning went astray: all pixels then
+        down, across = (self._along(extent, image, math.ceil(min(extent - 1, reach))) for extent in image.shape[-2:])
         down = self.log_weight.exp() * down
         return lambda q, s: part.separable_onto(s, q, down, across)
 
