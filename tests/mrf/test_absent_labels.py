@@ -126,6 +126,13 @@ def test_without_contexts_the_labels_kept_keep_their_proportions(kernel, normali
     torch.testing.assert_close(short / short.sum(1, keepdim=True), full / full.sum(1, keepdim=True), rtol=1e-4, atol=1e-5)
 
 
+def test_what_a_negative_penalty_brings_back_takes_part_again():
+    log_p = torch.tensor([0.4985, 0.4985, 0.003]).log().view(1, 3, 1, 1).expand(1, 3, 12, 12).contiguous()
+    mrf = MRF(3, components=1, context=1, window=9, iterations=4, penalty=-10.0)
+    full, short = both(mrf, log_p, torch.full((1, 3, 12, 12), 0.5), 5e-3)
+    torch.testing.assert_close(short, full, rtol=0, atol=5e-3)
+
+
 def test_150_labels_of_which_six_are_present_are_the_same_six():
     few, image = scene(6, [], 0.0)
     nowhere = torch.full((2, 144, 12, 15), -40.0)

@@ -10,7 +10,8 @@ One update moves no probability by more than
     e = max_{u,k} ( sum_{v in A} |deviation_k(u,v)|_1 max_j s_j^v + t' sum_{v in P} |deviation_k(u,v)|_1 ),
 
 where a and a' are the probabilities that the full and the short step give to all of A together, and b12 is normalised and has
-no second kernel. Where several updates follow and Potts is all that is charged, a label that is left out stays out.
+no second kernel. Where several updates follow and Potts is all that is charged, of a penalty that is not negative, a label that
+is left out stays out: what takes part is favoured, so that no other comes back.
 docs/equations.md has the proof; tests/mrf/test_absent_labels.py holds random networks to it.
 """
 

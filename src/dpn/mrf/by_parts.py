@@ -57,7 +57,7 @@ def mean_field(
     leave_out = leave_out and config.absent_below > 0 and not (chosen.counts_on_device and isinstance(b13, LowRankContexts))
     log_q, neighbours = log_p, b12.over(image)
     near, deviates = NEAR * config.absent_below if leave_out else 0.0, b13.deviates
-    stay_out = leave_out and not (deviates or chosen.counts_on_device)  # what is left out once
+    stay_out = leave_out and not (deviates or chosen.counts_on_device) and bool(b13.penalty >= 0)  # what is left out once
     which: Present | None = None
     labels: Present | None = None
     for updates_left in reversed(range(config.iterations)):
