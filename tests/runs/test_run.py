@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dpn.runs import command
+from dpn.runs import command, order
 from dpn.runs.run import made_with
 
 
@@ -61,8 +61,8 @@ def test_a_photograph_that_goes_meanwhile_is_one_line(
     kit: type, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = kit.photographs(tmp_path / "in", 3)
-    whole = command.load
-    monkeypatch.setattr(command, "load", lambda *given, **named: (files[1].unlink(), whole(*given, **named))[1])
+    whole = order.load
+    monkeypatch.setattr(order, "load", lambda *given, **named: (files[1].unlink(), whole(*given, **named))[1])
     code, printed, error = run(tmp_path / "in", "--out", tmp_path / "out")
     assert code == 2 and "2 of 3 photographs" in printed and error == f"dpn: {files[1]}: no such file\n"
 
