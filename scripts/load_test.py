@@ -2,7 +2,7 @@
 
     pip install -c constraints.txt -e '.[serve]'
     python scripts/load_test.py                            # 200 requests from 20 clients
-    python scripts/load_test.py --batch 1 --workers 2      # what batches give, and workers
+    python scripts/load_test.py --batch 8 --workers 2      # what batches give, and workers
 
 It starts a server of its own, asks once for each photograph so that all code is compiled, and then lets the clients ask, each
 again as soon as it has its answer. A request is lost if it is answered with anything but 200, or with another mask than before.
@@ -29,7 +29,7 @@ from PIL import Image
 from dpn.data import PHOTOGRAPHS, photograph
 
 
-def main(requests: int = 200, clients: int = 20, workers: int = 1, batch: int = 8, model: str = "voc") -> None:
+def main(requests: int = 200, clients: int = 20, workers: int = 1, batch: int = 1, model: str = "voc") -> None:
     """Starts a server, asks it, and prints one table.
 
     Args:

@@ -105,7 +105,21 @@ def start(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 
     def start(*options: str) -> Server:
         port, log = free_port(), tmp_path_factory.mktemp("serve") / "log.txt"
-        words = [sys.executable, "-m", "dpn", "serve", "--unary", network, "--device", "cpu", "--port", str(port), *options]
+        words = [
+            sys.executable,
+            "-m",
+            "dpn",
+            "serve",
+            "--unary",
+            network,
+            "--device",
+            "cpu",
+            "--batch",
+            "8",
+            "--port",
+            str(port),
+            *options,
+        ]
         with log.open("w") as file:
             process = subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True)
         started.append(Server(f"http://127.0.0.1:{port}", process, log))

@@ -18,6 +18,9 @@ LOOPBACK = "127.0.0.1"
 HOSTS = (LOOPBACK, "0.0.0.0", "::")
 """Where LitServe can listen."""
 
+BATCH = 8
+"""Images seen together at most, on a GPU."""
+
 ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -30,7 +33,7 @@ def serve(
     host: str = LOOPBACK,
     device: str = "auto",
     workers: int = 1,
-    batch: int = 8,
+    batch: int | None = None,
     max_mb: float = Limits.max_mb,
     max_megapixels: float = Limits.max_megapixels,
     queue: int = Limits.queue,
@@ -65,7 +68,8 @@ def serve(
         host (ADDRESS): where it listens: 127.0.0.1; 0.0.0.0 or :: for other machines too
         device (DEVICE): where to compute: cpu, cuda, cuda:1, mps; auto is CUDA where there is one
         workers (NUMBER): processes that compute, each with the model in its memory; they share the cores
-        batch (NUMBER): images that the network sees together at most, where that many wait and are of one size
+        batch (NUMBER): images that the network sees together at most, where that many wait and are of one size (default: 8
+            on a GPU; 1 on a CPU, whose cores one image keeps busy)
         max_mb (MB): the largest body; 413 beyond
         max_megapixels (MEGAPIXELS): the largest image, told from its head before it is decoded; 413 beyond
         queue (NUMBER): how many requests may wait, those that are computed counted; 503 beyond
@@ -75,7 +79,8 @@ def serve(
         InputError: if litserve is not installed, an option is out of range, the model cannot be read, the host is reached from
             other machines and there is no token, or the port is taken.
     """
-    token = token or os.environ.get("DPN_TOKEN")
+    token, where = token or os.environ.get("DPN_TOKEN"), device_named(device)
+    batch = batch if batch is not None else 1 if where.type == "cpu" else BATCH
     least = {"workers": workers, "batch": batch, "queue": queue, "max-mb": max_mb, "max-megapixels": max_megapixels}
     for name, value in {**least, "timeout": timeout}.items():
         if value < 1 if isinstance(value, int) else not 0 < value < float("inf"):
@@ -86,7 +91,6 @@ def serve(
     except ImportError as error:
         raise InputError("serving needs litserve and more: pip install -c constraints.txt -e '.[serve]'") from error
     model = model or (None if unary else DEFAULT_MODEL)
-    device_named(device)
     load(model, unary=unary)  # what is wrong with it is told here, not by every worker
     limits = Limits(max_mb, max_megapixels, queue, timeout)
     server = server_of(SegmentAPI(model, unary, device, workers, batch, limits), token)
