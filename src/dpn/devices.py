@@ -1,5 +1,7 @@
 """Where networks compute."""
 
+import os
+
 import torch
 
 from dpn.errors import InputError, first_line
@@ -25,3 +27,8 @@ def device_named(name: str) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"device {name!r} does not serve ({first_line(error)}); take auto or cpu") from error
+
+
+def cores() -> int:
+    """How many of the machine's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

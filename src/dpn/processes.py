@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from dpn.devices import cores
 from dpn.errors import InputError
 from dpn.terminal import complain
 
@@ -130,7 +131,7 @@ def _started(words: Sequence[str], rank: int, size: int, port: int, errors: Path
         "RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size,
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": OURS,
     }  # fmt: skip
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // size)), "TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ
+    environment = {"OMP_NUM_THREADS": str(max(1, cores() // size)), "TORCH_CPP_LOG_LEVEL": "ERROR"} | os.environ
     environment |= {name: str(value) for name, value in said.items()}
     command = [sys.executable, "-m", "dpn", *words]
     if rank == 0:

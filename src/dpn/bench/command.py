@@ -21,6 +21,7 @@ from dpn.bench.report import Report, Row
 from dpn.bench.scaling import plot_scaling
 from dpn.bench.workloads import AXES, INFERENCE, TRAINING, Workload, case, growth
 from dpn.data import PHOTOGRAPHS
+from dpn.devices import cores
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.functional import backends
@@ -126,8 +127,7 @@ def run_bench(
 
 def _machine() -> dict[str, str]:
     """What bears on speed: cores, processor, threads, load, versions."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = {"cores": str(cores), "processor": _processor(), "torch threads": str(torch.get_num_threads())}
+    facts = {"cores": str(cores()), "processor": _processor(), "torch threads": str(torch.get_num_threads())}
     facts["threads of compiled kernels (HL_NUM_THREADS)"] = os.environ.get("HL_NUM_THREADS", "one a core")
     if hasattr(os, "getloadavg"):
         facts["load in the minute before"] = f"{os.getloadavg()[0]:.1f}"

@@ -5,7 +5,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
@@ -66,7 +65,7 @@ def answers(asked: Sequence[Asked], network: DPN, most: int) -> Iterator[tuple[i
     alike: defaultdict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
     for i, each in enumerate(asked):
         try:
-            pixels = _decoded(each.content)
+            pixels = read_image("the image", each.content)
             alike[at_most(each.size, pixels).shape].append((i, pixels))
         except Exception as error:
             yield i, _failed(error, 400)
@@ -105,16 +104,6 @@ def _seen_together(images: Sequence[np.ndarray], sizes: Sequence[int], network: 
     except Exception:
         return [None] * len(images)
     return [Segmentation(pixels, maps, network.labels) for pixels, maps in zip(images, q, strict=True)]
-
-
-def _decoded(content: bytes) -> np.ndarray:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "image"
-        path.write_bytes(content)
-        try:
-            return read_image(path)
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), "the image")) from error
 
 
 def _written(found: Segmentation, asked: Asked, batch: int) -> Answer:

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from dpn import __version__
-from dpn.devices import device_named
+from dpn.devices import cores, device_named
 from dpn.inference.segmentation import SIZE
 from dpn.model import DPN
 from dpn.serve.answers import MEDIA_TYPES, Answer, Asked, Served, answers, told
@@ -108,8 +108,7 @@ class SegmentAPI(LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         """Opens the network in a worker's own process, and lets it see one image, so that the first request need not wait."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, cores // self.workers)
+        threads = max(1, cores() // self.workers)
         os.environ.setdefault("HL_NUM_THREADS", str(threads))
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(threads)
