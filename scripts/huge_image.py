@@ -1,7 +1,7 @@
 """Memory and time of dpn.segment_in_tiles, at 24 and at 108 megapixels: memory should not grow, time should with the pixels.
 
     python scripts/huge_image.py --scale 0.25
-    python scripts/huge_image.py --megapixels 108 1000 --scale 1        # an hour a gigapixel, on quiet cores
+    python scripts/huge_image.py --megapixels "[108, 1000]" --scale 1    # an hour a gigapixel, on quiet cores
 
 The images are scikit-image's photographs, enlarged and laid side by side, in a tiled TIFF. Each is labelled in a process of its
 own, whose largest resident memory is printed, beside that of a process that only loads the network.
