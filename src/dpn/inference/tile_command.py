@@ -15,6 +15,7 @@ from dpn.inference.huge import segment_in_tiles
 from dpn.inference.names import output_names
 from dpn.storage import load
 from dpn.terminal import complain, console
+from dpn.unary.fused import fuse
 
 
 def tile_images(
@@ -67,6 +68,7 @@ def tile_images(
         InputError: if the model cannot be read, the device or an image is not there, or an image would be written over.
     """
     network = load(model, device=device_named(device), unary=unary) if model or unary else load(device=device_named(device))
+    fuse(network.eval().unary)
     listed, failed = list_images(images), list[dict[str, str]]()
     records: list[dict[str, Any]] = []
     options: dict[str, Any] = {"scale": scale, "pixel": pixel, "sharp": sharp, "full": full, "tile": tile, "halo": halo}

@@ -11,6 +11,7 @@ from dpn.inference.video_outputs import Write
 from dpn.model_files import DEFAULT_MODEL
 from dpn.storage import load
 from dpn.terminal import console, progress_bar
+from dpn.unary.fused import fuse
 
 
 def segment_clip(
@@ -64,6 +65,7 @@ def segment_clip(
     where = device_named(device)
     out = out or _usual(clip, write)
     network = load(model or (None if unary else DEFAULT_MODEL), device=where, unary=unary)
+    fuse(network.eval().unary)
     with progress_bar() as progress:
         task = progress.add_task("video", total=None)
         found = segment_video(

@@ -17,6 +17,7 @@ from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE, USUAL, Kind
 from dpn.model_files import DEFAULT_MODEL
 from dpn.runs.destination import Folder, destination
+from dpn.runs.here import here
 from dpn.runs.items import Item
 from dpn.runs.manifest import Record
 from dpn.runs.on_ray import on_ray
@@ -112,11 +113,12 @@ def segment_photographs(
         code, before, number, labels, records = 0, 0, 0, list[Record](), list[Record]()
         few = json or len(items) <= ROWS
         if items:
-            about, on = made_with(model, unary, size), partial(on_ray, order, workers) if engine == "ray" else None
+            about = made_with(model, unary, size)
+            on = partial(on_ray, order, workers) if engine == "ray" else partial(here, work, len(listed) == 1)
             with resumed(folder, part, items, work.outputs, about, anew=anew) as (manifest, todo):
                 before = len(items) - len(todo)
                 try:
-                    run(todo, len(todo), work, manifest, about, lambda item, error: tell(item.shown, error), on)
+                    run(todo, len(todo), folder, manifest, about, lambda item, error: tell(item.shown, error), on)
                 except StoppedError as error:
                     complain(str(error))
                     code = 2

@@ -9,6 +9,7 @@ from dpn.inference.segmentation import Kind
 from dpn.runs.destination import Folder
 from dpn.runs.work import Work
 from dpn.storage import load, load_stages
+from dpn.unary.fused import fuse
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,6 @@ class Order:
         """The work, with the networks on their device. Raises InputError as `dpn.load`, and if the device is not there."""
         opened: dict[str, Any] = {"device": device_named(self.device), "unary": self.unary}
         networks = load_stages(self.model, **opened) if self.stages else {"": load(self.model, **opened)}
+        for network in networks.values():
+            fuse(network.eval().unary)
         return Work(networks, self.write, self.stages, self.size, folder)

@@ -1,19 +1,20 @@
-"""Reading, computing and writing at the same time, a few items ahead and behind."""
+"""Several items at once: while some are worked on, others are read and written; in order, a few at a time."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from threading import Event, Semaphore
 from typing import TypeVar
+
+from dpn.devices import cores
 
 T = TypeVar("T")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
 Written = TypeVar("Written")
 
-THREADS = min(8, max(2, os.cpu_count() or 1))
-"""How many read, and as many write. Twice as many items at most wait before and behind the work, so memory stays flat."""
+THREADS = min(8, max(2, cores()))
+"""How many items are read or written while others are worked on."""
 
 
 def overlapped(
@@ -23,50 +24,49 @@ def overlapped(
     write: Callable[[T, Made], Written],
     done: Callable[[T, Written | Exception], bool],
     *,
+    at_once: int = 1,
     threads: int = THREADS,
 ) -> None:
-    """Reads items in threads, works on them in this one, writes what comes of them in threads again.
+    """Reads each item, works on it and writes what comes of it, in a thread an item.
 
-    `done` is called in this thread, in the order of the items, with what `write` returned or what one of the three raised;
-    where it says False no further item is begun. What was worked on is written and told of before this returns, also where it
-    ends with an exception, as after Ctrl-C.
+    At most `at_once` items are worked on at a time, and `at_once + threads` are begun and not yet told of, so memory does not
+    grow with their number. `done` is called in this thread, in the order of the items, with what `write` returned or what one
+    of the three raised; where it says False no further item is begun. What was worked on is written and told of before this
+    returns, also where it ends with an exception, as after Ctrl-C.
 
     Example:
         >>> found = []
         >>> overlapped("ab", str.upper, lambda _, read: 2 * read, lambda _, made: found.append(made), lambda _, end: True)
-        >>> found
+        >>> sorted(found)
         ['AA', 'BB']
     """
-    waiting, going_on = iter(items), True
-    reading: deque[tuple[T, Future[Read]]] = deque()
-    writing: deque[tuple[T, Future[Written]]] = deque()
-    readers, writers = ThreadPoolExecutor(threads, "read"), ThreadPoolExecutor(threads, "write")
+    working, ending, most = Semaphore(at_once), Event(), at_once + threads
+    begun: deque[tuple[T, Future[Written]]] = deque()
 
-    def written(item: T, ready: Future[Read]) -> Future[Written]:
-        try:
-            return writers.submit(write, item, work(item, ready.result()))
-        except Exception as error:
-            failed: Future[Written] = Future()
-            failed.set_exception(error)
-            return failed
+    def whole(item: T) -> Written:
+        was_read = read(item)
+        with working:
+            if ending.is_set():
+                raise CancelledError
+            made = work(item, was_read)
+        return write(item, made)
 
     def told() -> bool:
-        item, future = writing.popleft()
-        error = future.exception()
-        return done(item, error if isinstance(error, Exception) else future.result())
+        item, future = begun[0]
+        error = future.exception()  # where Ctrl-C comes, while this waits, the item is not yet told of
+        begun.popleft()
+        return isinstance(error, CancelledError) or done(item, error if isinstance(error, Exception) else future.result())
 
-    try:
-        while going_on:
-            reading.extend((item, readers.submit(read, item)) for item in islice(waiting, 2 * threads - len(reading)))
-            if not reading:
-                break
-            item, ready = reading.popleft()
-            writing.append((item, written(item, ready)))
-            del ready
-            while going_on and writing and (writing[0][1].done() or len(writing) > 2 * threads):
-                going_on = told()
-    finally:
-        readers.shutdown(wait=False, cancel_futures=True)
-        while writing:
-            told()
-        writers.shutdown()
+    with ThreadPoolExecutor(most, "item") as executor:
+        try:
+            for item in items:
+                begun.append((item, executor.submit(whole, item)))
+                while begun and (len(begun) == most or begun[0][1].done()):
+                    if not told():
+                        return
+            while begun and told():
+                pass
+        finally:
+            ending.set()
+            while begun:
+                told()

@@ -9,10 +9,9 @@ from dpn import __version__
 from dpn.errors import InputError, first_line
 from dpn.files import checksum
 from dpn.model_files import find
+from dpn.runs.destination import Folder
 from dpn.runs.items import Item
 from dpn.runs.manifest import Manifest, Record
-from dpn.runs.overlap import overlapped
-from dpn.runs.work import Work
 from dpn.terminal import progress_bar
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -45,21 +44,21 @@ def made_with(model: str | Path | None, unary: str | None, size: int) -> dict[st
 def run(
     items: Iterable[Item],
     total: int,
-    work: Work,
+    folder: Folder,
     manifest: Manifest,
     about: Mapping[str, Any],
     tell: Callable[[Item, InputError], None],
-    engine: Engine | None = None,
+    engine: Engine,
 ) -> None:
     """Does the work on items, with a line in the manifest for each once its outputs are there.
 
     Args:
         items: the photographs that are to be done, `total` of them.
-        work: what is done of each.
+        folder: where outputs and the manifest are kept.
         manifest: where it is noted.
         about: what to note that it was made with, see `made_with`.
         tell: is called with each item that failed, and why.
-        engine: what computes; None is this process, `overlapped`.
+        engine: what computes.
 
     Raises:
         StoppedError: if nothing more can be written. What was begun before is finished.
@@ -80,15 +79,12 @@ def run(
                 result = {"error": str(error)}
             try:
                 manifest.add(noted | {key: value for key, value in result.items() if key != "image"})
-                work.folder.take(manifest.path)
+                folder.take(manifest.path)
             except (OSError, InputError) as error:
                 stopped.append(str(told(item, error)))
             return not stopped
 
-        if engine:
-            engine(items, done)
-        else:
-            overlapped(items, work.read, work.work_on, work.written, done)
+        engine(items, done)
     if stopped:
         raise StoppedError(stopped[0])
 

@@ -27,6 +27,7 @@ from dpn.serve.gate import BATCH, PATH, Gate
 from dpn.serve.limits import LARGEST, Limits, Refusal, checked_pixels
 from dpn.serve.metrics import MEDIA_TYPE, Meter
 from dpn.storage import load
+from dpn.unary.fused import fuse
 
 REGULAR = LoopResponseType.REGULAR
 
@@ -113,6 +114,7 @@ class SegmentAPI(LitAPI):  # type: ignore[misc]
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(threads)
         self.network = load(**self.opened, device=device_named(self.where))
+        fuse(self.network.eval().unary)
         with torch.inference_mode(), suppress(Exception):  # one that does not take this size may take others
             self.network(torch.zeros(1, 3, 65, 65, device=next(self.network.parameters()).device))
 
