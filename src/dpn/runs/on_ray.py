@@ -60,24 +60,23 @@ def _segmented(ray: Any, rows: list[dict[str, bytes]], order: Order, workers: in
     gpus = 0 if order.device == "cpu" else int(there.get("GPU", 0))
     count = max(1, min(workers or gpus or int(there["CPU"]), len(rows)))
     cores = max(1, int(there["CPU"]) // count)
-    threads = {"OMP_NUM_THREADS": str(cores), "HL_NUM_THREADS": str(cores)}
     blocks = max(count, -(-len(rows) // TOGETHER))
     return ray.data.from_items(rows, override_num_blocks=min(blocks, len(rows))).map_batches(
         _Segmenter,
-        fn_constructor_args=(order,),
+        fn_constructor_args=(order, cores),
         batch_size=TOGETHER,
         compute=ray.data.ActorPoolStrategy(size=count),
         num_cpus=cores,
         num_gpus=min(1.0, gpus / count) if gpus else None,
-        runtime_env={"env_vars": threads},
     )
 
 
 class _Segmenter:
     """An actor."""
 
-    def __init__(self, order: Order) -> None:
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+    def __init__(self, order: Order, threads: int) -> None:
+        torch.set_num_threads(threads)
+        os.environ["HL_NUM_THREADS"] = str(threads)
         self.work = order.work(destination(order.out))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
