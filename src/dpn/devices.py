@@ -1,10 +1,15 @@
 """Where networks compute."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from dpn.errors import InputError, first_line
+
+AT_ONCE = 8
+"""The most images that a CPU works on at once, since each takes memory."""
 
 
 def device_named(name: str) -> torch.device:
@@ -32,3 +37,22 @@ def device_named(name: str) -> torch.device:
 def cores() -> int:
     """How many of the machine's cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def cores_shared(shared: bool = True) -> Iterator[int]:
+    """Shares torch's threads out among images that are worked on at once, and gives how many that are; 1 where not `shared`.
+
+    Example:
+        >>> torch.set_num_threads(2)
+        >>> with cores_shared() as at_once:
+        ...     at_once, torch.get_num_threads()
+        (2, 1)
+    """
+    threads = torch.get_num_threads()
+    at_once = min(AT_ONCE, threads) if shared else 1
+    torch.set_num_threads(threads // at_once)
+    try:
+        yield at_once
+    finally:
+        torch.set_num_threads(threads)

@@ -213,7 +213,7 @@ def noisy(count: int, alive: WeakSet[Frame] | None = None) -> Iterator[Frame]:
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 6, 13])
 def test_a_ring_of_frames_gives_what_the_whole_clip_gives(span, iterations, count):
     model = network(penalty=3.0, window=5, iterations=iterations, sigma_color=0.3, absent_below=0.0)
-    found = list(video._over_time(noisy(count), model, 513, span))
+    found = list(video._over_time(model, 513, span, noisy(count), 2))
     images = torch.stack([to_tensor(frame.pixels) for frame in noisy(count)])
     model.mrf.config = model.mrf.config.changed(frames=span)
     with torch.no_grad():
@@ -226,10 +226,11 @@ def test_a_ring_of_frames_gives_what_the_whole_clip_gives(span, iterations, coun
 def test_memory_does_not_grow_with_the_clip(span):
     alive, most = WeakSet[Frame](), 0
     model = network()
-    steps = video._alone(noisy(200, alive), model, 513) if span == 1 else video._over_time(noisy(200, alive), model, 513, span)
+    frames = noisy(200, alive)
+    steps = video._alone(model, 513, frames, 2) if span == 1 else video._over_time(model, 513, span, frames, 2)
     for _ in steps:
         most = max(most, len(alive))
-    assert most <= (2 if span == 1 else video.TOGETHER + 4)
+    assert most <= (2 if span == 1 else video.TOGETHER + 4) + 3
 
 
 def test_one_frame_at_a_time_is_dpn_segment(tmp_path):

@@ -16,6 +16,7 @@ from dpn.data import read_image, rgb, to_tensor
 from dpn.errors import InputError, first_line
 from dpn.model import DPN
 from dpn.storage import WRAPPERS, load
+from dpn.unary.fused import fuse
 
 Kind = Literal["labels", "overlay", "probabilities", "json", "geojson", "coco"]
 """What can be written of a photograph, see docs/output.md; dpn.inference.outputs writes it."""
@@ -55,6 +56,8 @@ class Segmentation:
         shape = self.image.shape[:2]
         labels, largest = np.zeros(shape, np.min_scalar_type(len(self.names) - 1)), np.zeros(shape, np.float32)
         for u, q in enumerate(self.seen):  # one map at a time at full size: a photograph may have many megapixels
+            if q.max() < 0.99 / len(self.seen):  # at each pixel some label has 1 / L or more
+                continue
             q = _resized(q[None], shape)[0]
             labels[q > largest] = u
             np.maximum(largest, q, out=largest)
@@ -190,7 +193,9 @@ def opened_network(model: nn.Module | str | Path | None) -> tuple[nn.Module, tup
 
 @cache
 def _default() -> DPN:
-    return load()
+    network = load()
+    fuse(network.eval().unary)
+    return network
 
 
 def rgb_pixels(image: str | Path | Image.Image | np.ndarray) -> np.ndarray:

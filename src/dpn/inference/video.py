@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from dpn.data import to_tensor
+from dpn.devices import cores_shared
 from dpn.errors import InputError, first_line
 from dpn.inference.clips import Frame, opened_clip
 from dpn.inference.segmentation import SIZE, Segmentation, at_most, opened_network
 from dpn.inference.video_outputs import WRITERS, Write
 from dpn.model import DPN
 from dpn.mrf import MRF, changed
+from dpn.overlap import ahead
 from dpn.unary.base import unwrapped
+from dpn.unary.fused import is_fused
 
 FRAMES = 3
 """How many frames b12's window spans, of a clip: the paper's sequel's."""
@@ -83,8 +87,9 @@ def segment_video(
     network, names = opened_network(model)
     network = (network if device is None else network.to(device)).eval()
     done, time, shape, counts = 0, Fraction(0), (0, 0), np.zeros(len(names), np.int64)
-    with opened_clip(path) as clip:
-        steps = _alone(clip.frames, network, size) if frames == 1 else _over_time(clip.frames, network, size, frames)
+    with opened_clip(path) as clip, cores_shared(is_fused(network)) as at_once:
+        seen = partial(_alone, network, size) if frames == 1 else partial(_over_time, network, size, frames)
+        steps = seen(clip.frames, at_once)
         with WRITERS[write](out, clip, names) as take:
             for frame, q in steps:
                 found = Segmentation(frame.pixels, q.cpu().numpy(), names, str(path))
@@ -99,13 +104,18 @@ def segment_video(
     return about | {"labels": labels}
 
 
-def _alone(frames: Iterable[Frame], network: nn.Module, size: int) -> Iterator[tuple[Frame, Tensor]]:
-    """Each frame and its q (L,h,w), as dpn.segment sees it."""
-    for frame in frames:
-        yield frame, _computed(network, _image(frame, network, size)).float().exp()[0]
+def _alone(network: nn.Module, size: int, frames: Iterable[Frame], at_once: int) -> Iterator[tuple[Frame, Tensor]]:
+    """Each frame and its q (L,h,w), as dpn.segment sees it; the network works on so many at once."""
+
+    def seen(frame: Frame) -> tuple[Frame, Tensor]:
+        return frame, _computed(network, _image(frame, network, size)).float().exp()[0]
+
+    return ahead(seen, frames, at_once)
 
 
-def _over_time(frames: Iterable[Frame], network: nn.Module, size: int, span: int) -> Iterator[tuple[Frame, Tensor]]:
+def _over_time(
+    network: nn.Module, size: int, span: int, frames: Iterable[Frame], at_once: int
+) -> Iterator[tuple[Frame, Tensor]]:
     """The same where b12's window spans so many frames: a ring holds the frames that are refined together, and those around.
 
     A frame depends on as many before and after it as the window reaches, once more with each mean-field update.
@@ -127,9 +137,12 @@ def _over_time(frames: Iterable[Frame], network: nn.Module, size: int, span: int
         del log_q
         yield from ((each[0], of_frame) for each, of_frame in zip(ring[first:last], q, strict=True))
 
-    for frame in frames:
+    def seen(frame: Frame) -> tuple[Frame, Tensor, Tensor]:
         image = _image(frame, network, size)
-        ring.append((frame, image, _computed(model.unary, image)))
+        return frame, image, _computed(model.unary, image)
+
+    for each in ahead(seen, frames, at_once):
+        ring.append(each)
         if len(ring) == first + TOGETHER + reach:
             yield from refined(first + TOGETHER)
             given = first + TOGETHER

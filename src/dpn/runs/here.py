@@ -1,24 +1,16 @@
-"""The engine `here`: this process. A CPU works on several items at once, each by its share of torch's threads."""
+"""The engine `here`: this process."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-
+from dpn.devices import cores_shared
+from dpn.overlap import overlapped
 from dpn.runs.items import Item
-from dpn.runs.overlap import overlapped
 from dpn.runs.work import Work
-
-AT_ONCE = 8
-"""The most items that a CPU works on at once, since each takes memory."""
+from dpn.unary.fused import is_fused
 
 
 def here(work: Work, alone: bool, items: Iterable[Item], done: Callable[[Item, Any], bool]) -> None:
-    """As dpn.runs.overlap.overlapped. A photograph that the user named `alone` has all threads for itself."""
-    threads = torch.get_num_threads()
-    at_once = 1 if alone or not work.on_cpu else min(AT_ONCE, threads)
-    torch.set_num_threads(threads // at_once)
-    try:
+    """As dpn.overlap.overlapped. A photograph that the user named `alone` has all cores for itself."""
+    with cores_shared(not alone and all(map(is_fused, work.networks.values()))) as at_once:
         overlapped(items, work.read, work.work_on, work.written, done, at_once=at_once)
-    finally:
-        torch.set_num_threads(threads)

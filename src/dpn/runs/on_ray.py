@@ -25,7 +25,7 @@ TOGETHER = 8
 
 
 def on_ray(order: Order, workers: int | None, items: Iterable[Item], done: Callable[[Item, Any], bool]) -> None:
-    """As dpn.runs.overlap.overlapped, on the cluster that RAY_ADDRESS names, or on the cores of this machine.
+    """As dpn.overlap.overlapped, on the cluster that RAY_ADDRESS names, or on the cores of this machine.
 
     Args:
         order: what is to be done; each actor opens it for itself.

@@ -47,10 +47,6 @@ class Work:
     size: int
     folder: Folder
 
-    @property
-    def on_cpu(self) -> bool:
-        return all(each.is_cpu for network in self.networks.values() for each in network.parameters())
-
     def outputs(self, item: Item) -> dict[str, str]:
         """{kind: the name of its file}."""
         return output_files(item.name, self.write, self.stages)

@@ -4,6 +4,7 @@ from dpn.unary.base import UNARY_NETWORKS, UnaryNetwork
 from dpn.unary.deeplab_large_fov import DeepLabLargeFOV
 from dpn.unary.fcn import FCN
 from dpn.unary.foreign import made_by
+from dpn.unary.fused import fuse
 from dpn.unary.mobilenet_v2 import MobileNetV2
 from dpn.unary.mobilenet_v2_pyramid import MobileNetV2Pyramid
 from dpn.unary.onnx import ONNXNetwork
@@ -20,5 +21,6 @@ __all__ = [
     "ONNXNetwork",
     "UnaryNetwork",
     "Wrap",
+    "fuse",
     "made_by",
 ]

@@ -59,6 +59,11 @@ def _fuse(parent: nn.Module, name: str, conv: nn.Conv2d, behind: list[tuple[str,
     setattr(parent, name, FusedConvolution(conv, nonlinearity))
 
 
+def is_fused(network: nn.Module) -> bool:
+    """Whether a network, or a part of it, is fused: on a CPU it is then fastest with a thread an image."""
+    return any(isinstance(module, FusedConvolution) for module in network.modules())
+
+
 class FusedConvolution(nn.Module):
     """relu(w' * x + b'): (N,C,H,W) -> (N,C',h,w), as `conv`, a convolution with a bias, and a nonlinearity behind it."""
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dpn.runs.overlap import overlapped
+from dpn.overlap import overlapped
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

@@ -1,7 +1,7 @@
-"""Several items at once: while some are worked on, others are read and written; in order, a few at a time."""
+"""Several items at once, in order: while some are worked on, others are read and written."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from threading import Event, Semaphore
 from typing import TypeVar
@@ -70,3 +70,20 @@ def overlapped(
             ending.set()
             while begun:
                 told()
+
+
+def ahead(function: Callable[[T], Made], items: Iterable[T], at_once: int) -> Iterator[Made]:
+    """What a function makes of each item, in order; so many threads work on the next ones while one is used.
+
+    Example:
+        >>> list(ahead(str.upper, "abc", at_once=2))
+        ['A', 'B', 'C']
+    """
+    begun: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(at_once, "ahead") as executor:
+        for item in items:
+            begun.append(executor.submit(function, item))
+            if len(begun) > at_once:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
