@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from dpn.functional import local_filter
 from dpn.functional.kernels import SMALLEST_SUM
@@ -29,10 +28,11 @@ def over_frames(q: Tensor, image: Tensor, config: MRFConfig, absent_below: float
     given, q = q.dtype, q.to(torch.promote_types(q.dtype, torch.float32))  # sums are divided last
     maps = after_ones(q) if config.normalize else q
     s = local_filter(maps, image, include_center=config.include_center, absent_below=absent_below, **window)
+    s = s.clone()  # autograd adds in place to no view that comes of a filter
     for t in range(1, min(config.frames // 2, len(q) - 1) + 1):
         weight = 1.0 if config.sigma_time is None else math.exp(-((t / config.sigma_time) ** 2) / 2)
         earlier, later = slice(None, -t), slice(t, None)
-        for here, there, beyond in ((earlier, later, (0, t)), (later, earlier, (t, 0))):
+        for here, there in ((earlier, later), (later, earlier)):
             of_pair = local_filter(maps[there], image[there], center_image=image[here], absent_below=absent_below, **window)
-            s = s + weight * pad(of_pair, (0, 0, 0, 0, 0, 0, *beyond))
+            s[here].add_(of_pair, alpha=weight)
     return (s[:, 1:] / s[:, :1].clamp_min(SMALLEST_SUM) if config.normalize else s).to(given)
