@@ -13,6 +13,7 @@ The photographs are scikit-image's three, each a little different, as JPEGs. Pri
 
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -99,6 +100,9 @@ def speed(folder: Path, home: Path, turns: int, size: int, ray: bool) -> None:
     first, *others = rates
     for name in others:
         say(f"{first} / {name}: {rates[first] / rates[name]:.2f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    written = sum(path.stat().st_size for path in (home / "a folder run").iterdir()) / 1e6 / count
+    say(f"peak memory of this process: {peak:.0f} MB; written: {written:.2f} MB an image")
     for path in (home / "one at a time").iterdir():
         assert (home / "a folder run" / path.name).read_bytes() == path.read_bytes(), path.name
 

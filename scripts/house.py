@@ -32,7 +32,8 @@ FLOORS = [
 """From the top down: a room imports only from its own floor or from floors below. What is in no list is the cellar."""
 
 CELLAR = [
-    "registry", "options", "files", "terminal", "packages", "weights", "hub", "devices", "overlap", "processes", "together", "errors",
+    "registry", "options", "files", "terminal", "packages", "weights", "hub", "devices", "overlap", "processes", "together",
+    "errors",
 ]  # fmt: skip
 
 
