@@ -1,12 +1,25 @@
 """Files that are there whole or not at all."""
 
 import os
+import platform
+import re
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from dpn.errors import InputError
+
+NAME = 255
+"""Bytes that a file's name may have."""
+
+OLD = 24 * 60 * 60
+"""Seconds after which nobody is still writing a file."""
+
+TEMPORARY = re.compile(r"\.(\d+)@([0-9a-f]{6})-(.+)", re.DOTALL)
+"""How `written_whole` calls what it has not finished: a process, its machine, and the file."""
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
@@ -33,8 +46,9 @@ def cache_folder() -> Path:
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and put it in ``path``'s place once the block has succeeded.
 
-    A reader never sees half a file, and a block that fails leaves what was there before. The temporary name ends as
-    ``path``'s does. Raises InputError where the file cannot be written.
+    A reader never sees half a file, and a block that fails leaves what was there before. After the block the file is on the
+    disk, and stays there if the power fails. The temporary name ends as ``path``'s does. Raises InputError where the file
+    cannot be written.
 
     Example:
         >>> import tempfile
@@ -45,12 +59,104 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         ['note.txt']
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = temporary_for(path)
     try:
         yield temporary
+        synced(temporary)
         temporary.replace(path)
+        synced(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def temporary_for(path: Path) -> Path:
+    """What a file is called until it is whole: after this process and machine, in no more bytes than a name may have.
+
+    Example:
+        >>> unfinished(temporary_for(Path("results/cat_labels.png")).name)
+        'cat_labels.png'
+    """
+    begin, name = f".{os.getpid()}@{machine()}-", os.fsencode(path.name)
+    if len(begin) + len(name) > NAME >= len(name):
+        name = name[len(begin) + len(name) - NAME :].lstrip(bytes(range(0x80, 0xC0)))  # no letter's second half
+    return path.with_name(begin + name.decode(sys.getfilesystemencoding(), "surrogateescape"))
+
+
+def unfinished(name: str) -> str | None:
+    """What the file would have become that is called so, if it is one that `written_whole` has not finished."""
+    found = TEMPORARY.fullmatch(name)
+    return found[3] if found else None
+
+
+def sweep(folder: Path) -> None:
+    """Removes what processes that are gone have not finished in a folder; of other machines, what is a day old.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     left = temporary_for(Path(folder, "note.txt"))
+        ...     left.with_name(left.name.replace(str(os.getpid()), "0")).touch()
+        ...     sweep(Path(folder))
+        ...     print(list(Path(folder).iterdir()))
+        []
+    """
+    with suppress(OSError):
+        for file in folder.iterdir():
+            if found := TEMPORARY.fullmatch(file.name):
+                with suppress(OSError):  # another run may have removed it
+                    if is_gone(int(found[1]), found[2]) or time.time() - file.stat().st_mtime > OLD:
+                        file.unlink()
+
+
+def synced(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk; where a system has no such thing, it goes on.
+
+    Raises:
+        OSError: if a file is not there, or the disk fails.
+    """
+    if path.is_dir():
+        with suppress(OSError):  # not every file system can do it, and on Windows none
+            _sync(path, os.O_RDONLY)
+    else:
+        _sync(path, os.O_RDWR)
+
+
+def _sync(path: Path, how: int) -> None:
+    file = os.open(path, how)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def machine() -> str:
+    """What tells machines apart, in six letters.
+
+    Example:
+        >>> len(machine())
+        6
+    """
+    return sha256(platform.node().encode()).hexdigest()[:6]
+
+
+def is_gone(process: int, of: str) -> bool:
+    """Whether a process of this machine has ended; of others, and on Windows, nobody knows.
+
+    Example:
+        >>> is_gone(os.getpid(), machine())
+        False
+    """
+    if of != machine() or os.name == "nt":
+        return False
+    if not 0 < process < 2**31:
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's
+        return False
+    return False

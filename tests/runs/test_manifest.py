@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dpn.errors import InputError
-from dpn.runs.manifest import Manifest, refuse_if_taken
+from dpn.locks import refuse_if_taken
+from dpn.runs.manifest import Manifest, lock_of
 
 HOLD = """
 import sys
@@ -39,9 +41,11 @@ def test_a_second_process_is_refused_in_one_line_until_the_first_is_killed(tmp_p
         [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as first:
         assert first.stdout and first.stdout.readline() == "held\n"
-        for refused in (Manifest, refuse_if_taken):
-            with pytest.raises(InputError, match="another run is at work here"):
-                refused(path)
+        taken = rf"manifest.jsonl: another run is at work here \(process {first.pid} on .*\); wait for it"
+        with pytest.raises(InputError, match=taken):
+            Manifest(path)
+        with pytest.raises(InputError, match=taken):
+            refuse_if_taken(lock_of(path), path)
         first.kill()
     with Manifest(path) as manifest:
         assert list(manifest.records()) == [{"input": "a"}]
@@ -76,11 +80,18 @@ def test_one_without_a_line_is_not_left_behind(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_where_files_cannot_be_locked_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_files_cannot_be_locked_the_named_process_keeps_others_out_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*_: object) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr("fcntl.flock", none)
-    with Manifest(tmp_path / "manifest.jsonl") as first, Manifest(tmp_path / "manifest.jsonl") as second:
-        first.rewrite([{"input": "a"}])
+    path = tmp_path / "manifest.jsonl"
+    with Manifest(path) as first:
+        first.add({"input": "a"})
+        with pytest.raises(InputError, match=f"process {os.getpid()} on .*; if it is gone, remove .*lock"):
+            Manifest(path)
+    lock_of(path).write_text(f"process {2**30} on {platform.node()}\n")
+    with Manifest(path) as second:
         assert list(second.records()) == [{"input": "a"}]

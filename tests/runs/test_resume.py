@@ -150,7 +150,7 @@ def test_a_line_says_of_what_it_was_made_and_what_it_holds(kit: type, run: Calla
 
 
 def test_what_a_killed_run_had_not_finished_is_removed(made: Callable, kit: type, tmp_path: Path) -> None:
-    unfinished, foreign = tmp_path / "out" / ".123-01_labels.png", tmp_path / "out" / ".123-other.png"
+    unfinished, foreign = tmp_path / "out" / ".123@c0ffee-01_labels.png", tmp_path / "out" / ".123-other.png"
     unfinished.write_text("half"), foreign.write_text("somebody's")
     made()
     assert not unfinished.exists() and foreign.exists()

@@ -4,14 +4,14 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dpn.errors import InputError
-
-UNLOCKABLE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-"""What file systems say that have no locks, as a cluster's may: nobody is kept out there."""
+from dpn.files import written_whole
+from dpn.locks import Lock
 
 Record = dict[str, Any]
 """A line: `input`, `stamp` and `with` say of what it was made, `outputs` and `labels` what, or `error` why not."""
@@ -20,8 +20,8 @@ Record = dict[str, Any]
 class Manifest:
     """A manifest that this process has to itself until it ends, however it ends.
 
-    The lock is on the file itself, so nothing is left behind. Lines are written whole; one that was cut off, as by a full disk,
-    is passed over.
+    Lines are written whole; one that was cut off, as by a full disk, is passed over. A line that the power cut takes is only of
+    an item that is made again: outputs are on the disk before they are noted.
 
     Args:
         path: the file; it and its folder are made if need be.
@@ -44,8 +44,13 @@ class Manifest:
         except OSError as error:
             raise InputError(f"{path.parent}: cannot be made a folder ({error.strerror}); choose another place") from error
         try:
-            self._file = _locked(path)
+            self._lock = Lock(lock_of(path), path)
         except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        try:
+            self._file = _opened(path)
+        except OSError as error:
+            self._lock.release()
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
     def records(self) -> Iterator[Record]:
@@ -65,23 +70,20 @@ class Manifest:
 
     def rewrite(self, kept: Iterable[Record]) -> None:
         """Puts these lines in the place of all, which may be read meanwhile; all at once, or none."""
-        temporary = self.path.with_name(f".{os.getpid()}-{self.path.name}")
-        try:
-            with temporary.open("wb") as file:
-                file.writelines(map(line_of, kept))
-            locked = _locked(temporary)
-            temporary.replace(self.path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); choose another place") from error
+        with written_whole(self.path) as temporary, temporary.open("wb") as file:
+            file.writelines(map(line_of, kept))
         os.close(self._file)
-        self._file = locked
+        self._file = _opened(self.path)
 
     def close(self) -> None:
         """Lets others have it; one without a line is removed."""
         if os.fstat(self._file).st_size == 0:
             self.path.unlink(missing_ok=True)
+        else:
+            with suppress(OSError):  # some systems cannot
+                os.fsync(self._file)
         os.close(self._file)
+        self._lock.release()
 
     def __enter__(self) -> "Manifest":
         return self
@@ -110,28 +112,10 @@ def records(lines: Iterable[bytes]) -> Iterator[Record]:
             yield record
 
 
-def refuse_if_taken(path: Path) -> None:
-    """Raises InputError if a run has this manifest; one that is not there nobody has."""
-    if path.exists():
-        os.close(_locked(path))
+def lock_of(path: Path) -> Path:
+    """The file that tells whose a manifest is."""
+    return path.with_name(f".{path.name}.lock")
 
 
-def _locked(path: Path) -> int:
-    """The file, opened to append, and locked until it is closed or the process ends."""
-    try:
-        from fcntl import LOCK_EX, LOCK_NB, flock
-    except ImportError:  # Windows: nobody is kept out
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            flock(file, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            raise InputError(f"{path}: another run is at work here; wait for it, or choose another place") from None
-        except OSError as error:
-            if error.errno not in UNLOCKABLE:
-                raise
-        if path.exists() and path.stat().st_ino == os.fstat(file).st_ino:
-            return file
-        os.close(file)  # it was rewritten meanwhile
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)

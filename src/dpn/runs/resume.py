@@ -1,18 +1,17 @@
 """What is made already and stays, and what is to be done."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
+from dpn.files import sweep, unfinished
+from dpn.locks import refuse_if_taken
 from dpn.runs.destination import Folder
 from dpn.runs.items import Item
-from dpn.runs.manifest import Manifest, Record, records, refuse_if_taken
+from dpn.runs.manifest import Manifest, Record, lock_of, records
 from dpn.runs.shards import Shard
 
 WHOLE = "manifest.jsonl"
 PARTS = "manifest-*-of-*.jsonl"
-TEMPORARY = re.compile(r"\.\d+-(.+)")
-"""How `dpn.files.written_whole` calls what it has not finished."""
 
 
 def manifest_name(shard: Shard | None) -> str:
@@ -55,11 +54,11 @@ def resumed(
     name = manifest_name(shard)
     with ExitStack() as stack:
         if shard:
-            refuse_if_taken(folder.home / WHOLE)
+            refuse_if_taken(lock_of(folder.home / WHOLE), folder.home / WHOLE)
         manifest = stack.enter_context(Manifest(folder.home / name))
         if not shard:
             for path in folder.home.glob(PARTS):
-                refuse_if_taken(path)
+                refuse_if_taken(lock_of(path), path)
         folder.bring(manifest.path)
         others = folder.lines(PARTS, but=name) | ({} if shard is None else folder.lines(WHOLE, but=name))
         there = folder.names()
@@ -91,8 +90,9 @@ def resumed(
             for each in others:
                 folder.remove(each)
         for file in there:
-            if (unfinished := TEMPORARY.fullmatch(file)) and unfinished[1] in taken | {name}:
+            if unfinished(file) in taken | {name}:  # no other run has these
                 folder.remove(file)
+        sweep(folder.home)
         try:
             yield manifest, [item for item in items if item.input not in made]
         finally:
