@@ -76,7 +76,7 @@ def temporary_for(path: Path) -> Path:
     """What a file is called until it is whole: after this process and machine, in no more bytes than a name may have.
 
     Example:
-        >>> unfinished(temporary_for(Path("results/cat_labels.png")).name)
+        >>> unfinished_name(temporary_for(Path("results/cat_labels.png")).name)
         'cat_labels.png'
     """
     begin, name = f".{os.getpid()}@{machine()}-", os.fsencode(path.name)
@@ -85,14 +85,16 @@ def temporary_for(path: Path) -> Path:
     return path.with_name(begin + name.decode(sys.getfilesystemencoding(), "surrogateescape"))
 
 
-def unfinished(name: str) -> str | None:
+def unfinished_name(name: str) -> str | None:
     """What the file would have become that is called so, if it is one that `written_whole` has not finished."""
     found = TEMPORARY.fullmatch(name)
     return found[3] if found else None
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, *, alone: bool = False) -> None:
     """Removes what processes that are gone have not finished in a folder; of other machines, what is a day old.
+
+    Where this process has the folder `alone` it removes all such files.
 
     Example:
         >>> import tempfile
@@ -107,7 +109,7 @@ def sweep(folder: Path) -> None:
         for file in folder.iterdir():
             if found := TEMPORARY.fullmatch(file.name):
                 with suppress(OSError):  # another run may have removed it
-                    if is_gone(int(found[1]), found[2]) or time.time() - file.stat().st_mtime > OLD:
+                    if alone or is_gone(int(found[1]), found[2]) or time.time() - file.stat().st_mtime > OLD:
                         file.unlink()
 
 

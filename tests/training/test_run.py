@@ -1,7 +1,10 @@
 """A run: it can be stopped anywhere, explains itself, and says what is wrong with its recipe."""
 
 import json
+import os
+import platform
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from dpn.cli import main
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
 from dpn.training import Recipe, train_recipe
-from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe, UnaryRecipe
+from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe, UnaryRecipe, as_plain
 from dpn.training.run import run_recipe
 from dpn.training.run_folder import RunFolder, unfinished
 from dpn.unary import MobileNetV2
@@ -69,6 +72,38 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(tmp_path, small_data, mon
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert (tmp_path / "killed" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "about.json"])
+def test_a_run_that_was_killed_as_it_began_goes_on_and_says_how_it_was_made(tmp_path, small_data, monkeypatch, file):
+    recipe, replace_file = tiny(unary=StageRecipe(steps=1, **TINY)), Path.replace
+
+    def killed(self, target):
+        if Path(target).name == file:
+            (tmp_path / "killed" / ".lock").write_text(f"process {2**30} on {platform.node()}\n")
+            temporary = self.rename(self.with_name(self.name.replace(str(os.getpid()), str(2**30))))
+            raise KeyboardInterrupt(temporary)
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_recipe(recipe, tmp_path / "killed")
+    assert list((tmp_path / "killed").glob(f".{2**30}@*-{file}"))
+    monkeypatch.setattr(Path, "replace", replace_file)
+    train_recipe(recipe, tmp_path / "killed")
+    assert {"config.yaml", "about.json", "model.safetensors"} <= {each.name for each in (tmp_path / "killed").iterdir()}
+    assert not list((tmp_path / "killed").rglob(".*"))
+
+
+def test_a_second_run_in_one_folder_is_refused_and_told_which_process_has_it(tmp_path, small_data):
+    recipe = tiny(unary=StageRecipe(steps=1, **TINY))
+    known = as_plain(replace(recipe, unary=replace(recipe.unary, network="mobilenet_v2")))
+    first = RunFolder(tmp_path / "run", known)
+    for of in (recipe, replace(recipe, seed=1)):
+        with pytest.raises(InputError, match=f"run: another run is at work here \\(process {os.getpid()} on"):
+            train_recipe(of, tmp_path / "run")
+    first.close()
+    train_recipe(recipe, tmp_path / "run")
 
 
 def test_a_run_that_stops_by_itself_goes_on_to_the_same_end(tmp_path, small_data, capsys):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from dpn.files import sweep, unfinished
+from dpn.files import sweep, unfinished_name
 from dpn.locks import refuse_if_taken
 from dpn.runs.destination import Folder
 from dpn.runs.items import Item
@@ -90,7 +90,7 @@ def resumed(
             for each in others:
                 folder.remove(each)
         for file in there:
-            if unfinished(file) in taken | {name}:  # no other run has these
+            if unfinished_name(file) in taken | {name}:  # no other run has these
                 folder.remove(file)
         sweep(folder.home)
         try:

@@ -20,8 +20,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dpn.data import Sample, voc_palette
 from dpn.errors import InputError, first_line
-from dpn.files import written_whole
+from dpn.files import sweep, synced, unfinished_name, written_whole
 from dpn.functional import backends
+from dpn.locks import Lock
 from dpn.model import DPN, STAGES
 from dpn.packages import versions
 from dpn.plots import compatibility, panels, training_curves
@@ -34,6 +35,9 @@ MAY_DIFFER = ("data.root", "data.workers")
 
 MOVED = ("unary.network", "unary.weights")
 """What may lie elsewhere by then: files, which go by their names."""
+
+LOCK = ".lock"
+"""The file that tells whose a run's folder is."""
 
 PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "numpy")
 
@@ -59,6 +63,7 @@ class Outcome:
 class RunFolder:
     """Opens the folder of a new run, which is made, or of one that was stopped, if its recipe, as plain values, is the same.
 
+    No other process may open it until it is closed. What a run that was killed had not finished is removed.
     What the recipe of an earlier version does not say is at its default. Files may have moved since (MAY_DIFFER, MOVED).
 
     Attributes:
@@ -68,28 +73,25 @@ class RunFolder:
 
     def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
         self.path, self.model = path, path / "model.safetensors"
-        config = path / "config.yaml"
-        if config.is_file():
-            said = yaml.safe_load(config.read_text(encoding="utf-8"))
-            before, now = _unmoved(_flat(as_plain(Recipe())) | _flat(said)), _unmoved(_flat(recipe))
-            names = (before.keys() | now.keys()).difference(MAY_DIFFER)
-            changed = sorted(name for name in names if before.get(name) != now.get(name))
-            if changed:
-                raise InputError(f"{path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out")
-        elif path.is_dir() and any(path.iterdir()):
+        config, about = path / "config.yaml", path / "about.json"
+        there = [file.name for file in path.iterdir()] if path.is_dir() else []
+        if config.name not in there and any(name != LOCK and unfinished_name(name) is None for name in there):
             raise InputError(f"{path}: the folder holds other files: choose an empty or a new one with --out")
-        (path / "pictures").mkdir(parents=True, exist_ok=True)
-        if not config.is_file():
-            about = {
-                "command": sys.argv,
-                "seed": recipe["seed"],
-                "python": platform.python_version(),
-                "machine": f"{platform.system()} {platform.machine()}",
-                "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-                "versions": versions([*PACKAGES, *backends()]),
-            }
-            _write(config, yaml.safe_dump(recipe, sort_keys=False))
-            _write(path / "about.json", json.dumps(about, indent=2))
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(path / LOCK, path)
+        try:
+            if config.is_file():
+                self._require_same(config, recipe)
+            for folder in (path, *(each for each in path.rglob("*") if each.is_dir())):
+                sweep(folder, alone=True)
+            if not config.is_file():
+                _write(config, yaml.safe_dump(recipe, sort_keys=False))
+            if not about.is_file():
+                _write(about, json.dumps(_about(recipe), indent=2))
+            (path / "pictures").mkdir(exist_ok=True)
+        except BaseException:
+            self._lock.release()
+            raise
         stages = path / "stages.json"
         self.outcomes = [Outcome(**row) for row in json.loads(stages.read_text(encoding="utf-8"))] if stages.is_file() else []
         self._steps = sum(outcome.steps for outcome in self.outcomes)
@@ -112,15 +114,18 @@ class RunFolder:
 
     def checkpoint(self, stage: str, state: dict[str, Any]) -> None:
         """Writes last.ckpt whole."""
+        if (log := self.path / "log.csv").is_file():
+            synced(log)  # so that it reaches as far as the checkpoint, also after a power cut
         with written_whole(self.path / "last.ckpt") as temporary:
             torch.save(state | {"stage": stage}, temporary)
         if self._events:
             self._events.flush()
 
     def close(self) -> None:
-        """Writes out the TensorBoard events."""
+        """Writes out the TensorBoard events, and lets other processes have the folder."""
         if self._events:
             self._events.close()
+        self._lock.release()
 
     def resume(self, stage: str) -> dict[str, Any] | None:
         """The checkpoint, if there is one of this stage; log.csv and the TensorBoard events are cut back to it."""
@@ -133,7 +138,8 @@ class RunFolder:
                 raise InputError(f"{path}: not a whole checkpoint ({error}): delete it to begin the stage anew") from error
             state = state if state["stage"] == stage else None
         self._cut_log(stage, state["step"] if state else -1)
-        self.close()
+        if self._events:
+            self._events.close()
         done = self._steps + (state["step"] if state else 0)
         self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=done + 1)
         return state
@@ -170,6 +176,13 @@ class RunFolder:
             path = self.path / "pictures" / "compatibility.png"
             with spared(path), written_whole(path) as temporary:
                 compatibility(model.mrf.label_contexts.mu.detach().cpu(), model.labels).savefig(temporary)
+
+    def _require_same(self, config: Path, recipe: dict[str, Any]) -> None:
+        said = yaml.safe_load(config.read_text(encoding="utf-8"))
+        before, now = _unmoved(_flat(as_plain(Recipe())) | _flat(said)), _unmoved(_flat(recipe))
+        names = (before.keys() | now.keys()).difference(MAY_DIFFER)
+        if changed := sorted(name for name in names if before.get(name) != now.get(name)):
+            raise InputError(f"{self.path}: holds a run of another recipe ({', '.join(changed)} differ): choose another --out")
 
     def _cut_log(self, stage: str, step: int) -> None:
         path = self.path / "log.csv"
@@ -254,6 +267,17 @@ def _rows(path: Path) -> list[list[str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
+
+
+def _about(recipe: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "seed": recipe["seed"],
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "versions": versions([*PACKAGES, *backends()]),
+    }
 
 
 def _write(path: Path, text: str) -> None:

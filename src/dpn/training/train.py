@@ -3,6 +3,7 @@
 import math
 import shutil
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,49 +99,45 @@ def train(
     unary = replace(recipe.unary, network=about["network"] or about["foreign"])
     plan, known = recipe.stages.planned(), as_plain(replace(recipe, unary=unary, mrf=model.mrf.config))
     out = fabric.broadcast(Path(out))
-    folder = (
-        Unwritten(out) if fabric.global_rank else RunFolder(out, known)
-    )  # from here on nothing is refused, and the model may change
-    strength = model.mrf.config.penalty or MRFConfig().penalty
-    if recipe.stages.triple_penalty.steps:
-        torch.nn.init.zeros_(model.mrf.label_contexts.penalty)
-    model.to(fabric.device)
-    stored = storage.states(folder.model) if folder.outcomes else {}
-    ends = fabric.broadcast({outcome.stage: stored[outcome.stage] for outcome in folder.outcomes})
-    if ends:
-        load_exactly(model, list(ends.values())[-1])
-    elif fabric.world_size > 1:
-        load_exactly(model, fabric.broadcast(copied(model)))
-    chosen = spread(validation, recipe.data.val_images)
-    left = [stage for stage, _ in plan if stage not in ends]
-    learned, measured = spread(given, recipe.data.train_images), chosen
-    if left and recipe.data.on_device:
-        with progress_bar(console) as progress:
-            learned, measured = (
-                Subset(Held(images, fabric.device, progress), range(len(images))) for images in (learned, chosen)
-            )
-    run = StageRun(recipe, model, strength, learned, measured, folder, fabric, until)
-    for stage in left:
-        with progress_bar(console) as progress:
-            outcome = run.stage(stage, progress)
-        if outcome is None:
-            folder.close()
-            return model.requires_grad_(True).eval()
+    # from here on nothing is refused, and the model may change
+    with closing(Unwritten(out) if fabric.global_rank else RunFolder(out, known)) as folder:
+        strength = model.mrf.config.penalty or MRFConfig().penalty
+        if recipe.stages.triple_penalty.steps:
+            torch.nn.init.zeros_(model.mrf.label_contexts.penalty)
+        model.to(fabric.device)
+        stored = storage.states(folder.model) if folder.outcomes else {}
+        ends = fabric.broadcast({outcome.stage: stored[outcome.stage] for outcome in folder.outcomes})
+        if ends:
+            load_exactly(model, list(ends.values())[-1])
+        elif fabric.world_size > 1:
+            load_exactly(model, fabric.broadcast(copied(model)))
+        chosen = spread(validation, recipe.data.val_images)
+        left = [stage for stage, _ in plan if stage not in ends]
+        learned, measured = spread(given, recipe.data.train_images), chosen
+        if left and recipe.data.on_device:
+            with progress_bar(console) as progress:
+                learned, measured = (
+                    Subset(Held(images, fabric.device, progress), range(len(images))) for images in (learned, chosen)
+                )
+        run = StageRun(recipe, model, strength, learned, measured, folder, fabric, until)
+        for stage in left:
+            with progress_bar(console) as progress:
+                outcome = run.stage(stage, progress)
+            if outcome is None:
+                return model.requires_grad_(True).eval()
+            if fabric.is_global_zero:
+                storage.save(model, folder.model, earlier=ends)
+            folder.ended(outcome)
+            ends[stage] = copied(model)
+            console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}", soft_wrap=True)
+            if stage != left[-1] and run.is_over():
+                return model.requires_grad_(True).eval()
+        model.requires_grad_(True).eval()
         if fabric.is_global_zero:
-            storage.save(model, folder.model, earlier=ends)
-        folder.ended(outcome)
-        ends[stage] = copied(model)
-        console.print(f"{stage}: mIoU {100 * outcome.before:.2f} -> {100 * outcome.miou:.2f}", soft_wrap=True)
-        if stage != left[-1] and run.is_over():
-            folder.close()
-            return model.requires_grad_(True).eval()
-    folder.close()
-    model.requires_grad_(True).eval()
-    if fabric.is_global_zero:
-        shutil.rmtree(folder.path / "scores", ignore_errors=True)
-        _draw(folder, model, ends, validation, chosen)
-    restore(model, *list(ends.items())[-1])
-    return model
+            shutil.rmtree(folder.path / "scores", ignore_errors=True)
+            _draw(folder, model, ends, validation, chosen)
+        restore(model, *list(ends.items())[-1])
+        return model
 
 
 def _draw(
