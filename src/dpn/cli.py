@@ -13,6 +13,7 @@ from dpn import __version__
 from dpn.errors import InputError, parser_line
 from dpn.options import add_options, arguments, names_of
 from dpn.processes import LOST, LostError, is_ours, launch, started
+from dpn.stopping import code_of, raised, told
 from dpn.terminal import HelpFormatter, complain, is_internal, print_anything
 
 DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step.
@@ -72,7 +73,7 @@ FILES = ("FILE", "FOLDER", "IMAGE", "IMAGES", "CLIP", "MASKS", "MODEL", "RECIPE"
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line, of these words or of the process's own.
 
-    It returns 0; 2 after a mistake of the user's, which is told in one line on stderr; 130 after Ctrl-C.
+    It returns 0; 2 after a mistake of the user's, which is told in one line on stderr; 130 after Ctrl-C, 143 after SIGTERM.
 
     Example:
         >>> main(["segment", "nowhere.jpg"])
@@ -90,7 +91,8 @@ def main(words: Sequence[str] | None = None) -> int:
         options = parser.instantiate(parser.parse_args(words))
         if word and options[word].get("devices", 1) > 1 and options[word].get("nodes", 1) == 1 and started().size == 1:
             return launch(words, options[word]["devices"])
-        return function(**arguments(function, options[word])) or 0 if function else 0
+        with raised():
+            return function(**arguments(function, options[word])) or 0 if function else 0
     except LostError as error:
         if is_ours():
             return LOST
@@ -101,9 +103,9 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(f"{recipe}{parser_line(error.message)} (see {f'dpn {word}'.strip()} --help)")
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        complain("stopped")
-        return 130
+    except KeyboardInterrupt as stop:
+        complain(told(stop))
+        return code_of(stop)
     return 2
 
 

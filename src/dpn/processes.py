@@ -25,6 +25,8 @@ LOST = 3
 GRACE = 10.0
 """Seconds that the others have to end by themselves when one has failed."""
 
+ENDING = 60.0
+"""Seconds that they have upon SIGTERM, in which dpn train does its step and leaves a checkpoint."""
 
 AGAIN = "start it again; dpn train goes on from its last checkpoint with the same --out"
 """What to do then."""
@@ -119,6 +121,7 @@ def launch(words: Sequence[str], devices: int) -> int:
         except SystemExit:
             for each in there:
                 each.terminate()
+            _end(there, ENDING)
             raise
         finally:
             ended = _end(there)
@@ -140,10 +143,10 @@ def _started(words: Sequence[str], rank: int, size: int, port: int, errors: Path
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=file)
 
 
-def _end(there: Sequence["subprocess.Popen[bytes]"]) -> list[int]:
+def _end(there: Sequence["subprocess.Popen[bytes]"], grace: float = GRACE) -> list[int]:
     """Waits for the processes a while, ends those that are left, and returns which these were."""
     ended = []
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + grace
     for rank, each in enumerate(there):
         try:
             each.wait(max(0.0, until - time.monotonic()))

@@ -1,8 +1,10 @@
 """A run: it can be stopped anywhere, explains itself, and says what is wrong with its recipe."""
 
 import json
+import multiprocessing
 import os
 import platform
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +16,13 @@ from dpn import load
 from dpn.cli import main
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
+from dpn.stopping import raised
 from dpn.training import Recipe, train_recipe
+from dpn.training.loop import Learner
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe, UnaryRecipe, as_plain
 from dpn.training.run import run_recipe
 from dpn.training.run_folder import RunFolder, unfinished
+from dpn.training.sampler import Draws
 from dpn.unary import MobileNetV2
 
 NET = """
@@ -123,6 +128,40 @@ def test_a_run_that_stops_by_itself_goes_on_to_the_same_end(tmp_path, small_data
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
     assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
+def test_sigterm_leaves_a_checkpoint_after_the_step_and_the_run_goes_on_to_the_same_end(
+    tmp_path, small_data, monkeypatch, capsys
+):
+    recipe = replace(tiny(unary=StageRecipe(steps=5, **TINY), joint=StageRecipe(steps=1, **TINY)), checkpoint_every=100)
+    whole, steps = train_recipe(recipe, tmp_path / "whole"), Learner.steps
+
+    def terminated(self, *given, **named):
+        for step in steps(self, *given, **named):
+            if step.done == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGTERM)  # to all processes, and from the first of them
+            yield step
+
+    monkeypatch.setattr(Learner, "steps", terminated)
+    with raised():
+        assert run_recipe(recipe, out=tmp_path / "parts") == 143
+    told = "parts: stopped by SIGTERM, with a checkpoint; left are unary from step 3 of 5, joint; start it again to go on"
+    assert told in capsys.readouterr().out
+    monkeypatch.setattr(Learner, "steps", steps)
+    assert run_recipe(recipe, out=tmp_path / "parts") == 0
+    for name, value in load(tmp_path / "parts").state_dict().items():
+        assert torch.equal(value, whole.state_dict()[name]), name
+    assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
+def test_sigterm_to_workers_ends_none_of_them():
+    draws = Draws(range(8), lambda item, seed: (torch.tensor(item),), 0)
+    batches = draws.batches(1, 0, 8, workers=1)
+    found = [next(batches)]
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGTERM)
+    assert len([*found, *batches]) == 8
 
 
 def test_a_run_whose_images_are_on_the_device_is_the_same_run(tmp_path, small_data):

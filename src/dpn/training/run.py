@@ -16,6 +16,7 @@ from dpn.errors import InputError
 from dpn.model import DPN
 from dpn.mrf import MRF
 from dpn.processes import require_started, started
+from dpn.stopping import TERMINATED, asked
 from dpn.training.recipe import Recipe, UnaryRecipe, check
 from dpn.training.run_folder import begun, unfinished
 from dpn.training.train import train
@@ -98,7 +99,7 @@ def run_recipe(
     devices: int = 1,
     nodes: int = 1,
     strategy: str = "ddp",
-) -> None:
+) -> int:
     """Train the four stages of a Deep Parsing Network.
 
     The unary network (b1 - b11), the triple penalty (b12), the label contexts (b13, b14), everything jointly: each stage
@@ -108,6 +109,7 @@ def run_recipe(
 
     The run's folder explains itself: config.yaml, about.json, log.csv, stages.md, TensorBoard events, pictures, and
     model.safetensors for the other commands. A run that was stopped goes on when it is started again with the same --out.
+    SIGTERM, as a cluster sends it, stops it after the step with a checkpoint; the exit code is 143 then.
 
     examples:
       dpn train                                               on made-up scenes; needs no data
@@ -131,9 +133,10 @@ def run_recipe(
         raise InputError(f"--strategy {strategy}: take ddp; no network here is so large that sharing out its parameters pays")
     out = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     train_recipe(recipe, out, seconds=math.inf if seconds is None else seconds, device=device)
-    if started().rank:
-        return
-    if left := unfinished(out):
-        print(f"{out}: the time is over; left are {', '.join(left)}; start it again to go on")
-    else:
+    left = [] if started().rank else unfinished(out)
+    if left:
+        why = "stopped by SIGTERM, with a checkpoint" if asked() else "the time is over"
+        print(f"{out}: {why}; left are {', '.join(left)}; start it again to go on")
+    elif not started().rank:
         print(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
+    return TERMINATED if asked() and (left or started().rank) else 0

@@ -1,7 +1,8 @@
 """The endless order of training images: a function of the seed alone, so that a run can be taken up anywhere."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,10 +41,16 @@ class Draws(Dataset[Sampled], Generic[Item]):
         """
         begin, end = (batch * rank // group.size for rank in (group.rank, group.rank + 1))
         drawn = [list(range(i * batch + begin, i * batch + end)) for i in range(first, last)]
-        for each in DataLoader(self, batch_sampler=drawn, num_workers=workers, collate_fn=_collated):
+        how: dict[str, Any] = {"num_workers": workers, "collate_fn": _collated, "worker_init_fn": _left_to_the_first}
+        for each in DataLoader(self, batch_sampler=drawn, **how):
             if isinstance(each, InputError):
                 raise each
             yield each
+
+
+def _left_to_the_first(_: int) -> None:
+    """SIGTERM, which a cluster sends to all processes, is not a worker's: the training process ends it after its last step."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _collated(samples: list[Sampled] | InputError) -> Sampled | InputError:

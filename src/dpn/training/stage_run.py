@@ -1,6 +1,5 @@
 """A stage of a run: taken up where it stopped, trained, validated, and kept."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from dpn.data.dataset import spread
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.processes import Group, started
+from dpn.stopping import asked, held
 from dpn.together import summed
 from dpn.training.cached import Cached
 from dpn.training.loop import Learner, Stage, Step
@@ -64,14 +64,19 @@ class StageRun:
         return started()
 
     def is_over(self) -> bool:
-        """Whether the time is over in one of the processes; all must ask."""
-        over = time.monotonic() >= self.until
-        return over if math.isinf(self.until) else summed(torch.tensor(float(over), device=self.fabric.device)).item() > 0
+        """Whether the time is over, or SIGTERM came, in one of the processes; all must ask."""
+        over = asked() or time.monotonic() >= self.until
+        return over if self.group.size == 1 else summed(torch.tensor(float(over), device=self.fabric.device)).item() > 0
+
+    def stops(self, step: Step) -> bool:
+        """The same after a step; of several GPUs at every tenth, since they wait for each other."""
+        asks = self.group.size == 1 or self.fabric.device.type == "cpu" or step.done % 10 == 0
+        return asks and self.is_over()
 
     def stage(self, name: str, progress: Progress) -> Outcome | None:
         """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning.
 
-        Where the time is over first, it leaves a checkpoint, and returns None.
+        Where the time is over first, or SIGTERM comes, it leaves a checkpoint after the step, and returns None.
         """
         recipe: StageRecipe = getattr(self.recipe.stages, name)
         scored = self._scored(name, progress)
@@ -109,11 +114,11 @@ class StageRun:
             progress.update(bar, completed=step.done, description=description)
 
         untold: Step | None = None  # the one before, which need not be waited for any longer
-        for step in learner.steps(batches, loss, first=state["step"]):
+        for step in held(learner.steps(batches, loss, first=state["step"])):
             pace.stepped()
             if untold:
                 tell(untold)
-            last, stops = step.done == recipe.steps, self.is_over()
+            last, stops = step.done == recipe.steps, self.stops(step)
             validates = last or step.done % recipe.validate_every == 0
             keeps = last or stops or step.done % self.recipe.checkpoint_every == 0
             untold = None if validates or keeps else step

@@ -1,0 +1,98 @@
+"""Ctrl-C and SIGTERM, as a machine that is shut down or a cluster sends it: what was begun is kept, and one line says so."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+TERMINATED = 128 + signal.SIGTERM
+"""What a program exits with that SIGTERM has stopped."""
+
+STOPPED = 128 + signal.SIGINT
+"""What a program exits with that Ctrl-C has stopped."""
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM: what ends upon Ctrl-C ends upon it too."""
+
+
+class _State:
+    held = 0
+    asked = False
+
+
+_state = _State()
+
+
+def code_of(stop: KeyboardInterrupt) -> int:
+    """What to exit with.
+
+    Example:
+        >>> code_of(KeyboardInterrupt()), code_of(TerminatedError())
+        (130, 143)
+    """
+    return TERMINATED if isinstance(stop, TerminatedError) else STOPPED
+
+
+def told(stop: KeyboardInterrupt) -> str:
+    """How it is called in messages.
+
+    Example:
+        >>> told(TerminatedError())
+        'stopped by SIGTERM'
+    """
+    return "stopped by SIGTERM" if isinstance(stop, TerminatedError) else "stopped"
+
+
+def at_once(number: int, _: Any) -> None:
+    """Ends a program that has begun nothing yet, since an exception amid imports is told as a traceback."""
+    os.write(2, f"dpn: stopped{' by SIGTERM' * (number == signal.SIGTERM)}\n".encode())
+    os._exit(128 + number)
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Both are raised as exceptions within, SIGTERM unless it is `held_back`; in the main thread alone."""
+    before = {}
+    try:
+        if signal.getsignal(signal.SIGINT) is at_once:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _on_sigterm)
+    except ValueError:  # not in the main thread
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _state.held, _state.asked = 0, False
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], bool]]:
+    """Gives whether SIGTERM has asked to stop, which is not raised within."""
+    _state.held += 1
+    try:
+        yield asked
+    finally:
+        _state.held -= 1
+
+
+def held(steps: Iterable[T]) -> Iterator[T]:
+    """The same, each with SIGTERM held back; who takes them looks whether it has `asked`."""
+    with held_back():
+        yield from steps
+
+
+def asked() -> bool:
+    """Whether SIGTERM came while it was held back."""
+    return _state.asked
+
+
+def _on_sigterm(*_: object) -> None:
+    again, _state.asked = _state.asked, True  # a cluster tells all processes, and the first of them its others
+    if not (again or _state.held):
+        raise TerminatedError
