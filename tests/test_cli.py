@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -16,6 +17,7 @@ from hashlib import sha256
 from inspect import getdoc
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from dpn import DPN, MRF, __version__, cli, save, segment
 from dpn.cli import COMMANDS, main
 from dpn.data import voc_palette
 from dpn.experiments import Scale
+from dpn.metrics import Evaluation
 from dpn.model_files import shipped_models
 from dpn.mrf import MRFConfig
 from dpn.plots.legend import percent
@@ -332,13 +335,45 @@ def test_evaluate_lays_other_scores_beside(run: Run, tmp_path: Path) -> None:
     ("values", "said"),
     [(np.full((40, 60), 3), ["b.png: mask values 3 are no labels", "0 to 2"]), (np.zeros((60, 40)), ["60 x 40", "40 x 60"])],
 )
-def test_a_wrong_mask_is_named(run: Run, tmp_path: Path, values: np.ndarray, said: list[str]) -> None:
+def test_a_wrong_mask_is_named_and_the_table_is_of_the_others(
+    run: Run, tmp_path: Path, values: np.ndarray, said: list[str]
+) -> None:
     data(tmp_path / "mine")
     mask(tmp_path / "mine" / "val" / "masks" / "b.png", values)
     words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT"]
     code, printed, error = run(*words)
-    assert (code, printed) == (2, "") and is_one_line(error, "masks/b.png", *said)
+    named, left = error.splitlines(keepends=True)
+    assert code == 2 and "2 images" in printed and is_one_line(named, "masks/b.png", *said)
+    assert is_one_line(left, "2 of 3 images are measured, and the table is of these")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [*results["failed"]] == ["1"] and "masks/b.png" in results["failed"]["1"]
+
+
+def test_an_evaluation_that_is_stopped_prints_what_it_has_and_writes_no_table(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data(tmp_path / "mine")
+    add, added = Evaluation.add, []
+
+    def stopped(self: Evaluation, system: str, *rest: Any) -> None:
+        added.append(system)
+        if len(added) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        add(self, system, *rest)
+
+    monkeypatch.setattr(Evaluation, "add", stopped)
+    words = ["evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT", "--stages", "joint"]
+    code, printed, error = run(*words)
+    assert code == 143 and "2 images" in printed and is_one_line(error, "stopped by SIGTERM: 2 of 3 images are measured")
     assert files(tmp_path / "out") == []
+
+
+def test_an_evaluation_of_no_image_says_so(run: Run, tmp_path: Path) -> None:
+    data(tmp_path / "mine")
+    for name in "abc":
+        mask(tmp_path / "mine" / "val" / "masks" / f"{name}.png", np.zeros((1, 1)))
+    code, printed, error = run("evaluate", "MODEL", "--data", "folder", "--data-root", tmp_path / "mine", "--out", "OUT")
+    assert (code, printed) == (2, "") and "none of its 3 images can be measured" in error
 
 
 def test_evaluate_averages_models_scales_and_mirrors_into_one_row(run: Run, model: Path, tmp_path: Path) -> None:
@@ -430,6 +465,19 @@ def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("dpn.runs.command.items_of", interrupted)
     code, _, error = run("segment", "photo.jpg", "--model", "MODEL")
     assert code == 130 and is_one_line(error, "stopped")
+
+
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, "stopped"), (signal.SIGTERM, "stopped by SIGTERM")])
+def test_stopped_amid_its_imports_it_says_so_in_one_line(number: signal.Signals, told: str) -> None:
+    words = [sys.executable, "-X", "importtime", "-m", "dpn", "segment", "photo.jpg"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        while "rich" not in process.stderr.readline():
+            pass
+        process.send_signal(number)
+        *imports, last = process.stderr.read().splitlines()
+    assert process.returncode == 128 + number and last.endswith(f"dpn: {told}")
+    assert all(line.startswith("import time:") for line in imports)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -1,8 +1,12 @@
 """The one exception that a user's mistake raises, and how it tells of others."""
 
+import errno
 import re
 import sys
 import warnings
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the next file would meet as well: no room, or no writing there any more."""
 
 
 class InputError(ValueError):
@@ -28,6 +32,31 @@ def warn(message: str) -> None:
 def first_line(error: Exception) -> str:
     """What another library's error says, in one line; its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def of_one(shown: str, error: Exception) -> InputError:
+    """An error as one line that begins with what it is about, a photograph or another file.
+
+    Example:
+        >>> of_one("photo.jpg", OSError("no more"))
+        InputError('photo.jpg: OSError: no more')
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return InputError(f"{shown}: out of memory; a smaller --size takes less")
+    line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
+    return InputError(line if shown in line else f"{shown}: {line}")
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the next file would meet the same: no room.
+
+    Example:
+        >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(OSError(errno.EACCES, "Permission denied"))
+        (True, False)
+    """
+    if isinstance(error, OSError) and (error.errno in FULL or "requested and" in str(error)):  # what numpy says has no number
+        return True
+    return error is not None and is_full(error.__cause__)
 
 
 def parser_line(message: str) -> str:

@@ -10,8 +10,9 @@ from torch import nn
 
 from dpn import DPN, MRF, InputError
 from dpn.data import SegmentationData
-from dpn.inference.evaluate import evaluate, labelled, measured
+from dpn.inference.evaluate import evaluate, labelled, measure, measured
 from dpn.inference.results import VOID, Worst
+from dpn.metrics import Evaluation
 from dpn.plots.colours import palette_of
 from dpn.unary import Wrap
 
@@ -62,7 +63,8 @@ def test_over_256_labels_are_measured_and_void_is_not(tmp_path: Path) -> None:
         recogniser.weight.zero_()[[255, 7, 298], [0, 1, 2]] = 9
     model = DPN(Wrap(recogniser, labels=300), MRF(300, window=5, context=1), labels=data.labels, stage="unary")
     worst = Worst(data.labels, palette_of(data.labels))
-    scores = measured({"mine": model}, data, worst.add).scores["mine"]
+    measure(evaluation := Evaluation(data.labels, void=VOID), {"mine": model}, data, lambda _, *seen: worst.add(*seen))
+    scores = evaluation.scores["mine"]
     assert scores.confusions.sum() == 2
     assert scores.per_label[[255, 298, 299]].tolist() == [1, 0, 0]
     assert worst.images == ["one"] and worst.sheet().dtype == np.uint8
@@ -73,7 +75,8 @@ def test_over_256_labels_are_measured_and_void_is_not(tmp_path: Path) -> None:
 def test_what_the_last_network_sees_is_kept(tmp_path: Path) -> None:
     data = SegmentationData([pair(tmp_path, name, [[0, 1, 2]], [[0, 255, 1]]) for name in ("one", "two")], NAMES)
     kept = []
-    measured({"first": brightest(), "last": brightest()}, data, lambda sample, labels: kept.append((sample, labels)))
+    networks = {"first": brightest(), "last": brightest()}
+    measure(Evaluation(NAMES, void=VOID), networks, data, lambda number, *seen: kept.append(seen))
     assert [sample.name for sample, _ in kept] == ["one", "two"]
     assert all(labels.tolist() == [[0, 1, 2]] and sample.labels.tolist() == [[0, VOID, 1]] for sample, labels in kept)
 

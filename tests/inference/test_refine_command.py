@@ -1,5 +1,6 @@
 """`dpn refine`: masks and scores of every kind, and one line for each that does not serve while the others are made."""
 
+import errno
 import os
 import pickle
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from PIL import Image
 import dpn
 from dpn.cli import main
 from dpn.data import photograph, voc_palette
+from dpn.files import written_whole
+from dpn.stopping import TerminatedError
 
 IMAGE = np.ascontiguousarray(photograph("cat")[50:130, 100:220])
 HEIGHT, WIDTH, _ = IMAGE.shape
@@ -217,6 +220,34 @@ def test_a_run_goes_on_where_it_was_stopped(run: Run) -> None:
     assert "2 of 2 masks" in run("--scores")[1]  # the scores were not there
     os.utime("masks/a.png")
     assert "1 of 2 masks" in run()[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "made", "code", "told"),
+    [
+        (RuntimeError("odd"), "2 of 3", 2, ["masks/b.png: RuntimeError: odd"]),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), "2 of 3", 2, ["out/b.png: cannot be written (File name too long)"]),
+        (OSError(errno.ENOSPC, "No space left"), "1 of 3", 2, ["out/b.png: cannot be written (No space left)"]),
+        (TerminatedError(), "1 of 3", 143, ["stopped by SIGTERM: 1 of 3 masks are made; the same command goes on from there"]),
+    ],
+    ids=["library", "name", "full", "sigterm"],
+)
+def test_what_is_wrong_with_one_stops_no_other_unless_there_is_no_room(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, made: str, code: int, told: list[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        saved(f"masks/{name}.png", mask())
+        saved(f"images/{name}.png", IMAGE)
+
+    def failing(png: Path, *rest: object) -> None:
+        with written_whole(png) as temporary:
+            if png.stem == "b":
+                raise error
+            temporary.touch()
+
+    monkeypatch.setattr("dpn.plots.colours.save_mask", failing)
+    ended, printed, complaint = run()
+    assert ended == code and f"{made} masks, in out" in printed and is_one_line(complaint, *told)
 
 
 def test_a_broken_image_in_the_midst_is_told_and_the_rest_goes_on(run: Run) -> None:

@@ -1,5 +1,6 @@
 """Images of any size: windows are what the whole has there, tiles give what the whole gives, others read the file."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from dpn.inference import tiffs
 from dpn.inference.pyramids import georeference_of, write_pyramid
 from dpn.inference.rasters import Box, Held, Size, open_raster
 from dpn.inference.tiles import Known, Refined, Scores, over_finer_pixels, rows_of_tiles
+from dpn.stopping import TerminatedError
 from dpn.unary import MobileNetV2Pyramid, Wrap
 
 BOX = Box(37, 90, 150, 260)
@@ -398,6 +400,39 @@ def test_the_command_labels_each_image_and_names_what_it_cannot_read(
     Image.fromarray(rgb(90, 120)).save("a.tif")
     assert main(["tile", "a.tif", "a_labels.tif", "--model", "model.safetensors", "--out", "."]) == 2
     assert "a_labels.tif: an image that would be written over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "made", "code", "told"),
+    [
+        (RuntimeError("odd"), "2 of 3", 2, "b.png: RuntimeError: odd"),
+        (OSError(errno.ENOSPC, "No space left"), "1 of 3", 2, "b.png: OSError: [Errno 28] No space left"),
+        (TerminatedError(), "1 of 3", 143, "stopped by SIGTERM: 1 of 3 images are made"),
+    ],
+    ids=["library", "full", "sigterm"],
+)
+def test_what_is_wrong_with_one_image_stops_no_other_unless_there_is_no_room(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    made: str,
+    code: int,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        Image.fromarray(rgb(8, 9)).save(f"{name}.png")
+
+    def labelled(image: Path, *_: object, **named: object) -> dict[str, object]:
+        if image.stem == "b":
+            raise error
+        return {"image": str(image), "width": 9, "height": 8, "labels": []}
+
+    monkeypatch.setattr("dpn.inference.tile_command.segment_in_tiles", labelled)
+    assert main(["tile", "a.png", "b.png", "c.png"]) == code
+    printed, complaint = capsys.readouterr()
+    assert f"{made} images" in printed and complaint == f"dpn: {told}\n"
 
 
 def test_a_codec_that_is_not_there_is_named_with_its_extra(tmp_path: Path) -> None:

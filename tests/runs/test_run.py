@@ -4,13 +4,17 @@ import errno
 import json
 import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dpn.runs import command, order
+from dpn.runs.items import Item
 from dpn.runs.run import made_with
+from dpn.runs.work import Work
 
 
 @pytest.fixture
@@ -18,8 +22,6 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, BaseExceptio
     """Has a step of the work raise an exception for the item of a name."""
 
     def fail(step: str, name: str, error: BaseException) -> None:
-        from dpn.runs.work import Work
-
         whole = getattr(Work, step)
 
         def failing(work: Work, item, *more: object) -> object:
@@ -104,6 +106,27 @@ def test_ctrl_c_keeps_what_is_made_and_says_how_to_go_on(kit: type, run: Callabl
     told = re.fullmatch(r"dpn: stopped: (\d) of 9 photographs are made; the same command goes on from there\n", error)
     assert code == 130 and told and 4 <= int(told[1]) < 9
     assert f"{told[1]} of 9 photographs" in printed and len(kit.outputs(tmp_path / "out")) == 2 * int(told[1])
+
+
+def test_sigterm_does_as_ctrl_c_and_exits_with_143(
+    kit: type, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.photographs(tmp_path / "in", 9)
+    whole, worked = Work.work_on, []
+
+    def terminated(work: Work, item: Item, image: np.ndarray) -> object:
+        worked.append(item)
+        if len(worked) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return whole(work, item, image)
+
+    monkeypatch.setattr(Work, "work_on", terminated)
+    code, printed, error = run(tmp_path / "in", "--out", tmp_path / "out")
+    told = re.fullmatch(r"dpn: stopped by SIGTERM: (\d) of 9 photographs are made; the same command .*\n", error)
+    assert code == 143 and told and f"{told[1]} of 9 photographs" in printed
+    assert len(kit.outputs(tmp_path / "out")) == 2 * int(told[1]) < 18
+    code, printed, error = run(tmp_path / "in", "--out", tmp_path / "out")
+    assert (code, error) == (0, "") and f"{told[1]} of them were there already" in printed
 
 
 def test_of_very_many_the_labels_are_printed(kit: type, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

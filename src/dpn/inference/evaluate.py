@@ -14,15 +14,16 @@ from torch import Tensor
 from dpn.data import Sample, SegmentationData, data_sets_help, open_data
 from dpn.data.labels import labels_file
 from dpn.devices import device_named
-from dpn.errors import InputError
+from dpn.errors import InputError, is_full, of_one
 from dpn.inference.average import Average
 from dpn.inference.results import VOID, Worst, write_results
 from dpn.inference.submission import submission as write_submission
 from dpn.metrics import Evaluation, Scores, Table
 from dpn.model import DPN
 from dpn.processes import require_started, started
+from dpn.stopping import code_of, told
 from dpn.storage import load, load_stages
-from dpn.terminal import progress_bar
+from dpn.terminal import complain, progress_bar
 from dpn.together import fabric_on, gathered, noticing_loss
 
 NEW_HEAD = "new"
@@ -51,7 +52,7 @@ def evaluate(
     devices: int = 1,
     nodes: int = 1,
     json: bool = False,
-) -> None:
+) -> int:
     """Measure a network on a data set: a row for each stage of its training.
 
     Each row has the mean IoU over the data set, its gain over the first row and over the one above with 95 % intervals
@@ -64,6 +65,8 @@ def evaluate(
       results.json            all these numbers, and the IoU of each image
       STAGE.npz               the scores of each image, to be laid --beside another run
       predictions/IMAGE.png   with --predictions: the labels that the last row gives each image
+    An image that cannot be measured is told on stderr and left out, and the exit code is 2 then. Where it is stopped it prints
+    the table of what it has measured, and writes none.
     With several models, --scales or --flip there is one row: the average of what the last stage of each sees. --submission
     writes the archive that the VOC server takes (as comp6: trained on more than VOC), and scores nothing.
 
@@ -96,7 +99,8 @@ def evaluate(
         json: print results.json, not a table
 
     Raises:
-        InputError: if a model, the data, a file of scores or the device does not serve, or two rows have one name.
+        InputError: if a model, the data, a file of scores or the device does not serve, two rows have one name, or no image can
+            be measured.
     """
     from dpn.plots.colours import palette_of, save_mask
 
@@ -111,39 +115,69 @@ def evaluate(
     if submission:
         count = write_submission(submission, labelled(networks["average"], images), split=split)
         print(f"{submission}: {count} label maps, as VOC's server takes them")
-        return
+        return 0
     others = {path.stem: Scores.load(path) for path in beside}
     if taken := networks.keys() & others.keys():
         raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
     (out / "predictions" if predictions else out).mkdir(parents=True, exist_ok=True)
     palette = images.palette if len(images.palette) > len(images.labels) else palette_of(images.labels)
     worst, mine = Worst(images.labels, palette[: len(images.labels)]), group.part(len(images))
-    places = iter(mine)
+    evaluation, failed, ended, code = Evaluation(images.labels, void=VOID), dict[int, str](), "", 0
 
-    def keep(sample: Sample, labels: Tensor) -> None:
-        worst.add(sample, labels, next(places))
+    def keep(number: int, sample: Sample, labels: Tensor) -> None:
         if predictions:
             save_mask(out / "predictions" / f"{sample.name}.png", labels.cpu().numpy(), palette)
+        worst.add(sample, labels, number)
 
-    evaluation = measured(networks, images, keep, mine)
-    _, *of_others = gathered((evaluation, worst))
+    def tell(number: int, error: Exception) -> None:
+        failed[number] = str(of_one(f"{data}, {split}: image {number + 1}", error))
+        if not group.rank:
+            complain(failed[number])
+
+    try:
+        measure(evaluation, networks, images, keep, mine, tell)
+    except KeyboardInterrupt as stop:
+        ended, code = told(stop), code_of(stop)
+    except InputError as error:  # no room
+        ended, code = str(error), 2
+    _, *of_others = gathered((evaluation, worst, failed, ended, code))
     if group.rank:
-        return
-    for theirs, their_worst in of_others:
+        return code
+    for theirs, their_worst, their_failed, their_end, their_code in of_others:
         evaluation.merge(theirs)
         worst.merge(their_worst)
+        ended, code, failed = ended or their_end, code or their_code, failed | their_failed
+        for line in their_failed.values():
+            complain(line)
     scores = evaluation.scores
+    number = max((len(each.images) for each in scores.values()), default=0)
+    if ended:
+        complain(f"{ended}: {number} of {len(images)} images are measured, the table is of these, and no file of it is written")
+    if not number:
+        if ended:
+            return code
+        raise InputError(f"{data}, {split}: none of its {len(images)} images can be measured")
+    if others and number < len(images):
+        complain("--beside: left out, since its rows are of all images")
+        others = {}
     if all(math.isnan(each.miou) for each in scores.values()):
         raise InputError(f"{data}, {split}: every image is void everywhere, so that there is nothing to measure")
     table = Table.of(scores | others)
-    about = {"model": list(model), "data": data, "split": split, "device": str(where)}
+    if ended:
+        table.print()
+        return code
+    about = {"model": list(model), "data": data, "split": split, "device": str(where)} | ({"failed": failed} if failed else {})
     results = write_results(out, about, table, scores, worst)
+    code = 2 if failed else 0
     if json:
         print(dumps(results, indent=1))
-        return
+        return code
     table.print()
+    if failed:
+        complain(f"{number} of {len(images)} images are measured, and the table is of these")
     files = ["table.md", "table.csv", "labels.csv", "worst.png", "results.json", *["predictions/"] * predictions]
     print(f"{out}: {', '.join(files)}; of each row its .npz, _confusion.png and _confusion.csv")
+    return code
 
 
 def _by_stage(model: str, stages: Sequence[str] | None, opened: dict[str, Any]) -> Networks:
@@ -171,38 +205,64 @@ def _open(name: str, root: Path | None, split: str, labels: Sequence[str]) -> Se
     return open_data(name, root=root, split=split, labels=None if labels_file(home) else labels)
 
 
-def measured(
+def measured(networks: Networks, data: SegmentationData) -> Evaluation:
+    """Segments every image of a data set, at its own size, with the networks, which are put in evaluation mode."""
+    measure(evaluation := Evaluation(data.labels, void=VOID), networks, data)
+    return evaluation
+
+
+def measure(
+    evaluation: Evaluation,
     networks: Networks,
     data: SegmentationData,
-    keep: Callable[[Sample, Tensor], None] | None = None,
+    keep: Callable[[int, Sample, Tensor], None] | None = None,
     which: Sequence[int] | None = None,
-) -> Evaluation:
-    """Segments every image of a data set, at its own size, with the networks, which are put in evaluation mode.
+    tell: Callable[[int, Exception], None] | None = None,
+) -> None:
+    """Adds to an evaluation what the networks make of images.
 
-    `keep` is given each image, in whose labels void is VOID, with the labels (H,W) that the last network gives it. `which` are
-    the numbers of the images, where not all are segmented.
+    Args:
+        evaluation, networks, data: as from and for `measured`.
+        keep: is given the number of each image, the image, in whose labels void is VOID, and the labels (H,W) that the last
+            network gives it.
+        which: the numbers of the images, where not all are segmented.
+        tell: is given the number of an image that fails, and why, and the others go on.
+
+    Raises:
+        InputError: if there is no room to keep more; or, without `tell`, an image cannot be measured.
     """
     for name, model in networks.items():
         _check(name, model, data)
-    evaluation = Evaluation(data.labels, void=VOID)
     with progress_bar(Console(quiet=True) if started().rank else None) as progress, torch.inference_mode():
         for i in progress.track(range(len(data)) if which is None else which, description="evaluate"):
-            sample = data[i]
-            sample = sample._replace(labels=sample.labels.where(sample.labels < len(data.labels), VOID))
-            truth, unary, log_p, labels = sample.labels, None, torch.empty(0), torch.empty(0)
-            for name, model in networks.items():
-                image = sample.image[None].to(next(model.parameters()))
-                truth = truth.to(image.device)  # counted there too
-                if isinstance(model, Average):
-                    labels = model(image)[0].argmax(0)
-                else:
-                    if model.unary is not unary:  # stages that left the unary alone share it
-                        unary, log_p = model.unary, model.unary(image)
-                    labels = model.refine(log_p, image)[0].argmax(0)
-                evaluation.add(name, labels, truth, sample.name)
-            if keep:
-                keep(sample, labels)
-    return evaluation
+            try:
+                sample = data[i]
+                sample = sample._replace(labels=sample.labels.where(sample.labels < len(data.labels), VOID))
+                found = _labels_of(networks, sample)
+                if keep:
+                    keep(i, sample, list(found.values())[-1])
+                of_one_image = Evaluation(data.labels, void=VOID)
+                for name, labels in found.items():
+                    of_one_image.add(name, labels, sample.labels.to(labels.device), sample.name)  # counted there too
+                evaluation.merge(of_one_image)  # in all rows at once, also where it is stopped
+            except Exception as error:
+                if tell is None or is_full(error):
+                    raise
+                tell(i, error)
+
+
+def _labels_of(networks: Networks, sample: Sample) -> dict[str, Tensor]:
+    """{row: the labels (H,W) that its network gives an image}."""
+    unary, log_p, found = None, torch.empty(0), dict[str, Tensor]()
+    for name, model in networks.items():
+        image = sample.image[None].to(next(model.parameters()))
+        if isinstance(model, Average):
+            found[name] = model(image)[0].argmax(0)
+        else:
+            if model.unary is not unary:  # stages that left the unary alone share it
+                unary, log_p = model.unary, model.unary(image)
+            found[name] = model.refine(log_p, image)[0].argmax(0)
+    return found
 
 
 def labelled(model: DPN | Average, data: SegmentationData) -> Iterator[tuple[str, np.ndarray]]:

@@ -13,11 +13,12 @@ from PIL import Image
 
 from dpn.data import list_images, read_image, read_mask, voc_palette
 from dpn.devices import device_named
-from dpn.errors import InputError
-from dpn.files import written_whole
+from dpn.errors import InputError, is_full, of_one
+from dpn.files import sweep, written_whole
 from dpn.inference.refine import opened_head, probabilities, refined
 from dpn.model_files import shipped_models
 from dpn.mrf import MRF, PRESETS
+from dpn.stopping import code_of, told
 from dpn.terminal import complain, console, progress_bar
 
 SCORES = (".npy", ".npz")
@@ -97,35 +98,46 @@ def refine_masks(
     kinds = [".png"] + [".npy"] * scores
     _refuse_to_write_over([*given.values(), *seen.values()], [out / f"{name}{kind}" for name in given for kind in kinds])
     out.mkdir(parents=True, exist_ok=True)
-    made = left = failed = 0
-    with progress_bar() as progress:
-        for name, mask in progress.track(given.items(), description="refine"):
-            files = [out / f"{name}{kind}" for kind in kinds]
-            try:
-                if name not in seen:
-                    raise InputError(f"{mask}: no image in {images} has this name")
-                if not anew and _are_newer(files, (mask, seen[name])):
-                    left += 1
-                    continue
-                array = _read(mask, labels or (refiner.labels if isinstance(refiner, MRF) else None), key)
-                if labels_last and array.ndim == 3:
-                    array = np.moveaxis(array, -1, 0)
-                pixels = read_image(seen[name])
-                with _naming(mask):
-                    p = probabilities(array, pixels.shape[:2], refiner, labels=labels, confidence=confidence, logits=logits)
-                    q = refined(p, pixels, refiner, where)
-                _write(q, files, q.argmax(0) if isinstance(refiner, MRF) else refiner.labels(q), mask, labels_last)
-                made += 1
-            except InputError as error:
-                complain(str(error))
-                failed += 1
+    sweep(out)
+    made = left = failed = code = 0
+
+    def refine(name: str, mask: Path, files: Sequence[Path]) -> None:
+        array = _read(mask, labels or (refiner.labels if isinstance(refiner, MRF) else None), key)
+        if labels_last and array.ndim == 3:
+            array = np.moveaxis(array, -1, 0)
+        pixels = read_image(seen[name])
+        with _naming(mask):
+            p = probabilities(array, pixels.shape[:2], refiner, labels=labels, confidence=confidence, logits=logits)
+            q = refined(p, pixels, refiner, where)
+        _write(q, files, q.argmax(0) if isinstance(refiner, MRF) else refiner.labels(q), mask, labels_last)
+
+    try:
+        with progress_bar() as progress:
+            for name, mask in progress.track(given.items(), description="refine"):
+                files = [out / f"{name}{kind}" for kind in kinds]
+                try:
+                    if name not in seen:
+                        raise InputError(f"{mask}: no image in {images} has this name")
+                    if not anew and _are_newer(files, (mask, seen[name])):
+                        left += 1
+                        continue
+                    refine(name, mask, files)
+                    made += 1
+                except Exception as error:
+                    complain(str(of_one(str(mask), error)))
+                    failed += 1
+                    if is_full(error):
+                        break
+    except KeyboardInterrupt as stop:
+        complain(f"{told(stop)}: {made + left} of {len(given)} masks are made; the same command goes on from there")
+        code = code_of(stop)
     terminal = console()
     terminal.print(f"{made} of {len(given)} masks, in {out}: {', '.join(f'NAME{kind}' for kind in kinds)}", soft_wrap=True)
     if left:
         terminal.print(f"{left} were there, newer than mask and image, and are left; --anew makes them again")
     if alone := [file.name for name, file in seen.items() if name not in given]:
         terminal.print(f"{len(alone)} of {len(seen)} images have no mask, such as {alone[0]}", soft_wrap=True)
-    return 2 if failed else 0
+    return code or (2 if failed else 0)
 
 
 def _listed(path: Path, suffixes: Sequence[str] = ()) -> dict[str, Path]:

@@ -10,9 +10,11 @@ from rich.table import Column, Table
 
 from dpn.data import list_images
 from dpn.devices import device_named
-from dpn.errors import InputError
+from dpn.errors import InputError, is_full, of_one
+from dpn.files import sweep
 from dpn.inference.huge import segment_in_tiles
 from dpn.inference.names import output_names
+from dpn.stopping import code_of, told
 from dpn.storage import load
 from dpn.terminal import complain, console
 from dpn.unary.fused import fuse
@@ -75,20 +77,29 @@ def tile_images(
     files = [out / f"{name}_labels.tif" for name in output_names(listed)]
     if lost := {image.resolve() for image in listed} & {file.resolve() for file in files}:
         raise InputError(f"{min(lost)}: an image that would be written over; choose another --out")
-    for image, file in zip(listed, files, strict=True):
-        began = perf_counter()
-        try:
-            record = segment_in_tiles(image, file, network, **options, device=device)
-        except InputError as error:
-            complain(str(error))
-            failed.append({"image": str(image), "error": str(error)})
-            continue
-        records.append(record | {"files": {"labels": str(file)}, "seconds": perf_counter() - began})
+    sweep(out)
+    code = 0
+    try:
+        for image, file in zip(listed, files, strict=True):
+            began = perf_counter()
+            try:
+                record = segment_in_tiles(image, file, network, **options, device=device)
+            except Exception as error:
+                line = str(of_one(str(image), error))
+                complain(line)
+                failed.append({"image": str(image), "error": line})
+                if is_full(error):
+                    break
+                continue
+            records.append(record | {"files": {"labels": str(file)}, "seconds": perf_counter() - began})
+    except KeyboardInterrupt as stop:
+        complain(f"{told(stop)}: {len(records)} of {len(listed)} images are made")
+        code = code_of(stop)
     if json:
         print(dumps({"model": model, "unary": unary} | {"images": records, "failed": failed}, indent=1))
     elif records:
         _print(records, len(listed), out)
-    return 2 if failed else 0
+    return code or (2 if failed else 0)
 
 
 def _print(records: Sequence[dict[str, Any]], listed: int, out: Path) -> None:

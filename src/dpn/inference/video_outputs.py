@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from dpn.errors import InputError
-from dpn.files import written_whole
+from dpn.files import sweep, written_whole
 from dpn.inference.clips import Clip
 from dpn.inference.films import film
 from dpn.inference.rle import rle
@@ -71,6 +71,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); choose another place") from error
+    sweep(folder)
 
 
 WRITERS: dict[Write, Callable[[Path, Clip, tuple[str, ...]], AbstractContextManager[Take]]] = {

@@ -28,6 +28,7 @@ from dpn.runs.shards import shard_named
 from dpn.runs.sources import items_of
 from dpn.runs.stores import is_url
 from dpn.runs.summary import ROWS, made_of, over_all, print_labels, print_rows, told_of
+from dpn.stopping import code_of, told
 from dpn.terminal import complain, console
 
 
@@ -110,7 +111,7 @@ def segment_photographs(
         work = order.work(folder)
         _refuse_to_write_over(listed, folder, (file for item in listed for file in work.outputs(item).values()))
         items = part.of(listed) if part else listed
-        code, before, number, labels, records = 0, 0, 0, list[Record](), list[Record]()
+        code, ended, before, number, labels, records = 0, "", 0, 0, list[Record](), list[Record]()
         few = json or len(items) <= ROWS
         if items:
             about = made_with(model, unary, size)
@@ -122,13 +123,13 @@ def segment_photographs(
                 except StoppedError as error:
                     complain(str(error))
                     code = 2
-                except KeyboardInterrupt:
-                    code = 130
+                except KeyboardInterrupt as stop:
+                    code, ended = code_of(stop), told(stop)
                 made = made_of(manifest.records(), items)
                 records = told_of(made, items, folder, list(work.outputs(items[0]))) if few else []
                 number, labels = over_all(records if few else made)
-        if code == 130:
-            complain(f"stopped: {number} of {len(items)} photographs are made; the same command goes on from there")
+        if ended:
+            complain(f"{ended}: {number} of {len(items)} photographs are made; the same command goes on from there")
         if json:
             about = {"model": model, "unary": unary, "stage": list(work.networks.values())[-1].stage, "size": size}
             found = {"labels": labels, "images": records, "failed": failed, "seconds": perf_counter() - started}

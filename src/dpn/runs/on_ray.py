@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 
-from dpn.errors import InputError
+from dpn.errors import InputError, is_full, of_one
 from dpn.runs.destination import destination
 from dpn.runs.items import Item
 from dpn.runs.order import Order
-from dpn.runs.run import is_full, told
 
 TOGETHER = 8
 """Items that an actor is given at once, and does again if it is lost."""
@@ -87,7 +86,7 @@ class _Segmenter:
         try:
             record = self.work.written(item, self.work.work_on(item, self.work.read(item)))
         except Exception as error:
-            return {"number": number, "record": "", "error": str(told(item, error)), "full": is_full(error)}
+            return {"number": number, "record": "", "error": str(of_one(item.shown, error)), "full": is_full(error)}
         return {"number": number, "record": json.dumps(record), "error": "", "full": False}
 
 

@@ -1,21 +1,17 @@
 """A run over items: what is made goes to the manifest as it is made, and what is wrong with one stops no other."""
 
-import errno
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dpn import __version__
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError, is_full, of_one
 from dpn.files import checksum
 from dpn.model_files import find
 from dpn.runs.destination import Folder
 from dpn.runs.items import Item
 from dpn.runs.manifest import Manifest, Record
 from dpn.terminal import progress_bar
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What the next item would meet as well: no room, or no writing there any more."""
 
 
 class StoppedError(InputError):
@@ -71,7 +67,7 @@ def run(
             noted = {"input": item.input, "stamp": item.stamp, "with": about}
             progress.advance(task)
             if isinstance(result, Exception):
-                error = told(item, result)
+                error = of_one(item.shown, result)
                 if is_full(result):
                     stopped.append(str(error))
                     return False
@@ -81,22 +77,9 @@ def run(
                 manifest.add(noted | {key: value for key, value in result.items() if key != "image"})
                 folder.take(manifest.path)
             except (OSError, InputError) as error:
-                stopped.append(str(told(item, error)))
+                stopped.append(str(of_one(item.shown, error)))
             return not stopped
 
         engine(items, done)
     if stopped:
         raise StoppedError(stopped[0])
-
-
-def told(item: Item, error: Exception) -> InputError:
-    """An error as one line that begins with what it is about."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return InputError(f"{item.shown}: out of memory; a smaller --size takes less")
-    line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
-    return InputError(line if item.shown in line else f"{item.shown}: {line}")
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether the next item would meet the same: no room."""
-    return (isinstance(error, OSError) and error.errno in FULL) or (error is not None and is_full(error.__cause__))
