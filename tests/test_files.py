@@ -82,6 +82,8 @@ def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) ->
     older = elsewhere.with_name(elsewhere.name.replace("mask", "older"))
     for each in (mine, theirs, elsewhere, older, tmp_path / ".1-mask.png", tmp_path / "mask.png"):
         each.touch()
+    theirs.with_name(f"{theirs.name}-folder").mkdir()
+    theirs.with_name(f"{theirs.name}-folder").joinpath("map.npy").touch()
     os.utime(older, (0, older.stat().st_mtime - OLD - 1))
     sweep(tmp_path)
     assert {each.name for each in tmp_path.iterdir()} == {mine.name, elsewhere.name, ".1-mask.png", "mask.png"}

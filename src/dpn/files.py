@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 
 from dpn.errors import InputError
 
@@ -72,6 +74,23 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A folder in another one for what is needed only meanwhile; where the process is killed, the next `sweep` removes it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with scratch(Path(folder)) as inner:
+        ...         print(inner.is_dir(), unfinished_name(inner.name) is None)
+        ...     print(inner.exists())
+        True False
+        False
+    """
+    with TemporaryDirectory(prefix=f".{os.getpid()}@{machine()}-", dir=folder) as inner:
+        yield Path(inner)
+
+
 def temporary_for(path: Path) -> Path:
     """What a file is called until it is whole: after this process and machine, in no more bytes than a name may have.
 
@@ -110,7 +129,7 @@ def sweep(folder: Path, *, alone: bool = False) -> None:
             if found := TEMPORARY.fullmatch(file.name):
                 with suppress(OSError):  # another run may have removed it
                     if alone or is_gone(int(found[1]), found[2]) or time.time() - file.stat().st_mtime > OLD:
-                        file.unlink()
+                        rmtree(file) if file.is_dir() else file.unlink()
 
 
 def synced(path: Path) -> None:

@@ -8,13 +8,12 @@ import zlib
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from dpn.data.sources import SOURCES, File
 from dpn.errors import InputError
-from dpn.files import checksum
+from dpn.files import checksum, scratch, sweep, synced
 from dpn.terminal import download_bar, progress_bar
 
 CHUNK = 1 << 20  # bytes
@@ -105,9 +104,10 @@ def _install(file: File, root: Path, archive: Path | None) -> None:
     if archive and (fault := _fault(file, archive)):
         raise InputError(f"{archive}: not the {file.name} that was published: {fault}; get it again")
     source = archive or _download(file, root)
-    with TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as folder:
+    sweep(place.parent)
+    with scratch(place.parent) as folder:
         try:
-            content = _unpack(file, source, Path(folder))
+            content = _unpack(file, source, folder)
         except InputError:
             if not archive:
                 source.unlink()
@@ -115,6 +115,7 @@ def _install(file: File, root: Path, archive: Path | None) -> None:
         if file.convert:
             content = file.convert(content, root)
         content.replace(place)
+        synced(place.parent)
     if not archive:
         source.unlink()
 

@@ -5,7 +5,6 @@ from functools import partial
 from itertools import product
 from math import ceil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from dpn.devices import device_named
 from dpn.errors import InputError
+from dpn.files import scratch
 from dpn.inference.pyramids import georeference_of, write_pyramid
 from dpn.inference.rasters import Box, Raster, Size, open_raster
 from dpn.inference.segmentation import opened_network
@@ -106,8 +106,8 @@ def segment_in_tiles(
         refined_at = _scaled(raster.size, min(max(scale, 1.0), scale * sharp))
         labels_at = raster.size if full else refined_at
         counts = np.zeros(len(names), np.int64)
-        with TemporaryDirectory(dir=_folder(out), prefix=".dpn-") as folder:
-            maps = _maps(whole, raster, seen, refined_at, tile=tile, halo=halo, folder=Path(folder))
+        with scratch(_folder(out)) as folder:
+            maps = _maps(whole, raster, seen, refined_at, tile=tile, halo=halo, folder=folder)
             bands = _bands(maps, labels_at, tile, counts, Path(image).name)
             unit = raster.pixel if raster.unit == "micrometre" else None
             fine = unit and unit * raster.size.width / labels_at.width

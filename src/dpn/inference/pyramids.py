@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from dpn.files import written_whole
+from dpn.files import scratch, written_whole
 from dpn.inference.rasters import Raster, Size
 
 SIDE = 512
@@ -64,12 +63,12 @@ def write_pyramid(
         }
     common = look | {"dtype": kind, "tile": (SIDE, SIDE), "compression": "zlib", "metadata": None, "maxworkers": 1}
     with (
-        TemporaryDirectory(dir=path.parent, prefix=".dpn-") as folder,
+        scratch(path.parent) as folder,
         written_whole(path) as temporary,
         TiffWriter(temporary, bigtiff=size.height * size.width > 2**31) as writer,
     ):
         for level, each in enumerate(sizes):
-            halves = Path(folder, str(level))
+            halves = folder / str(level)
             with halves.open("wb") as below:
                 of_level: dict[str, Any] = (
                     {"subfiletype": 1} if level else {"subifds": len(sizes) - 1, "extratags": _tags(georeference)}

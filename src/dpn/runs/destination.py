@@ -7,12 +7,12 @@ from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from time import monotonic
 from typing import Any
 
 from dpn.errors import InputError, first_line
-from dpn.files import cache_folder
+from dpn.files import cache_folder, sweep, temporary_for
 from dpn.runs.stores import is_url, local, store
 
 EVERY = 20.0
@@ -124,6 +124,13 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield from file
 
 
+def _meanwhile() -> Path:
+    """A folder for files until they are uploaded; those of runs that were killed are removed."""
+    place = Path(gettempdir())
+    sweep(place)
+    return Path(mkdtemp(prefix=temporary_for(place / "dpn-").name))
+
+
 def destination(out: str | Path) -> Folder:
     """Where `out`, a folder or a URL, leads.
 
@@ -139,4 +146,4 @@ def destination(out: str | Path) -> Folder:
         return Folder(shown=str(path), path=path, home=path)
     system, place = store(text)
     home = cache_folder() / "runs" / sha256(text.rstrip("/").encode()).hexdigest()[:16]
-    return StoreFolder(shown=text, path=Path(mkdtemp(prefix="dpn-")), home=home, system=system, place=place)
+    return StoreFolder(shown=text, path=_meanwhile(), home=home, system=system, place=place)

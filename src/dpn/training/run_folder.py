@@ -102,7 +102,7 @@ class RunFolder:
         path = self.path / "log.csv"
         new = not path.is_file()
         with path.open("a", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             if new:
                 writer.writerow(COLUMNS)
             writer.writerow(
