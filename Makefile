@@ -1,4 +1,5 @@
-# Two commands matter: `make demo` and `make test`. Both install what they need into .venv first.
+# Two commands matter: `make demo` and `make test`. Both install what they need into .venv first; with LOCKED=1, as CI does, nothing whose
+# hash is not in requirements.lock.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,9 +9,14 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
+ifdef LOCKED
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+else
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+endif
 	touch $@
 
 demo: $(STAMP)  ## segment three photographs with the shipped network
