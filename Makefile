@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo bench test test-triton test-app test-serve package docs lint clean
+.PHONY: install demo bench test test-triton test-app test-serve package audit docs lint clean
 
 install: $(STAMP)
 
@@ -44,6 +44,9 @@ test-serve: $(STAMP)  ## the server; installs litserve
 
 package: $(STAMP)  ## a wheel and an sdist, each installed into an empty environment and used there
 	scripts/check_package.sh $(PYTHON) python3.12 python3.13
+
+audit:  ## known vulnerabilities of what CI installs, where the registry tells of them
+	$(PYTHON) scripts/audit.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

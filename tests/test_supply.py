@@ -20,7 +20,7 @@ def script(name: str) -> ModuleType:
     return found
 
 
-lock = script("lock")
+lock, audit = script("lock"), script("audit")
 
 PROJECT = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]
 LOCKED = lock.read(HOME / "requirements.lock")
@@ -53,7 +53,9 @@ ODD = {
 }
 """{package: (its licence, why it may be here)}: what is changed in their own files would have to be published; nothing is."""
 
-COPYLEFT_INSIDE = {"av": "FFmpeg with x264 and x265, under the GPL; the extras video and dev bring it, this package does not"}
+COPYLEFT_INSIDE = {
+    "av": "FFmpeg with x264 and x265, under the GPL; the extras video and dev bring it, this package does not"
+}
 """{package: what its files hold that its own licence does not say}."""
 
 
@@ -142,3 +144,16 @@ def test_another_build_of_the_same_version_adds_its_hash(tmp_path: Path, monkeyp
         with pytest.raises(SystemExit) as end:
             lock.main()
         assert str(end.value).startswith(str(fits))
+
+
+def test_a_known_vulnerability_fails_and_a_registry_that_tells_nothing_is_told() -> None:
+    sound, unknown = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}
+    faults = [{"id": "PYSEC-1", "fix_versions": ["2.1"]}, {"id": "PYSEC-2", "fix_versions": []}]
+    for dependencies, lines, code in (
+        ([sound], ["vulnerabilities: 0 in 1 packages"], 0),
+        ([sound, unknown], ["vulnerabilities: 0 in 1 packages", "not checked: b"], 0),
+        ([unknown], ["vulnerabilities: not checked, for this registry does not tell of them"], 0),
+        ([sound, {"name": "c", "version": "2", "vulns": faults}],
+         ["c 2: PYSEC-1, mended in 2.1", "c 2: PYSEC-2, mended in no version", "vulnerabilities: 2 in 2 packages"], 1),
+    ):  # fmt: skip
+        assert audit.verdict({"dependencies": dependencies}) == (lines, code)
