@@ -42,7 +42,7 @@ test-serve: $(STAMP)  ## the server; installs litserve
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,serve]'
 	$(BIN)/python -m pytest -q tests/serve
 
-package: $(STAMP)  ## a wheel and an sdist, each installed into an empty environment and used there
+package: $(STAMP)  ## a wheel and an sdist, the same bytes when built again, each installed into an empty environment and used there
 	scripts/check_package.sh $(PYTHON) python3.12 python3.13
 
 audit:  ## known vulnerabilities of what CI installs, where the registry tells of them

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a wheel and an sdist, installs each into an empty environment, and uses it there.
+# Builds a wheel and an sdist twice, to the same bytes, installs each into an empty environment, and uses it there.
 #   scripts/check_package.sh [PYTHON...]     default: python3; where only a CUDA build of torch can be had, which is gigabytes, the
 #                                            package is installed without it and compiled, not used
 set -euo pipefail
@@ -12,8 +12,21 @@ BRINGS_CUDA="import json, sys; sys.exit(not any(each['metadata']['name'].startsw
 
 first=${1:-python3}
 "$first" -m venv "$work/build"
-"$work/build/bin/pip" install build
-"$work/build/bin/python" -m build --outdir "$work/dist" . >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+"$work/build/bin/pip" install build hatchling
+
+build() { # SOURCE OUT
+    "$work/build/bin/python" -m build --no-isolation --outdir "$2" "$1" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+}
+build . "$work/dist"
+# Elsewhere, at another time, of files that others may not read.
+mkdir "$work/elsewhere"
+git ls-files -z --cached --others --exclude-standard | tar -c --null --files-from - |
+    (umask 077 && tar -x --no-same-permissions --touch -C "$work/elsewhere")
+(umask 077 && export TZ=Asia/Tokyo LC_ALL=C && build "$work/elsewhere" "$work/again")
+for file in "$work"/dist/*; do
+    cmp "$file" "$work/again/$(basename "$file")"
+done
+echo "wheel and sdist: the same bytes when built again elsewhere"
 
 use() { # PYTHON FILE: installs the file into an empty environment, then segments a picture with the shipped network
     local env
