@@ -53,9 +53,7 @@ ODD = {
 }
 """{package: (its licence, why it may be here)}: what is changed in their own files would have to be published; nothing is."""
 
-COPYLEFT_INSIDE = {
-    "av": "FFmpeg with x264 and x265, under the GPL; the extras video and dev bring it, this package does not"
-}
+COPYLEFT_INSIDE = {"av": "FFmpeg with x264 and x265, under the GPL; the extras video and dev bring it, this package does not"}
 """{package: what its files hold that its own licence does not say}."""
 
 
