@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -155,3 +157,51 @@ def test_a_known_vulnerability_fails_and_a_registry_that_tells_nothing_is_told()
          ["c 2: PYSEC-1, mended in 2.1", "c 2: PYSEC-2, mended in no version", "vulnerabilities: 2 in 2 packages"], 1),
     ):  # fmt: skip
         assert audit.verdict({"dependencies": dependencies}) == (lines, code)
+
+
+OFFLINE = """
+import contextlib, importlib, io, os, pkgutil, socket, sys, warnings
+
+asked = []
+sys.addaudithook(lambda event, given: asked.append((event, given[-1])) if event in EVENTS else None)
+EVENTS = ("socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname")
+
+import torch
+import dpn
+from dpn.cli import main
+from dpn.data import photograph, scenes
+from dpn.exporting import compare
+from dpn.inference.evaluate import measured
+from dpn.training import Recipe
+from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
+from dpn.unary import Wrap
+
+for module in pkgutil.walk_packages(dpn.__path__, "dpn."):
+    with contextlib.suppress(ModuleNotFoundError):  # an extra that is not installed
+        importlib.import_module(module.name)
+
+os.chdir(sys.argv[1])
+with contextlib.redirect_stdout(io.StringIO()):
+    dpn.segment(photograph("cat"), size=65).save("results", "cat")
+    data, none = (scenes(4, size=32), scenes(2, size=32, split="val")), StageRecipe()
+    unary, names = Wrap(torch.nn.Conv2d(3, 10, 3, padding=1), labels=10), data[0].labels
+    model = dpn.DPN(unary, dpn.MRF(10, window=5, context=3), labels=names)
+    stages = StagesRecipe(none, StageRecipe(1, batch=2, lr=0.1), none, none)
+    dpn.train(model, data, Recipe(data=DataRecipe(crop=33, workers=0), stages=stages), out="run")
+    measured({"joint": model}, data[1]).table(resamples=2)
+    compare.SIZES = ((32, 32),)
+    dpn.export(model, "mine.pt2")
+    main(["info", "voc"])
+print(len([name for name in sys.modules if name.startswith("dpn.")]), asked)
+with contextlib.suppress(OSError):
+    socket.create_connection(("127.0.0.1", 9), timeout=1)
+print(*sorted({event for event, _ in asked}))
+"""
+
+
+def test_no_module_asks_a_network_nor_do_segmenting_training_measuring_and_exporting(tmp_path: Path) -> None:
+    answer = subprocess.run([sys.executable, "-c", OFFLINE, tmp_path], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    (modules, asked), heard = (line.split(maxsplit=1) for line in answer.stdout.splitlines()[-2:])
+    assert int(modules) > 150 and asked == "[]"
+    assert heard == ["socket.connect", "socket.getaddrinfo"]  # that of its last line
