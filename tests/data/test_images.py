@@ -1,6 +1,8 @@
 """Files of every kind to arrays: a picture reads the same however it was stored, and bad files say so."""
 
+import ast
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -12,9 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from dpn.data import list_images, read_image, read_mask, to_tensor
+from dpn.data import formats, list_images, read_image, read_mask, to_tensor
 from dpn.data.images import orientation
 from dpn.errors import InputError
 
@@ -226,6 +228,33 @@ def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
     with pytest.raises(InputError, match=r"bomb\.png: too large"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("before", [b"", b"\xc5\xd0\xd3\xc6\x1e" + bytes(25)], ids=["plain", "with a preview"])
+def test_a_file_of_postscript_starts_no_other_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    drawing = before + b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    started = tmp_path / "started"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {started}\n")
+    (tmp_path / "gs").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # it is looked for anew
+    (tmp_path / "photo.jpg").write_bytes(drawing)
+    for read in (read_image, orientation, lambda path: read_mask(path, 21)):
+        with pytest.raises(InputError, match=r"photo\.jpg: PostScript, which another program would draw; save it as PNG"):
+            read(tmp_path / "photo.jpg")
+    assert not started.exists()
+
+
+def test_pictures_are_opened_in_one_place_alone() -> None:
+    """Which starts no other program; or by a list of formats."""
+    home = Path(formats.__file__).parents[1]
+    calls = [
+        (path.relative_to(home).as_posix(), node)
+        for path in home.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open"
+    ]
+    assert [name for name, call in calls if not any(each.arg == "formats" for each in call.keywords)] == ["data/formats.py"]
 
 
 @pytest.mark.parametrize("picture", [Image.new("F", (2, 2)), Image.new("LAB", (2, 2)), Image.new("I", (2, 2), 70000)])

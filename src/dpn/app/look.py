@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from dpn.data import read_image, rgb, to_tensor, voc_palette
+from dpn.data.formats import opened_picture
 from dpn.errors import InputError
 from dpn.inference.segmentation import SIZE, Segmentation
 from dpn.model import DPN
@@ -144,7 +145,7 @@ def _seen(image: np.ndarray) -> np.ndarray:
 def _values_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A mask's labels (H,W) uint8, counted from 0, and each one's colour (L,3) uint8."""
     try:
-        with Image.open(path) as picture:
+        with opened_picture(path) as picture:
             plain = picture.mode in ("1", "L", "P", "I", "I;16")
             values = np.array(picture) if plain else rgb(picture).astype(np.int64) @ [1 << 16, 1 << 8, 1]
     except OSError as error:

@@ -14,6 +14,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
+from dpn.data.formats import POSTSCRIPT, opened_picture
 from dpn.errors import InputError
 
 warnings.filterwarnings("ignore", "(possibly )?corrupt EXIF data", UserWarning)  # it is passed over, and the pixels are whole
@@ -235,6 +236,8 @@ def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Im
         head = (Path(path).read_bytes() if content is None else content)[:4]
         if head in (b"II*\0", b"MM\0*"):
             raise InputError(f"{path}: a TIFF of unusual channels; save it with 1, 3 or 4 of 8 bits each") from None
+        if head in POSTSCRIPT:
+            raise InputError(f"{path}: PostScript, which another program would draw; save it as PNG") from None
         raise InputError(f"{path}: not an image{'' if head else ': the file is empty'}") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: too large to be read safely ({error}); scale it down") from None
@@ -245,12 +248,12 @@ def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Im
 def _identified(path: str | Path, content: bytes | None) -> Image.Image:
     """An image file as Pillow opens it; a PNG without what Pillow does not open it for, though its pixels are whole."""
     try:
-        return Image.open(path if content is None else BytesIO(content))
+        return opened_picture(path if content is None else BytesIO(content))
     except UnidentifiedImageError:
         content = Path(path).read_bytes() if content is None else content
         if not content.startswith(PNG):
             raise
-        return Image.open(BytesIO(_sound_chunks(content)))
+        return opened_picture(BytesIO(_sound_chunks(content)))
 
 
 def _sound_chunks(content: bytes) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from dpn.data import rgb
+from dpn.data.formats import opened_picture
 from dpn.errors import InputError, first_line, warn
 
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".apng": "PNG"}
@@ -71,7 +72,7 @@ def opened_clip(path: Path | str) -> Iterator[Clip]:
         raise InputError(f"{path}: {'a folder where a clip is needed' if path.is_dir() else 'no such file'}")
     if path.suffix.lower() in ANIMATIONS:
         with _told(path, Exception):  # the decoders raise whatever they stumble over
-            picture = Image.open(path)
+            picture = opened_picture(path)
         with picture:
             yield _animation(path, picture)
         return

@@ -9,9 +9,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
-from PIL import Image
 
 from dpn.data import list_images, read_image, read_mask, voc_palette
+from dpn.data.formats import opened_picture
 from dpn.devices import device_named
 from dpn.errors import InputError, is_full, of_one
 from dpn.files import sweep, written_whole
@@ -222,7 +222,7 @@ def _write(q: np.ndarray, files: Sequence[Path], labels: np.ndarray, mask: Path,
             np.save(temporary, (np.moveaxis(q, 0, -1) if labels_last else q).astype(np.float16))
     palette = voc_palette(max(256, len(q)))
     if mask.suffix.lower() not in SCORES:
-        with Image.open(mask) as picture:
+        with opened_picture(mask) as picture:
             own = np.array(picture.getpalette() or [], np.uint8).reshape(-1, 3)
         palette[: len(own)] = own
     save_mask(png, labels, palette)

@@ -1,0 +1,30 @@
+"""Which files Pillow opens: all that it decodes by itself."""
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+STARTED = frozenset({"EPS", "IPTC", "WMF"})
+"""Pillow's names of what it has others draw: a PostScript file may be called photo.jpg, and starts Ghostscript."""
+
+POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
+"""What a PostScript file begins with."""
+
+
+def opened_picture(source: str | Path | BytesIO) -> Image.Image:
+    """An image file, not yet decoded, as Pillow opens it; no other program is started for it, now or when it is decoded.
+
+    Raises:
+        UnidentifiedImageError: it is no image, or one that another program would draw; and as `Image.open`.
+
+    Example:
+        >>> opened_picture(BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\\n%%BoundingBox: 0 0 9 9\\n%%EndComments\\n"))
+        Traceback (most recent call last):
+        PIL.UnidentifiedImageError: EPS, which another program draws
+    """
+    picture = Image.open(source)
+    if picture.format in STARTED:
+        picture.close()
+        raise UnidentifiedImageError(f"{picture.format}, which another program draws")
+    return picture
