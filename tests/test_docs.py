@@ -85,6 +85,12 @@ def test_every_kind_of_output_is_on_its_page(kind: str) -> None:
     assert f"| `{kind}` | `cat{WRITERS[kind][0]}` |" in (HOME / "docs" / "output.md").read_text(encoding="utf-8")
 
 
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (HOME / "docs" / "security.md").read_text(encoding="utf-8")))
+    files = (path.read_text(encoding="utf-8") for path in (HOME / "tests").rglob("test_*.py"))
+    assert len(named) > 20 and named <= {name for text in files for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
+
+
 def test_a_block_that_says_why_it_is_not_run_is_left_out(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```python\na = 1\n```\n\n<!-- not run: no GPU -->\n```python\nb = 2\n```\n\n```text\nc = 3\n```\n")

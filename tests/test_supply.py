@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from dpn.errors import InputError
+from dpn.inference.clips import opened_clip
 
 HOME = Path(__file__).parents[1]
 
@@ -205,3 +209,16 @@ def test_no_module_asks_a_network_nor_do_segmenting_training_measuring_and_expor
     (modules, asked), heard = (line.split(maxsplit=1) for line in answer.stdout.splitlines()[-2:])
     assert int(modules) > 150 and asked == "[]"
     assert heard == ["socket.connect", "socket.getaddrinfo"]  # that of its last line
+
+
+@pytest.mark.parametrize("playlist", ["#EXTM3U\n#EXTINF:9,\n{}/a.ts\n", "ffconcat version 1.0\nfile {}/a.mp4\n"])
+def test_a_clip_that_is_a_playlist_reaches_no_address(tmp_path: Path, playlist: str) -> None:
+    pytest.importorskip("av")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        for name in ("clip.m3u8", "clip.mp4"):
+            (tmp_path / name).write_text(playlist.format(f"http://127.0.0.1:{server.getsockname()[1]}"))
+            with pytest.raises(InputError, match="not a clip that can be read"), opened_clip(tmp_path / name):
+                pass
+        with pytest.raises(BlockingIOError):
+            server.accept()
