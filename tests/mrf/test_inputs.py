@@ -1,6 +1,7 @@
 """What people give for log p and image instead is told, once a layer; what is right is not."""
 
 import warnings
+from copy import deepcopy
 
 import pytest
 import torch
@@ -90,3 +91,41 @@ def test_labels_that_are_impossible_stay_so_and_all_else_is_finite(backend, iter
         q = layer(log_p, IMAGE).exp()
         assert q.isfinite().all() and not q[impossible].any()
         torch.testing.assert_close(q.sum(1), torch.ones(1, 8, 9))
+
+
+def ways(backend: str, **options: object) -> list[MRF]:
+    """The same head by the kernels of inference, by the layers, and by the layers in training."""
+    layers = mrf(iterations=2, backend=backend, **options)
+    frozen, training = (deepcopy(layers).requires_grad_(learns) for learns in (False, True))
+    return [frozen, layers, training.train()]
+
+
+@pytest.mark.parametrize("backend", [name for name in backends() if name != "triton"])
+@pytest.mark.parametrize("scale", [5.0, 95.0, 3e4])
+@pytest.mark.filterwarnings("ignore:.*raw scores")
+def test_of_raw_scores_the_largest_counts_as_0_however_large_they_are(backend, scale):
+    scores = scale * (2 * torch.rand(P.shape, generator=torch.Generator().manual_seed(2)) - 1)
+    truth = mrf(iterations=2, backend="reference")(scores - scores.amax(1, keepdim=True).clamp_min(0), IMAGE).exp()
+    for layer in ways(backend):
+        torch.testing.assert_close(layer(scores, IMAGE).exp(), truth, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("backend", [name for name in backends() if name != "triton"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_is_refused_by_every_call_and_every_way(backend, value):
+    for layer in ways(backend):
+        layer(P.log(), IMAGE)
+        with pytest.raises(InputError, match=r"log_p has values that are (NaN|infinite)"):
+            layer(P.log().masked_fill(P > 0.4, value), IMAGE)
+        with pytest.raises(InputError, match=r"the image has values that are (NaN|infinite)"):
+            layer(P.log(), IMAGE.masked_fill(IMAGE > 0.9, value))
+        for name in ("triple_penalty.log_sigma_color", "label_contexts.penalty", "label_contexts.deviation"):
+            broken = deepcopy(layer)
+            broken.get_parameter(name).data.view(-1)[-1] = value
+            with pytest.raises(InputError, match=f"{name} has values of .*(nan|inf), beyond"):
+                broken(P.log(), IMAGE)
+
+
+def test_a_pixel_without_any_possible_label_is_refused():
+    with pytest.raises(InputError, match="log_p has pixels where it is -inf for every label"):
+        mrf()(P.log().index_fill(2, torch.tensor([3]), -torch.inf), IMAGE)

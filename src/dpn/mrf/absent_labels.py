@@ -24,15 +24,17 @@ from dpn.functional.choice import choose
 NEAR = 20.0
 
 
-def present(log_q: Tensor, absent_below: float, *, backend: str | None = None) -> Present:
+def present(log_q: Tensor, absent_below: float, *, backend: str | None = None, largest: Tensor | None = None) -> Present:
     """The labels that take part: those above the threshold somewhere in log q (N,L,H,W), or the likeliest.
+
+    `largest` are the labels' largest values (L,), where they are known.
 
     Example:
         >>> present(torch.tensor([0.9, 0.1, 1e-5]).log().view(1, 3, 1, 1), 2e-4).labels
         tensor([0, 1])
     """
     chosen = BACKENDS[choose(backend, log_q.device, log_q.dtype)]
-    largest = chosen.parts().mean_field.largest(log_q).exp()
+    largest = (chosen.parts().mean_field.largest(log_q) if largest is None else largest).exp()
     absent = largest < largest.max().clamp(max=absent_below)  # NaN takes part
     if chosen.counts_on_device:
         return Present(absent.byte().argsort(stable=True), (~absent).sum(dtype=torch.int32))

@@ -13,6 +13,7 @@ from dpn.functional.modes import watched
 from dpn.mrf.absent_labels import NEAR, present
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
+from dpn.mrf.inputs import at_most_one, require_finite
 from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
@@ -55,6 +56,7 @@ def mean_field(
     log_p = log_p if chosen.takes_half else log_p.to(torch.promote_types(given, torch.float32))
     leave_out = chosen.leaves_labels_out if leave_out is None else leave_out
     leave_out = leave_out and config.absent_below > 0 and not (chosen.counts_on_device and isinstance(b13, LowRankContexts))
+    log_p, largest = _at_most_one(log_p, parts)
     log_q, neighbours = log_p, b12.over(image)
     near, deviates = NEAR * config.absent_below if leave_out else 0.0, b13.deviates
     stay_out = leave_out and not (deviates or chosen.counts_on_device) and bool(b13.penalty >= 0)  # what is left out once
@@ -62,12 +64,22 @@ def mean_field(
     labels: Present | None = None
     for updates_left in reversed(range(config.iterations)):
         if leave_out:
-            which = present(log_q, config.absent_below, backend=backend)  # of the maps that log q has
-            labels = Present(labels.labels[which.labels]) if stay_out and labels else which
+            which = present(log_q, config.absent_below, backend=backend, largest=largest)  # of the maps that log q has
+            labels, largest = Present(labels.labels[which.labels]) if stay_out and labels else which, None
         q = parts.mean_field.probabilities(log_q, which)  # (N,M,H,W); the next call on this thread overwrites it
         s = neighbours(q, absent_below=near)
         log_q = _from_b13_on(b13, parts, log_p, s, labels, deviates, stay_out and updates_left > 0)
     return log_q.to(given)
+
+
+def _at_most_one(log_p: Tensor, parts: Parts) -> tuple[Tensor, Tensor | None]:
+    """log p as `at_most_one` has it, and each label's largest value where it is known: on the CPU."""
+    if log_p.device.type != "cpu":
+        return at_most_one(log_p), None
+    largest = parts.mean_field.largest(log_p)
+    highest = float(largest.max())
+    require_finite(highest)
+    return (log_p, largest) if highest <= 0 else (at_most_one(log_p), None)
 
 
 def _from_b13_on(

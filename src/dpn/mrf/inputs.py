@@ -1,6 +1,9 @@
-"""Whether log p and image are what an MRF is to be given: what people give instead computes, and is wrong."""
+"""Whether log p and image are what an MRF is to be given, and weights what they are to be: all else computes, wrongly."""
 
-from torch import Tensor
+import math
+
+import torch
+from torch import Tensor, nn
 
 from dpn.errors import InputError, warn
 
@@ -9,6 +12,12 @@ SLACK = 0.01
 
 FAR_FROM_ONE = 3.0
 """Where no pixel's probabilities sum to exp(-3), .05, they are none, nor those of a sigmoid."""
+
+LARGEST = 1e30
+"""The largest weight of which sums are sure to be finite in float32."""
+
+BOUNDS = {"log_sigma": (-40.0, LARGEST), "log_weight": (-LARGEST, 40.0)}
+"""What logarithms may be, by what their names have in them: a width may be as large as can be, not as small."""
 
 
 def require_shapes(labels: int, log_p: Tensor, image: Tensor) -> None:
@@ -35,16 +44,43 @@ def require_image(image: Tensor, images: int) -> None:
         raise InputError(f"the image must be ({images},3,H,W), or grey with one channel, got {tuple(image.shape)}")
 
 
+def require_sound(layer: nn.Module, called: str) -> None:
+    """Raises InputError where a weight on the CPU is NaN, infinite, or so large that sums are: kernels would hide it."""
+    for name, weight in layer.named_parameters():
+        if weight.device.type != "cpu" or weight.numel() == 0:
+            continue
+        values = weight.detach().float().numpy()  # numpy wakes no threads of torch's
+        least, most = next((bounds for part, bounds in BOUNDS.items() if part in name), (-LARGEST, LARGEST))
+        if not (values.min() >= least and values.max() <= most):  # NaN is neither
+            raise InputError(
+                f"{called}.{name} has values of {values.min():.3g} to {values.max():.3g}, beyond {least:g} to {most:g}: "
+                "is the model damaged, or did its training diverge?"
+            )
+
+
+def at_most_one(log_p: Tensor) -> Tensor:
+    """log p (N,L,H,W) less its largest value at each pixel, where that is above 0: of raw scores p is finite so."""
+    return log_p - torch.relu(log_p.amax(1, keepdim=True))
+
+
+def require_finite(largest: float) -> None:
+    """Raises InputError if the largest value of log p is none."""
+    if not largest < math.inf:  # NaN is not <
+        raise InputError(f"log_p has values that are {'NaN' if math.isnan(largest) else 'infinite'}")
+
+
 def look_at(log_p: Tensor, image: Tensor) -> None:
     """Warns of values that look like something else: probabilities, raw scores, an image in 0..255 or a normalised one.
 
-    NaN raises an InputError. This waits for the device, and is for a layer's first call.
+    NaN, infinity, and pixels that no label may have raise an InputError. This waits for the device, and is for a layer's first
+    call.
     """
     log_p = log_p.detach()
-    if log_p.isnan().any():
-        raise InputError("log_p has values that are NaN")
-    look_at_image(image)
     lowest, highest = (float(value) for value in log_p.aminmax())
+    require_finite(highest)
+    if lowest == -math.inf and bool((log_p.amax(1) == -math.inf).any()):
+        raise InputError("log_p has pixels where it is -inf for every label: leave one of them possible")
+    look_at_image(image)
     if highest <= SLACK:
         if bool((log_p.logsumexp(1) < -FAR_FROM_ONE).all()):
             warn("log_p is nowhere near log-probabilities: raw scores? give scores.log_softmax(1)")

@@ -5,6 +5,7 @@ from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from dpn.functional.modes import watched
 from dpn.mrf import by_parts
 from dpn.mrf.aligned_penalty import AlignedPenalty
 from dpn.mrf.config import MRFConfig
-from dpn.mrf.inputs import look_at, require_shapes
+from dpn.mrf.inputs import at_most_one, look_at, look_at_image, require_finite, require_shapes, require_sound
 from dpn.mrf.label_contexts import LabelContexts, LowRankContexts
 from dpn.mrf.triple_penalty import TriplePenalty
 
@@ -81,15 +82,15 @@ class MRF(nn.Module):
 
         Where the configuration's `frames` is above 1, the N images are the consecutive frames of one clip, in order.
         Half precision stays so in inference, by a backend that multiplies it; elsewhere it is computed as float32. The first
-        call warns of values that look like probabilities, raw scores or another image than RGB in [0,1], and refuses NaN.
+        call warns of values that look like probabilities, raw scores or another image than RGB in [0,1], and refuses NaN; on
+        the CPU every call does, of weights too. Of raw scores, above 0, the largest at each pixel counts as 0.
         torch.compile leaves a fully connected one to eager torch; fullgraph=True, which forbids that, says so.
         """
         if self.config.window is None and torch.compiler.is_dynamo_compiling():
             return left_to_eager(self.forward, log_p, image)
         require_shapes(self.labels, log_p, image)
-        if not (self._looked or log_p.numel() == 0 or watched(log_p, image)):
-            look_at(log_p, image)
-            self._looked = True
+        if not (log_p.numel() == 0 or watched(log_p, image)):
+            self._look(log_p, image)
         image = image.to(torch.promote_types(log_p.dtype, torch.float32))
         if image.shape[1] == 1:
             image = image.expand(-1, 3, -1, -1)  # as grey pictures are in RGB
@@ -99,7 +100,20 @@ class MRF(nn.Module):
                 return by_parts.mean_field(*layers, self.config, log_p, image, backend=self.backend)
             return self._mean_field(log_p.to(image.dtype), image).to(log_p.dtype)
 
+    def _look(self, log_p: Tensor, image: Tensor) -> None:
+        if self.config.aligned is None:  # its filters, one a position, are as large as what is computed
+            require_sound(self.triple_penalty, "triple_penalty")
+        require_sound(self.label_contexts, "label_contexts")
+        if not self._looked:
+            look_at(log_p, image)
+            self._looked = True
+        elif image.device.type == "cpu" and not np.isfinite(image.detach().float().numpy().sum()):
+            look_at_image(image)  # which says what is wrong
+
     def _mean_field(self, log_p: Tensor, image: Tensor) -> Tensor:
+        if log_p.device.type == "cpu" and log_p.numel() and not watched(log_p, image):
+            require_finite(float(log_p.detach().max()))
+        log_p = at_most_one(log_p)
         log_q, b12 = log_p, self.triple_penalty.over(image)
         for _ in range(self.iterations):
             s = b12(log_q.exp())  # b12                               (N,L,H,W)
