@@ -150,8 +150,11 @@ def test_half_precision_is_summed_in_float32():
     [
         ({"window": 0}, "window must be at least 1"),
         ({"stride": 0}, "stride must be at least 1"),
-        ({"weights": (-1.0, 1.0)}, "weights must not be negative"),
-        ({"weights": (torch.tensor(-1.0), 1.0)}, "w1 must not be negative"),
+        ({"weights": (-1.0, 1.0)}, "weights must be finite and not negative"),
+        ({"weights": (1.0, float("inf"))}, "weights must be finite and not negative"),
+        ({"weights": (torch.tensor(-1.0), 1.0)}, "weights must be finite and not negative"),
+        ({"weights": (1.0, torch.tensor(-1.0))}, "weights must be finite and not negative"),
+        ({"weights": (1.0, torch.tensor(torch.nan))}, "weights must be finite and not negative"),
         ({"kernel": "laplacian"}, "kernel must be one of gaussian, euclidean, euclidean_table"),
         ({"backend": "cuda"}, "backend must be one of"),
         ({"image": torch.rand(1, 3, 8, 9)}, "image must be"),

@@ -1,5 +1,6 @@
 """b12's sum: every pixel's window, weighted by how far its pixels lie apart in colour and in space."""
 
+import math
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from dpn.functional.backend import BACKENDS
 from dpn.functional.choice import choose
 from dpn.functional.kernels import SMALLEST_SUM, Window, kernel_named
 from dpn.functional.lattices import after_ones
-from dpn.functional.modes import inside_seen
+from dpn.functional.modes import inside_seen, watched
 from dpn.functional.operators import differentiable_once, operator
 
 
@@ -60,7 +61,8 @@ def local_filter(
         Differentiable once, to p and to the weights; by torch.func and forward derivatives, to any order.
 
     Raises:
-        InputError: if shapes, window, kernel or backend do not fit, or a weight, where it is a float, is negative or NaN.
+        InputError: if shapes, window, kernel or backend do not fit, or a weight, where it is a float or on the CPU, is
+            negative, infinite or NaN.
         NotImplementedError: from a second derivative.
 
     Example:
@@ -76,8 +78,8 @@ def local_filter(
         raise InputError(f"center_image must be {tuple(image.shape)}, as image, got {tuple(center_image.shape)}")
     if window < 1:
         raise InputError(f"window must be at least 1 pixel, got {window}")
-    if any(isinstance(weight, float | int) and not weight >= 0 for weight in weights):
-        raise InputError(f"weights must not be negative, got {weights}")
+    if any(isinstance(weight, float | int) and not 0 <= weight < math.inf for weight in weights):
+        raise InputError(f"weights must be finite and not negative, got {weights}")
     if stride < 1:
         raise InputError(f"stride must be at least 1 pixel, got {stride}")
     kernel_named(kernel)
@@ -85,6 +87,8 @@ def local_filter(
     backend = choose(backend, p.device, p.dtype, kernel=kernel)
     w = torch.stack([torch.as_tensor(w, dtype=wide, device=p.device) for w in weights])
     image, center = image.to(wide), None if center_image is None else center_image.to(wide)
+    if p.device.type == "cpu" and not (watched(p, image, w) or bool(((w >= 0) & (w < math.inf)).all())):
+        raise InputError(f"weights must be finite and not negative, got {w.tolist()}")
     before, after = window // 2 // stride, (window - 1 - window // 2) // stride
     if inside_seen():
         neighbours = Window(kernel, before, after, stride, include_center)
