@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from dpn import DPN, MRF, InputError, load, model_files, save
 from dpn.model import STAGES
-from dpn.model_files import shipped_models
+from dpn.model_files import opened, shipped_models
 from dpn.storage import load_mrf, load_stages, states
 from dpn.unary import VGG16, MobileNetV2, UnaryNetwork, Wrap, made_by
 
@@ -407,6 +407,50 @@ def test_a_file_of_another_architecture_is_refused(tmp_path: Path, model: DPN, p
     rewrite(path, said(path) | part)
     with pytest.raises(InputError, match=rf"model\.safetensors: .*{words}"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("unary.score.bias", lambda v: v.index_fill(0, torch.tensor([0]), torch.nan), "has values that are NaN"),
+        ("unary.score.bias", lambda v: v + torch.inf, "has values that are infinite"),
+        ("mrf.triple_penalty.log_sigma_color", lambda v: v + torch.nan, "has values that are NaN"),
+        ("unary.features.0.1.running_var", lambda v: v - 9, "has values that are negative, of a variance"),
+        ("mrf.label_contexts.deviation", lambda v: v.to(torch.int32), "is torch.int32, where the network has floats"),
+        ("mrf.label_contexts.penalty", lambda v: v > 0, "is torch.bool, where the network has floats"),
+        ("unary.score.bias", lambda v: v.double() + 1e300, "has values that are infinite"),
+    ],
+    ids=["NaN", "infinite", "width", "variance", "int", "bool", "overflow"],
+)
+def test_weights_that_are_no_numbers_are_refused_by_their_names(
+    tmp_path: Path, model: DPN, name: str, change: Callable[[Tensor], Tensor], words: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    tensors, about = opened(path)[2], said(path)
+    assert name in tensors
+    save_file(tensors | {name: change(tensors[name])}, path, {"dpn": json.dumps(about)})
+    with pytest.raises(InputError, match=rf"model\.safetensors: weights: {name} {words}"):
+        load(path)
+    if name.startswith("mrf"):
+        with pytest.raises(InputError, match=rf"{name.removeprefix('mrf.')} {words}"):
+            load_mrf(path)
+
+
+def test_a_network_with_weights_that_are_no_numbers_is_neither_stored_nor_taken(tmp_path: Path, model: DPN) -> None:
+    model.unary.score.bias.data[1] = torch.nan
+    with pytest.raises(InputError, match=r"model\.safetensors: unary\.score\.bias has values that are NaN"):
+        save(model, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"MobileNetV2: score\.bias has values that are NaN"):
+        load(None, unary=model.unary)
+
+
+def test_what_is_infinite_in_the_network_itself_may_be_so_in_its_file(tmp_path: Path) -> None:
+    net = Net()
+    net.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    save(DPN(Wrap(net, 3), MRF(3, window=5, context=3)), tmp_path / "model.safetensors")
+    assert torch.equal(load(tmp_path, unary=net).unary.module.mask, net.mask)
 
 
 def test_a_shipped_model_by_its_name(tmp_path: Path, model: DPN, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from dpn.mrf import MRF, TriplePenalty, changed
 from dpn.unary.base import load_exactly, named_as, own_names, unwrapped
 from dpn.unary.description import described, rebuilt
 from dpn.unary.foreign import made_by, wrapped
+from dpn.unary.sound import require_sound_network
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -53,8 +54,8 @@ def save(
         dtype: floating-point tensors are stored so (torch.float16 halves the file); None keeps them.
 
     Raises:
-        InputError: if it is neither of the two, the stages are out of order, a value is beyond `dtype`, what is stored would
-            not be the network, or the file cannot be written.
+        InputError: if it is neither of the two, the stages are out of order, a value is beyond `dtype`, NaN or otherwise what
+            `load` refuses, what is stored would not be the network, or the file cannot be written.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -65,6 +66,7 @@ def save(
         ('no', 'yes')
     """
     model = _unwrapped(model, path)
+    require_sound_network(model, str(path))
     mrf = model if isinstance(model, MRF) else unwrapped(model.mrf)
     assert isinstance(mrf, MRF)
     stage = model.stage if isinstance(model, DPN) else "triple_penalty" if mrf.label_contexts.potts_only else "joint"
@@ -116,8 +118,8 @@ def load(
             and runs that code. Its weights are then the file's, if there is one.
 
     Raises:
-        InputError: if there is no such model, the file is damaged, of another kind or lacks the stage, or its unary is no part
-            of dpn and was not given.
+        InputError: if there is no such model, the file is damaged, of another kind or lacks the stage, a weight is NaN,
+            infinite or no float, or its unary is no part of dpn and was not given.
 
     Example:
         >>> load("no-such-model")  # doctest: +ELLIPSIS
@@ -203,6 +205,7 @@ def _new(unary: nn.Module | str | None, stage: str) -> DPN:
     if unary is None:
         raise InputError("a new head needs a network: give unary")
     network = made_by(unary) if isinstance(unary, str) else wrapped(unary, type(unary).__name__, None)
+    require_sound_network(network, unary if isinstance(unary, str) else type(unary).__name__)
     names = getattr(getattr(getattr(network, "module", None), "config", None), "id2label", None)
     labels = list(names.values()) if names and len(names) == network.labels else None
     return DPN(network, MRF(network.labels), labels=labels, stage=stage).eval()

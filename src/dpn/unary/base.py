@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from dpn.errors import InputError
 from dpn.registry import Registry
+from dpn.unary.sound import require_sound
 
 Activation = Literal["softmax", "sigmoid"]
 Channels = tuple[float, ...]
@@ -175,7 +176,8 @@ def upsample_from_centres(scores: Tensor, stride: int, size: tuple[int, int]) ->
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copies `tensors` into the parameters and buffers of the same names, in the network's dtype: all of them, or none.
 
-    What torch.compile, DataParallel and AveragedModel put before or beside the names of the network inside is left out.
+    What torch.compile, DataParallel and AveragedModel put before or beside the names of the network inside is left out. NaN,
+    and what else `dpn.unary.sound.require_sound` refuses, is refused.
 
     Example:
         >>> load_exactly(nn.Linear(2, 1), {"weight": torch.zeros(1, 2), "bias": torch.zeros(3)})
@@ -193,6 +195,7 @@ def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if tensors[short].shape != needed[name].shape:
             shapes = f"{tuple(tensors[short].shape)}, the network needs {tuple(needed[name].shape)}"
             raise InputError(f"weights: {short} has shape {shapes}")
+        require_sound(f"weights: {short}", tensors[short], needed[name])
     module.load_state_dict({name: tensors[names[name]] if name in names else tensor for name, tensor in needed.items()})
 
 
