@@ -16,6 +16,7 @@ from dpn.data.labels import labels_file
 from dpn.devices import device_named
 from dpn.errors import InputError, is_full, of_one
 from dpn.inference.average import Average
+from dpn.inference.finite import labels_of
 from dpn.inference.results import VOID, Worst, write_results
 from dpn.inference.submission import submission as write_submission
 from dpn.metrics import Evaluation, Scores, Table
@@ -257,11 +258,11 @@ def _labels_of(networks: Networks, sample: Sample) -> dict[str, Tensor]:
     for name, model in networks.items():
         image = sample.image[None].to(next(model.parameters()))
         if isinstance(model, Average):
-            found[name] = model(image)[0].argmax(0)
+            found[name] = labels_of(model(image)[0], model, image)
         else:
             if model.unary is not unary:  # stages that left the unary alone share it
                 unary, log_p = model.unary, model.unary(image)
-            found[name] = model.refine(log_p, image)[0].argmax(0)
+            found[name] = labels_of(model.refine(log_p, image)[0], model, image)
     return found
 
 
@@ -272,7 +273,8 @@ def labelled(model: DPN | Average, data: SegmentationData) -> Iterator[tuple[str
         for i in progress.track(range(len(data)), description="segment"):
             sample = data[i]
             with torch.inference_mode():
-                labels = model(sample.image[None].to(next(model.parameters())))[0].argmax(0)
+                image = sample.image[None].to(next(model.parameters()))
+                labels = labels_of(model(image)[0], model, image)
             yield sample.name, labels.cpu().numpy().astype(np.min_scalar_type(len(model.labels) - 1))
 
 

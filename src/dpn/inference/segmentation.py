@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from dpn.data import read_image, rgb, to_tensor
 from dpn.errors import InputError, first_line
+from dpn.inference.finite import require_finite
 from dpn.model import DPN
 from dpn.storage import WRAPPERS, load
 from dpn.unary.fused import fuse
@@ -152,7 +153,8 @@ def segment(
             and the result scaled back.
 
     Raises:
-        InputError: if the image or the model is none of these or cannot be read, the size is below 1, or the network fails.
+        InputError: if the image or the model is none of these or cannot be read, the size is below 1, or the network fails or
+            gives NaN.
 
     Example:
         >>> from dpn.mrf import MRF
@@ -168,14 +170,16 @@ def segment(
     seen = at_most(size, pixels)
     try:
         with torch.inference_mode():
-            q = network.eval()(to_tensor(seen)[None].to(next(network.parameters()))).float().exp()
+            given = to_tensor(seen)[None].to(next(network.parameters()))
+            q = network.eval()(given).float().exp()[0].cpu()
+            require_finite(q, network, given)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         of = f"{seen.shape[1]} x {seen.shape[0]} pixels, RGB"
         remedy = "Wrap(network, labels, multiple=32) or size=(H, W) gives it what it needs, where that is the size"
         raise InputError(f"the network does not take this image ({of}): {first_line(error)}; {remedy}") from error
-    return Segmentation(pixels, q[0].cpu().numpy(), names, str(image) if isinstance(image, str | Path) else "")
+    return Segmentation(pixels, q.numpy(), names, str(image) if isinstance(image, str | Path) else "")
 
 
 def opened_network(model: nn.Module | str | Path | None) -> tuple[nn.Module, tuple[str, ...]]:

@@ -115,14 +115,16 @@ class Scores:
         seen = Box(rows[0], columns[0], rows[1], columns[1])
         pixels = to_tensor(self.image.window(seen, self.size))[None]
         try:
-            log_p = self.network(pixels)[0][:, *known.inside(seen)]
+            log_p = self.network(pixels)[0][:, *known.inside(seen)].float().cpu()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             of = f"{seen.width} x {seen.height} pixels, RGB"
             raise InputError(f"the network does not take this tile ({of}): {first_line(error)}; choose another tile") from error
+        if not log_p.sum() < torch.inf:  # NaN is not
+            raise InputError("the network gives what is no number: NaN arises in the unary network; take another one")
         path = self.folder / f"{i}_{j}.npy"
-        np.save(path, log_p.float().cpu().numpy().astype(self.kind))
+        np.save(path, log_p.numpy().astype(self.kind))
         return path
 
 

@@ -14,6 +14,7 @@ from dpn.data import to_tensor
 from dpn.devices import cores_shared
 from dpn.errors import InputError, first_line
 from dpn.inference.clips import Frame, opened_clip
+from dpn.inference.finite import require_finite
 from dpn.inference.segmentation import SIZE, Segmentation, at_most, opened_network
 from dpn.inference.video_outputs import WRITERS, Write
 from dpn.model import DPN
@@ -92,7 +93,10 @@ def segment_video(
         steps = seen(clip.frames, at_once)
         with WRITERS[write](out, clip, names) as take:
             for frame, q in steps:
-                found = Segmentation(frame.pixels, q.cpu().numpy(), names, str(path))
+                q = q.cpu()
+                if not q.sum().isfinite():
+                    require_finite(q, network, _image(frame, network, size))  # which says where it arose
+                found = Segmentation(frame.pixels, q.numpy(), names, str(path))
                 take(done, found, frame.time)
                 done, time, shape = done + 1, frame.time, found.labels.shape
                 counts += np.bincount(found.labels.ravel(), minlength=len(names))

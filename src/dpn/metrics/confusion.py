@@ -177,11 +177,13 @@ def label_tensor(values: ArrayLike | Tensor) -> Tensor:
 def hard_labels(prediction: Tensor, target: Tensor, labels: int | None = None) -> Tensor:
     """The label of each pixel, of ``target``'s shape (..., H, W): scores (..., L, H, W) by their maximum, labels as they are.
 
-    Raises InputError where the two do not describe the same pixels, or scores are not of ``labels`` labels.
+    Raises InputError where the two do not describe the same pixels, or scores are NaN or not of ``labels`` labels.
     """
     scored = prediction.ndim == target.ndim + 1
     if scored and labels is not None and prediction.shape[-3] != labels:
         raise InputError(f"prediction {tuple(prediction.shape)} scores {prediction.shape[-3]}, not {labels} labels")
+    if scored and bool(prediction.sum().isnan()) and bool(prediction.isnan().any()):
+        raise InputError("prediction has scores that are NaN, which have no maximum")
     best = prediction.argmax(dim=-3) if scored else prediction
     if best.shape != target.shape:
         raise InputError(

@@ -66,7 +66,8 @@ def at_most_one(log_p: Tensor) -> Tensor:
 def require_finite(largest: float) -> None:
     """Raises InputError if the largest value of log p is none."""
     if not largest < math.inf:  # NaN is not <
-        raise InputError(f"log_p has values that are {'NaN' if math.isnan(largest) else 'infinite'}")
+        what = "NaN" if math.isnan(largest) else "infinite"
+        raise InputError(f"log_p has values that are {what}: the fault is before b12, in the unary network that gives it")
 
 
 def look_at(log_p: Tensor, image: Tensor) -> None:

@@ -103,6 +103,8 @@ def _seen_together(images: Sequence[np.ndarray], sizes: Sequence[int], network: 
             q = network(seen.to(next(network.parameters()))).float().exp().cpu().numpy()
     except Exception:
         return [None] * len(images)
+    if not np.isfinite(q.sum()):  # one by one, so that each says why
+        return [None] * len(images)
     return [Segmentation(pixels, maps, network.labels) for pixels, maps in zip(images, q, strict=True)]
 
 
