@@ -1,5 +1,8 @@
 """The tinted photograph and its legend."""
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import ImageDraw
@@ -14,6 +17,7 @@ from dpn.plots.legend import label_shares, legend, percent
 from dpn.plots.overlay import KEPT, LUMA, overlay, tint
 
 PALETTE = voc_palette()
+module = sys.modules["dpn.plots.overlay"]
 
 
 @pytest.fixture
@@ -132,3 +136,30 @@ def test_what_does_not_fit_together_is_refused() -> None:
         tint(image / 255, labels, PALETTE)
     with pytest.raises(InputError, match=r"names for 0\.\.1"):
         overlay(image, labels + 2, ["sky", "sea"], PALETTE)
+
+
+def test_a_photograph_in_parts_is_drawn_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    for height, width in ((70, 60), (3000, 40), (40, 3000)):
+        image = generator.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        labels = np.kron(generator.integers(0, 21, (height // 10, width // 10)), np.ones((10, 10), int)).astype(np.uint8)
+        monkeypatch.setattr(module, "PART", 2**19)
+        whole = tint(image, labels, PALETTE)
+        monkeypatch.setattr(module, "PART", 64)
+        np.testing.assert_array_equal(tint(image, labels, PALETTE), whole)
+
+
+def test_wide_outlines_of_means_look_as_gaussian_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = module._edge(halves(200, 300, 0, 15))
+    means = module._line(edge, 12.0)
+    monkeypatch.setattr(module, "WIDE", 99.0)
+    assert np.abs(means - module._line(edge, 12.0)).max() < 0.08
+
+
+def test_memory_of_an_overlay_is_that_of_the_pictures() -> None:
+    image, labels = np.zeros((1500, 4000, 3), np.uint8), np.zeros((1500, 4000), np.uint8)
+    tracemalloc.start()
+    overlay(image, labels, VOC_LABELS, PALETTE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < image.nbytes + 80e6  # whole float arrays took 450 MB

@@ -9,6 +9,9 @@ from PIL import Image, ImageDraw
 from dpn.errors import InputError
 from dpn.plots.typeface import font, lettering
 
+PART = 2**21
+"""Pixels that are counted at a time."""
+
 PAPER, INK, GREY = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 
 
@@ -22,13 +25,25 @@ def label_shares(labels: np.ndarray, names: Sequence[str]) -> list[tuple[int, st
         >>> label_shares(np.array([[0, 1, 1, 1]]), ["sky", "sea"])
         [(1, 'sea', 0.75), (0, 'sky', 0.25)]
     """
-    values, counts = np.unique(labels, return_counts=True)
+    values, counts = _counted(labels)
     if any(not 0 <= value < len(names) and value != 255 for value in values):
         raise InputError(f"labels {values.min()}..{values.max()}: there are names for 0..{len(names) - 1} (and 255, void)")
     order = np.argsort(-counts, kind="stable")
     return [
         (int(values[i]), names[values[i]] if values[i] < len(names) else "void", float(counts[i] / labels.size)) for i in order
     ]
+
+
+def _counted(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a map (H, W), in order, and how many pixels have each."""
+    if labels.dtype.kind != "u" or labels.itemsize > 2 or labels.ndim != 2:
+        return np.unique(labels, return_counts=True)
+    total = np.zeros(1 << 8 * labels.itemsize, np.int64)
+    rows = max(1, PART // max(1, labels.shape[1]))
+    for top in range(0, len(labels), rows):  # numpy counts in 8 bytes a pixel
+        total += np.bincount(labels[top : top + rows].ravel(), minlength=len(total))
+    values = np.flatnonzero(total)
+    return values, total[values]
 
 
 def legend(labels: np.ndarray, names: Sequence[str], palette: np.ndarray, width: int, size: int = 16) -> np.ndarray:
