@@ -25,9 +25,9 @@ def data(
 ) -> int:
     """Bring a published data set to this machine, or look at one before training.
 
-    check looks at a folder of your own (docs/data.md has the layouts), at a list file, or at a data set by its name. It prints
-    the sizes, the share of each label of the pixels and the images that hold it; then faults, which stop training; then what is
-    odd: images of one label, duplicates, photographs that EXIF turns, labels that are never trained. It draws
+    check looks at a folder of your own or shards (docs/data.md has the layouts), a list file, or a data set by its name. It
+    prints the sizes, the share of each label of the pixels and the images that hold it; then faults, which stop training; then
+    what is odd: images of one label, duplicates, photographs that EXIF turns, labels that are never trained. It draws
     contact_sheet.png: images with their labels over them. The exit code is 2 where there is a fault.
 
     get brings voc2012, sbd, coco, camvid, or vgg16 (weights). Several mirrors are tried in turn, what was cut off goes on where
@@ -42,7 +42,7 @@ def data(
 
     Args:
         action: what to do
-        name (NAME): what to get, or what to check: a folder, a list file or a data set
+        name (NAME): what to get, or what to check: a folder, a shard, a list file or a data set
         root (FOLDER): get: where to (default: data); check: where a data set with a name lies (default: what DPN_DATA names)
         split (SPLIT): check: which part (default: all of a folder, train and val of others)
         archive (FILE): get: a local copy of the archive, instead of the network

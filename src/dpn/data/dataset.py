@@ -72,7 +72,7 @@ class SegmentationData(Dataset[Sample]):
             raise InputError(f"{len(self.labels)} labels; a data set has 1 to {VOID} of them{too_many}")
         if twice := [name for name, count in Counter(self.labels).items() if count > 1]:
             raise InputError(f"two labels are called {twice[0]!r}; give each its own name")
-        missing = [file for pair in pairs for file in pair if file is not None and not file.is_file()]
+        missing = [file for pair in pairs for file in pair if file is not None and not self.holds(file)]
         if missing:
             count = f" ({len(missing)} files are missing)" if len(missing) > 1 else ""
             raise InputError(f"{missing[0]}: the data set names this file, but it is not there{count}")
@@ -85,25 +85,36 @@ class SegmentationData(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         path, mask = self.pairs[index]
-        image, labels = to_tensor(read_image(path)), self.label_map(index)
+        content = self.content(path)
+        image, labels = to_tensor(read_image(path, content)), self.label_map(index)
         size = tuple(image.shape[1:])
         if labels is None:
             return Sample(image, torch.full(size, VOID), self.names[index])
         if labels.shape != size:
-            raise InputError(mismatch(path, size, mask, labels.shape))
+            raise InputError(mismatch(path, size, mask, labels.shape, content))
         return Sample(image, torch.from_numpy(labels).long(), self.names[index])
 
     def label_map(self, index: int) -> np.ndarray | None:
         """An image's labels (H,W) uint8, read without the image; None is void everywhere."""
         mask = self.pairs[index][1]
-        return None if mask is None else read_mask(mask, self.map)
+        return None if mask is None else read_mask(mask, self.map, content=self.content(mask))
+
+    def holds(self, file: Path) -> bool:
+        """Whether a file of the pairs is there."""
+        return file.is_file()
+
+    def content(self, file: Path) -> bytes | None:
+        """The bytes of a file of the pairs that lies inside another, as in an archive; None where it is a file of its own."""
+        return None
 
 
-def mismatch(image: Path, size: tuple[int, ...], mask: Path | None, of_mask: tuple[int, ...]) -> str:
-    """What is said of an image and a mask, or other labels, of different (height, width)."""
+def mismatch(
+    image: Path, size: tuple[int, ...], mask: Path | None, of_mask: tuple[int, ...], content: bytes | None = None
+) -> str:
+    """What is said of an image and a mask, or other labels, of different (height, width); content is the image's, or None."""
     of_image, of_labels = (f"{width} x {height}" for height, width in (size, of_mask))
     called = f"its mask {mask}" if mask else "the size of its labels"
-    if of_mask == size[::-1] and (turned := orientation(image)) >= 5:
+    if of_mask == size[::-1] and (turned := orientation(image, content)) >= 5:
         return (
             f"{image} is {of_image} pixels once it is turned as its EXIF orientation ({turned}) says, but {called} is not "
             f"turned: {of_labels}; turn the mask too, or take the orientation out of the image"

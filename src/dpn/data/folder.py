@@ -1,30 +1,30 @@
-"""Anybody's own data: images with masks or outlines, in folders or named by a list file; no class to write."""
+"""Anybody's own data: images with masks or outlines, in folders, in shards or named by a list file; no class to write."""
 
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from dpn.data.coco import read_coco
 from dpn.data.cvat import read_cvat
 from dpn.data.dataset import SegmentationData
-from dpn.data.images import IMAGE_SUFFIXES, VOID
-from dpn.data.label_map import LabelMap, few, ids_of_colours
+from dpn.data.images import IMAGE_SUFFIXES
+from dpn.data.label_map import LabelMap, few
 from dpn.data.labelme import is_labelme, read_labelme
-from dpn.data.labels import FILES, labels_file, read_labels
-from dpn.data.masks import stored_values
+from dpn.data.labels import labels_file, read_labels
 from dpn.data.painted import BACKGROUND, Annotated, Painted
 from dpn.data.pairs import MASK_SUFFIXES, Matched, match
 from dpn.data.registry import DATA_SETS, GIVE_ROOT, DataSet, Labels
+from dpn.data.shards import Shards, matched_in, shards_of, split_of
 from dpn.data.text import read_lines
+from dpn.data.unnamed import numbered
 from dpn.errors import InputError
-from dpn.terminal import progress_bar
 
 MASKS = ("masks", "labels", "annotations")
 """What the folder of masks may be called."""
 
 BESIDE = "masks beside their images, as a_mask.png (what else they end with is mask_suffix in labels.yaml)"
+
+TARS = "shards, as train-000000.tar"
 
 USUAL = {"train", "val", "test", "training", "valid", "validation", "testing", "trainval"}
 """What splits are usually called."""
@@ -51,13 +51,16 @@ def folder(root: str | Path, labels: Sequence[str] | str | Path | None = None, s
     ``root/<split>/*.json``                     labelme's outlines, beside the images
     ``root/<split>``                            images, and masks beside them: ``a.jpg``, ``a_mask.png``; or both in
                                                 folders inside
+    ``root/<split>-000000.tar``, ...            WebDataset's shards of ``key.jpg`` and ``key.png``, see
+                                                `dpn.data.shards.matched_in`; ``root/<split>.tar``, all of ``root/<split>``, and
+                                                a ``root`` that is a .tar itself (then ``split`` is not used) too
     ==========================================  ==================================================================
 
     Where no split is asked for, ``<split>`` is left out of these paths. The images of outlines lie beside them, or in
     ``images``.
 
     Args:
-        root: a folder or a list file.
+        root: a folder, a list file or a shard.
         labels: the names, or a file as `dpn.data.labels.read_labels` reads it. None: ``labels.yaml`` or ``labels.txt`` in
             ``root`` (beside the list file); else the categories of outlines, after "background"; else ``label_0``,
             ``label_1``, ... if the masks of this split hold just the ids 0, 1, ... Where splits may hold different labels, name
@@ -97,7 +100,8 @@ def open_folder(root: Path, labels: Labels = None, split: str | None = None) -> 
             there = f"there is {few(beside)}" if beside else "there is no other folder"
             raise InputError(f"{lonely}: no folder of masks beside it called {', '.join(MASKS)}, and no outlines; {there}")
         layouts = [f"{images} and {masks}" for images, masks in _mask_folders(root, split)[:: len(MASKS)]]
-        tried = layouts + ([f"{root / split}.txt"] if split else []) + ["annotations.json or annotations.xml", BESIDE]
+        lists = [f"{root / split}.txt"] if split else []
+        tried = [*layouts, *lists, "annotations.json or annotations.xml", TARS, BESIDE]
         raise InputError(f"{root}: no images and masks here; looked for {', or '.join(tried)}")
     return read(_named(home, labels), home)
 
@@ -119,6 +123,7 @@ def splits(root: Path) -> list[str | None]:
     folders = [path for home in (root, root / "images") if home.is_dir() for path in home.iterdir() if path.is_dir()]
     files = [*filter(_is_list, root.glob("*.txt")), *(root / "annotations").glob("*.json")]
     names = {path.name for path in folders} | {path.stem.removeprefix("instances_") for path in files}
+    names |= {of for path in root.glob("*") if (of := split_of(path))}
     names -= {"images", *MASKS}
     found = [name for name in names if not name.startswith(".") and _find(root, name)]
     if not USUAL & set(found) and _find(root, None, nested=not found):  # folders of images that are no splits, as of cities
@@ -133,7 +138,7 @@ def _opened(root: str | Path | None, split: str | None, labels: Labels) -> Segme
 
 
 DATA_SETS.register("folder")(
-    DataSet(_opened, (), "Your own images, with masks or outlines, in folders or named by a list file.")
+    DataSet(_opened, (), "Your own images, with masks or outlines, in folders, shards or named by a list file.")
 )
 
 
@@ -155,7 +160,7 @@ def _named(home: Path, labels: Labels) -> LabelMap | None:
 def _find(root: Path, split: str | None, *, nested: bool = True) -> Reader | None:
     """What reads the first layout that is there, in folders inside too where `nested`; None where none is."""
     if root.is_file():
-        return partial(_listed, root)
+        return partial(_sharded, [root]) if split_of(root) else partial(_listed, root)
     if split and (root / f"{split}.txt").is_file():
         return partial(_listed, root / f"{split}.txt")
     for images, masks in _mask_folders(root, split):
@@ -176,6 +181,8 @@ def _find(root: Path, split: str | None, *, nested: bool = True) -> Reader | Non
             return partial(painted, partial(read_labelme, files, places))
     if home.is_dir() and _masks_beside(home, root, nested):
         return partial(_matched, home, home)
+    if shards := shards_of(root, split):
+        return partial(_sharded, shards)
     return None
 
 
@@ -238,6 +245,14 @@ def _matched(images: Path, masks: Path, named: LabelMap | None, home: Path) -> t
     return _masked(match(images, masks, *suffixes), named, home)
 
 
+def _sharded(archives: Sequence[Path], named: LabelMap | None, home: Path) -> tuple[SegmentationData, Matched]:
+    found, parts = matched_in(archives, *(named.image_suffix, named.mask_suffix) if named else ())
+    if named is None:
+        found.check()
+        named = numbered([mask for _, mask in found.pairs], home, lambda mask: parts[mask].read())
+    return Shards(found.pairs, named, parts), found
+
+
 def _painted(
     own: Sequence[Path], read: Callable[[], tuple[list[Annotated], list[str]]], named: LabelMap | None, home: Path
 ) -> tuple[SegmentationData, Matched]:
@@ -254,41 +269,4 @@ def _painted(
 def _masked(found: Matched, named: LabelMap | None, home: Path) -> tuple[SegmentationData, Matched]:
     if named is None or not found.pairs:
         found.check()
-    return SegmentationData(found.pairs, named or _numbered([mask for _, mask in found.pairs], home)), found
-
-
-def _numbered(masks: Sequence[Path], home: Path) -> LabelMap:
-    """Labels without names, where the masks hold just the ids 0, 1, ... and void."""
-    ids, colours = set[int](), set[tuple[int, ...]]()
-    with progress_bar() as progress:
-        for mask in progress.track(masks, description="labels in the masks"):
-            values = stored_values(mask)
-            try:
-                ids.update(np.unique(values if values.ndim == 2 else ids_of_colours(values, mask)).tolist())
-            except InputError:
-                colours.update(map(tuple, np.unique(values.reshape(-1, 3), axis=0).tolist()))
-    void = VOID in ids
-    ids.discard(VOID)
-    if colours:
-        offer = _offer(home, [" ".join(map(str, colour)) for colour in sorted(colours)])
-        raise InputError(f"{home}: the masks' colours are not PASCAL VOC's; {offer}")
-    if not ids:
-        raise InputError(f"{home}: every mask is void everywhere, so no label can be found; name the labels")
-    if ids == {0} and void:
-        offer = _offer(home, ["0", "255"])
-        raise InputError(f"{home}: the masks hold 0 and 255 alone, and 255 is void unless it is named; {offer}")
-    if ids != set(range(len(ids))):
-        offer = _offer(home, [str(value) for value in sorted(ids)])
-        raise InputError(f"{home}: the masks' ids are {few(sorted(ids))}, not 0, 1, ...; {offer}")
-    return LabelMap.numbered([f"label_{label}" for label in range(len(ids))])
-
-
-def _offer(home: Path, values: Sequence[str]) -> str:
-    """What to write where, to name what the masks hold."""
-    if len(values) > VOID:
-        return (
-            f"there are {len(values)} of them and {VOID} labels at most; write {home / FILES[0]} with several to a label, "
-            f"as labels: {{name_0: [{values[0]}, {values[1]}], ...}}, or `others: void` for the rest"
-        )
-    named = [f"name_{number}: {value}" for number, value in enumerate(values)]
-    return f"write {home / FILES[0]}, as labels: {{{', '.join(named[:4])}{', ...' if len(named) > 4 else ''}}}"
+    return SegmentationData(found.pairs, named or numbered([mask for _, mask in found.pairs], home)), found

@@ -199,13 +199,16 @@ def open_upright(path: str | Path, content: bytes | None = None) -> Upright:
     return Upright(upright, kind, coding)
 
 
-def orientation(path: str | Path) -> int:
+def orientation(path: str | Path, content: bytes | None = None) -> int:
     """How EXIF says that an image file is to be turned, 1 to 8: 1 is not at all, from 5 height and width change places.
+
+    Args:
+        path, content: as `read_image`'s.
 
     Raises:
         InputError: as `read_image`, as far as the file's head tells.
     """
-    with _opened(path) as picture:
+    with _opened(path, content) as picture:
         return _orientation(picture)
 
 

@@ -14,7 +14,7 @@ STEPS = {"2": 85, "4": 17}
 STORE = "store masks as palette or grey PNG"
 
 
-def read_mask(path: str | Path, labels: int | LabelMap, *, void: int = VOID) -> np.ndarray:
+def read_mask(path: str | Path, labels: int | LabelMap, *, void: int = VOID, content: bytes | None = None) -> np.ndarray:
     """Reads a label map: a palette image's indices, a grey image's values, or colours turned back to labels.
 
     Args:
@@ -22,6 +22,7 @@ def read_mask(path: str | Path, labels: int | LabelMap, *, void: int = VOID) -> 
         labels: what stands for which label; or how many there are, 1 to 255: ids 0 to labels - 1 are allowed, 255 is void, and
             colours are those of `voc_palette`.
         void: the file's own id of void where it is not 255 (CamVid: 11), if labels is a number.
+        content: its bytes, as `dpn.data.read_image` has them.
 
     Returns:
         (H,W) uint8, each value a label or 255.
@@ -39,10 +40,10 @@ def read_mask(path: str | Path, labels: int | LabelMap, *, void: int = VOID) -> 
     """
     if isinstance(labels, int):
         labels = LabelMap.numbered([str(label) for label in range(labels)], void=void)
-    return labels.labels(stored_values(path, palette=labels.by_colour and not labels.by_id), path)
+    return labels.labels(stored_values(path, palette=labels.by_colour and not labels.by_id, content=content), path)
 
 
-def stored_values(path: str | Path, *, palette: bool = False) -> np.ndarray:
+def stored_values(path: str | Path, *, palette: bool = False, content: bytes | None = None) -> np.ndarray:
     """A mask's own values: indices or grey values (H,W), integers of 8 to 32 bits, or RGB colours (H,W,3) uint8.
 
     Values are those in the file. What Pillow scales to 8 or 16 bits (grey of 2 and 4 bits, PGM of any largest value) or inverts
@@ -51,6 +52,7 @@ def stored_values(path: str | Path, *, palette: bool = False) -> np.ndarray:
     Args:
         path: a palette, grey or RGB image, stored without loss.
         palette: read a palette image by its colours, not its indices.
+        content: its bytes, as `dpn.data.read_image` has them.
 
     Raises:
         InputError: as `read_image`; or the mask is lossy (as JPEG), transparent, or of a kind whose values cannot be had.
@@ -63,8 +65,8 @@ def stored_values(path: str | Path, *, palette: bool = False) -> np.ndarray:
         array([[0, 1, 2]], dtype=uint8)
     """
     path = Path(path)
-    picture, kind, coding = open_upright(path)
-    if _lossy(path, kind) or picture.info.get("compression") in ("jpeg", "tiff_jpeg"):
+    picture, kind, coding = open_upright(path, content)
+    if _lossy(path, kind, content) or picture.info.get("compression") in ("jpeg", "tiff_jpeg"):
         raise InputError(f"{path}: a mask stored as JPEG, lossy WEBP or the like has lost its labels; {STORE}")
     if picture.mode in ("LA", "RGB", "RGBA") and ("16" in coding.raw or coding.largest):
         raise InputError(f"{path}: a mask of several channels that are not of 8 bits; {STORE}")
@@ -81,11 +83,11 @@ def stored_values(path: str | Path, *, palette: bool = False) -> np.ndarray:
     raise InputError(f"{path}: a mask of Pillow's mode {picture.mode}; {STORE}")
 
 
-def _lossy(file: Path, kind: str) -> bool:
+def _lossy(file: Path, kind: str, content: bytes | None) -> bool:
     """Whether an image of this format, or the first of an animation, is stored with loss."""
     if kind not in ("WEBP", "JPEG2000"):
         return kind in ("JPEG", "MPO", "AVIF")
-    content, at = file.read_bytes(), 12
+    content, at = file.read_bytes() if content is None else content, 12
     if kind == "JPEG2000":
         at = content.find(b"\xff\x52\0") + 13  # of its COD segment, the wavelet: 0 is the one with loss
         return content[at : at + 1] == b"\0"

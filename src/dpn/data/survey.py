@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -88,17 +88,19 @@ def survey(data: SegmentationData, *, description: str = "look") -> Survey:
             elif (counts[:-1] > 0).sum() == 1:
                 found.odd("one label only", sample.name)
             if data.pairs:
-                _look_at_files(found, sample.name, *data.pairs[i])
+                _look_at_files(found, sample.name, data, i)
     for names in found.files.values():
         if len(names) > 1:
             found.odd("the same image twice", " = ".join(names))
     return found
 
 
-def _look_at_files(found: Survey, name: str, image: Path, mask: Path | None) -> None:
-    found.files.setdefault(checksum(image), []).append(name)
-    turned = orientation(image)
-    if turned != 1 and mask and orientation(mask) == 1:
+def _look_at_files(found: Survey, name: str, data: SegmentationData, index: int) -> None:
+    image, mask = data.pairs[index]
+    content = data.content(image)
+    found.files.setdefault(checksum(image) if content is None else sha256(content).hexdigest(), []).append(name)
+    turned = orientation(image, content)
+    if turned != 1 and mask and orientation(mask, data.content(mask)) == 1:
         found.odd("turned by EXIF, its mask is not: see whether they fit", name)
 
 
