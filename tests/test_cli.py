@@ -451,11 +451,11 @@ def test_options_of_an_experiment_are_its_setting_and_quick_is_where_it_begins(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr("dpn.experiments.command.run", lambda *given, report: asked.append((*given, report)) or {})
-    words = ["--quick", "--data", "voc", "--data-root", tmp_path, "--images", 3, "--seeds", 4, 5, "--out", "OUT"]
+    monkeypatch.setattr("dpn.experiments.command.run", lambda *given, **more: asked.append((*given, more)) or {})
+    words = ["--quick", "--data", "voc", "--data-root", tmp_path, "--images", 3, "--seeds", 4, 5, "--jobs", 2, "--out", "OUT"]
     assert run("experiment", "fig5", "test-time", *words)[0] == 0
     setting = Scale.fast(data="voc", root=tmp_path, model="voc", images=3, seeds=(4, 5))
-    assert asked == [(["fig5", "test-time"], tmp_path / "out", setting, None)]
+    assert asked == [(["fig5", "test-time"], tmp_path / "out", setting, {"jobs": 2, "report": None})]
 
 
 def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

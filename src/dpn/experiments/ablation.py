@@ -7,10 +7,13 @@ from dpn.experiments.compare import gain, over_seeds
 from dpn.experiments.fitting import fit
 from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Refine, Study
-from dpn.mrf import MRFConfig
+from dpn.mrf import MRF, MRFConfig
 from dpn.training.recipe import StageRecipe
 
 AS_IT_IS = "as the network's"
+
+Changes = Mapping[str, tuple[dict[str, Any], dict[str, StageRecipe] | None]]
+"""{what is changed: what of the MRF's arguments, and how its stages are trained (None: as ever)}."""
 
 
 def variants(config: MRFConfig) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -35,24 +38,33 @@ def variants(config: MRFConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "contexts twice as far apart", {"context_dilation": 2 * dilation, "context_stride": stride}
 
 
-@experiment("ablation", help="the MRF with one thing changed at a time", beyond=True)
+def train(study: Study, seed: int) -> dict[str, MRF]:
+    """Trains each variant with a seed."""
+    return fits(study, _changes(study), seed)
+
+
+@experiment("ablation", help="the MRF with one thing changed at a time", beyond=True, train=train)
 def run(study: Study) -> Result:
     """Trains and scores each variant with each seed."""
-    config = study.stages["joint"].mrf.config
-    return one_changed(study, "What of the MRF matters", {name: (changed, None) for name, changed in variants(config)})
+    return one_changed(study, "What of the MRF matters", _changes(study))
 
 
-def one_changed(
-    study: Study, title: str, changes: Mapping[str, tuple[dict[str, Any], dict[str, StageRecipe] | None]]
-) -> Result:
-    """Trains and scores MRFs that are as the network's (AS_IT_IS) but for one thing.
+def _changes(study: Study) -> Changes:
+    return {name: (changed, None) for name, changed in variants(study.stages["joint"].mrf.config)}
 
-    That is, by its name, what changes of the MRF's arguments, and how its stages are trained (None: as ever).
-    """
+
+def fits(study: Study, changes: Changes, seed: int) -> dict[str, MRF]:
+    """MRFs that are as the network's (AS_IT_IS) but for one thing, trained with a seed."""
+    return {
+        name: fit(study, study.mrf(seed=seed, **arguments), stages, seed=seed) for name, (arguments, stages) in changes.items()
+    }
+
+
+def one_changed(study: Study, title: str, changes: Changes) -> Result:
+    """Trains and scores MRFs that are as the network's but for one thing, with each seed."""
     systems: dict[str, Refine | None] = {"unary": None}
-    for name, (arguments, stages) in changes.items():
-        for seed in study.scale.seeds:
-            systems[f"{name}, seed {seed}"] = fit(study, study.mrf(**arguments), stages, seed=seed)
+    of_seeds = {seed: fits(study, changes, seed) for seed in study.scale.seeds}
+    systems |= {f"{name}, seed {seed}": of_seed[name] for name in changes for seed, of_seed in of_seeds.items()}
     scores = study.score(study.predict(systems))
     rows: list[tuple[Cell, ...]] = [("unary", 100 * scores["unary"].miou, None, None, None)]
     for name in changes:

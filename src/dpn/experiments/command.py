@@ -32,6 +32,7 @@ def experiment(
     images: int | None = None,
     train_images: int | None = None,
     seeds: Sequence[int] | None = None,
+    jobs: int = 1,
     out: Path = Path("results/experiments"),
     report: Path | None = None,
 ) -> None:
@@ -44,6 +45,7 @@ def experiment(
     examples:
       dpn experiment all --quick --report report.html      17 minutes on two cores
       dpn experiment table2a fig6b --data voc --data-root VOCdevkit --images 100 --out results/voc
+      dpn experiment ablation training --seeds 0 1 2 3 --jobs 4
       dpn experiment all --data camvid --data-root CamVid --model runs/camvid --out results/camvid --report results/camvid.html
 
     Args:
@@ -57,6 +59,7 @@ def experiment(
         images (COUNT): how many images to score, spread evenly (default: all)
         train_images (COUNT): how many images to train MRFs on (default: all)
         seeds (SEED): of the experiments that have a spread
+        jobs (N): how many seeds to train at once, a process each; they share the cores
         out (FOLDER): where to write
         report (FILE): also one HTML page of all tables and pictures
 
@@ -68,7 +71,7 @@ def experiment(
     given: dict[str, Any] = {"model": model, "images": images, "train_images": train_images, "seeds": seeds and tuple(seeds)}
     given = {name: value for name, value in given.items() if value is not None}
     setting = (Scale.fast if quick else Scale)(data=data, root=data_root, split=split, **given)
-    results = run(names, out, setting, report=report)
+    results = run(names, out, setting, jobs=jobs, report=report)
     console = terminal.console()
     for result in results.values():
         if not isinstance(result, str):

@@ -6,11 +6,19 @@ from dpn.experiments.compare import gain, over_seeds
 from dpn.experiments.fitting import fit, stage_4, tune
 from dpn.experiments.result import Cell, Result, experiment
 from dpn.experiments.study import Refine, Study, of_image
+from dpn.model import DPN
+from dpn.mrf import MRF
 
 CONTROL = "unary tuned alone (the control)"
 
 
-@experiment("control", help="the network tuned jointly with the head, and as long without it", beyond=True)
+def train(study: Study, seed: int) -> tuple[MRF, DPN, DPN]:
+    """Trains stages 2 and 3 with a seed, and from there the unary alone and both jointly."""
+    mrf = fit(study, study.mrf(seed=seed), seed=seed)
+    return mrf, tune(study, mrf, "unary", seed=seed), tune(study, mrf, "joint", seed=seed)
+
+
+@experiment("control", help="the network tuned jointly with the head, and as long without it", beyond=True, train=train)
 def run(study: Study) -> Result:
     """Trains stages 2 and 3, and from there the unary alone and both jointly, with each seed, and scores all of them."""
     of_seeds = [study.score(study.predict(_systems(study, seed))) for seed in study.scale.seeds]
@@ -29,8 +37,7 @@ def run(study: Study) -> Result:
 
 
 def _systems(study: Study, seed: int) -> dict[str, Refine | None]:
-    mrf = fit(study, study.mrf(), seed=seed)
-    alone, joint = (tune(study, mrf, stage, seed=seed) for stage in ("unary", "joint"))
+    mrf, alone, joint = train(study, seed)
     return {
         "unary": None,
         "+ head, unary frozen (stage 3)": mrf,

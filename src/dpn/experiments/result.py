@@ -81,25 +81,34 @@ def write_png(file: Path | BytesIO, picture: Picture, *, optimize: bool = False)
 
 
 Run = Callable[[Study], Result]
+Train = Callable[[Study, int], object]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What makes a table or figure, what that shows, and whether it goes beyond the paper: "all" leaves it out."""
+    """What makes a table or figure.
+
+    Attributes:
+        run: makes it.
+        help: what it shows.
+        beyond: whether it goes beyond the paper: "all" leaves it out.
+        train: trains what `run` needs of one seed, and nothing twice; None where it has no seeds.
+    """
 
     run: Run
     help: str
     beyond: bool
+    train: Train | None = None
 
 
 EXPERIMENTS: Registry[Experiment] = Registry("dpn.experiments", "experiment")
 
 
-def experiment(name: str, *, help: str, beyond: bool = False) -> Callable[[Run], Run]:
+def experiment(name: str, *, help: str, beyond: bool = False, train: Train | None = None) -> Callable[[Run], Run]:
     """A decorator that registers an experiment's `run` by a name with "_" between words, and returns it as it is."""
 
     def registered(run: Run) -> Run:
-        EXPERIMENTS.register(name)(Experiment(run, help, beyond))
+        EXPERIMENTS.register(name)(Experiment(run, help, beyond, train))
         return run
 
     return registered

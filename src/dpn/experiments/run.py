@@ -16,11 +16,18 @@ from dpn.errors import InputError
 from dpn.experiments.report import write_report
 from dpn.experiments.result import EXPERIMENTS, Experiment, Result
 from dpn.experiments.scale import Scale
+from dpn.experiments.side_by_side import train_seeds
 from dpn.experiments.study import Study
 
 
 def run(
-    names: Sequence[str], out: Path, scale: Scale, *, report: Path | None = None, console: Console | None = None
+    names: Sequence[str],
+    out: Path,
+    scale: Scale,
+    *,
+    jobs: int = 1,
+    report: Path | None = None,
+    console: Console | None = None,
 ) -> dict[str, Result | str]:
     """Runs experiments and writes NAME.md, NAME.csv and pictures for each into `out`, and a page of all of them.
 
@@ -31,23 +38,31 @@ def run(
         names: of EXPERIMENTS, with "_" or "-" between words; "all" is those of the paper.
         out: the folder; it holds one setting.
         scale: the data, and how much of it.
+        jobs: how many seeds to train at once, a process each.
         report: where to write the page; None writes none.
 
     Returns:
         {name: its result, or why there is none}: with "all", one that cannot run in this setting is told and left out.
 
     Raises:
-        InputError: if a name is unknown, or (unless "all" is asked for) an experiment cannot run in this setting.
+        InputError: if a name is unknown, (unless "all" is asked for) an experiment cannot run in this setting, or the process
+            of a seed has failed: then the experiments without seeds have been made, and what others trained is kept.
 
     Example:
         >>> run(["table9"], Path("nowhere"), Scale())  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         dpn.errors.InputError: no experiment is called 'table9'; choose one of ablation, ...
     """
+    if jobs < 1:
+        raise InputError(f"--jobs must be at least 1, got {jobs}")
     console = console or terminal.console()
     wanted, study = named(names), Study(out, scale)
+    failed = train_seeds(list(wanted), study, jobs, console) if jobs > 1 and len(set(scale.seeds)) > 1 else {}
     results: dict[str, Result | str] = {}
     for name, each in wanted.items():
+        if failed and each.train:
+            results[name] = "not every seed was trained"
+            continue
         started = monotonic()
         try:
             with warnings.catch_warnings():
@@ -71,6 +86,9 @@ def run(
             "device": f"CPU, {torch.get_num_threads()} threads",
         }
         write_report(report, results, about)
+    if failed:
+        told = "; ".join(f"seed {seed}: {why}" for seed, why in failed.items())
+        raise InputError(f"{told}; what has been trained is kept in {out}: start it again")
     return results
 
 

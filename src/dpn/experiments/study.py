@@ -163,9 +163,14 @@ class Study:
                 torch.save(outputs.scores, temporary)
         return outputs
 
-    def mrf(self, **arguments: Any) -> MRF:
-        """A new MRF, as the network's but for these arguments, so that it differs in what the experiment is about."""
-        return MRF(len(self.labels), self.stages["joint"].mrf.config, **{"penalty": MRFConfig().penalty} | arguments)
+    def mrf(self, *, seed: int = 0, **arguments: Any) -> MRF:
+        """A new MRF, as the network's but for these arguments, so that it differs in what the experiment is about.
+
+        What it begins with at random depends on the seed alone.
+        """
+        config = self.stages["joint"].mrf.config
+        torch.manual_seed(seed)  # after the network is there, whose making draws too
+        return MRF(len(self.labels), config, **{"penalty": MRFConfig().penalty} | arguments)
 
     def predict(self, systems: Mapping[str, Refine | None], chosen: Sequence[int] | None = None) -> Predictions:
         """What systems make of the unary's cached outputs, on all images or the chosen ones; None is the unary itself."""

@@ -16,15 +16,28 @@ VIEWS: dict[str, dict[str, Any]] = {
     "five scales and their mirrors": {"scales": SCALES, "flip": True},
 }
 
+AVERAGED = 2  # networks
 
-@experiment("test_time", help="what mirrors, scales and a second network add, and cost", beyond=True)
+
+def tuned_with(study: Study, seed: int) -> DPN:
+    """The network, tuned jointly with a seed."""
+    return tune(study, fit(study, study.mrf(seed=seed), seed=seed), "joint", seed=seed)
+
+
+def train(study: Study, seed: int) -> None:
+    """Tunes the network with a seed that is averaged."""
+    if seed in study.scale.seeds[:AVERAGED]:
+        tuned_with(study, seed)
+
+
+@experiment("test_time", help="what mirrors, scales and a second network add, and cost", beyond=True, train=train)
 def run(study: Study) -> Result:
     """Scores the network on one view of each image and on several; and two that were tuned jointly from other seeds."""
     joint = study.stages["joint"]
-    tuned = {seed: tune(study, fit(study, study.mrf(), seed=seed), "joint", seed=seed) for seed in study.scale.seeds[:2]}
+    tuned = {seed: tuned_with(study, seed) for seed in study.scale.seeds[:AVERAGED]}
     models: dict[str, DPN | Average] = {name: Average([joint], **views) for name, views in VIEWS.items()}
     models |= {f"tuned here, seed {seed}": model for seed, model in tuned.items()}
-    if len(tuned) == 2:
+    if len(tuned) == AVERAGED:
         models["these two, averaged"] = Average(list(tuned.values()))
     systems: dict[str, Refine] = {name: of_image(model) for name, model in models.items()}
     first = TITLES["joint"]

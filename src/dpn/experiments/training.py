@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from dpn.experiments.ablation import AS_IT_IS, one_changed
+from dpn.experiments.ablation import AS_IT_IS, Changes, fits, one_changed
 from dpn.experiments.fitting import stage_2, stage_3
 from dpn.experiments.result import Result, experiment
 from dpn.experiments.scale import Scale
 from dpn.experiments.study import Study
+from dpn.mrf import MRF
 from dpn.training.recipe import StageRecipe
 
 
@@ -28,7 +29,16 @@ def recipes(scale: Scale) -> Iterator[tuple[str, dict[str, StageRecipe]]]:
     yield f"crops of {scale.crop // 2} pixels", both(crop=scale.crop // 2)
 
 
-@experiment("training", help="the MRF's training with one thing changed at a time", beyond=True)
+def train(study: Study, seed: int) -> dict[str, MRF]:
+    """Trains each variant with a seed."""
+    return fits(study, _changes(study), seed)
+
+
+@experiment("training", help="the MRF's training with one thing changed at a time", beyond=True, train=train)
 def run(study: Study) -> Result:
     """Trains and scores each variant with each seed."""
-    return one_changed(study, "What of the MRF's training matters", {name: ({}, how) for name, how in recipes(study.scale)})
+    return one_changed(study, "What of the MRF's training matters", _changes(study))
+
+
+def _changes(study: Study) -> Changes:
+    return {name: ({}, how) for name, how in recipes(study.scale)}
