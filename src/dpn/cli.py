@@ -33,7 +33,7 @@ examples:
   dpn bench --quick                                  what the layers cost, beside a dense CRF"""
 
 COMMANDS = {
-    "segment": ("dpn.runs.command:segment_photographs", "Label every pixel of photographs."),
+    "segment": ("dpn.runs.command:segment_photographs", "Label every pixel of photographs and clips."),
     "video": ("dpn.inference.video_command:segment_clip", "Label every pixel of every frame of a clip."),
     "refine": ("dpn.inference.refine_command:refine_masks", "Refine masks or scores from anywhere by their images."),
     "tile": (

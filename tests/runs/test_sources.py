@@ -137,8 +137,3 @@ def test_without_fsspec_a_url_says_which_extra_it_needs(monkeypatch: pytest.Monk
 
 def test_a_name_that_no_system_takes_is_one_line(kit: type, tmp_path: Path) -> None:
     assert named("a" * 5000 + ".png", kit.photograph(tmp_path / "b.png"))[0] == "b"
-
-
-def test_a_video_is_sent_where_videos_are_labelled(run, tmp_path):
-    code, _, complaint = run(tmp_path / "clip.mp4", "--out", tmp_path / "out")
-    assert code == 2 and f"{tmp_path}/clip.mp4: a video; dpn video {tmp_path}/clip.mp4 labels its frames" in complaint

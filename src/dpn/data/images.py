@@ -2,7 +2,7 @@
 
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -93,14 +93,17 @@ def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
     return np.array(picture.convert("RGB"))
 
 
-def list_images(paths: str | Path | Iterable[str | Path], *, nested: bool = False) -> list[Path]:
+def list_images(
+    paths: str | Path | Iterable[str | Path], *, nested: bool = False, suffixes: Set[str] = IMAGE_SUFFIXES
+) -> list[Path]:
     """Expands folders to the images in them, in the order of their names; files are kept as they are.
 
-    Hidden files and suffixes other than `IMAGE_SUFFIXES` are left out of a folder.
+    Hidden files and other suffixes are left out of a folder.
 
     Args:
         paths: a file or a folder, or several.
         nested: also take images from folders in the folders, but not from hidden ones.
+        suffixes: those of images, in small letters.
 
     Raises:
         InputError: a path does not exist, or a folder holds no image.
@@ -119,12 +122,12 @@ def list_images(paths: str | Path | Iterable[str | Path], *, nested: bool = Fals
             inside = [
                 file
                 for file in sorted(path.rglob("*") if nested else path.iterdir())
-                if file.suffix.lower() in IMAGE_SUFFIXES
+                if file.suffix.lower() in suffixes
                 and file.is_file()
                 and not any(part.startswith(".") for part in file.relative_to(path).parts)
             ]
             if not inside:
-                raise InputError(f"{path}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+                raise InputError(f"{path}: no image in this folder (looked for {', '.join(sorted(suffixes))})")
             found += inside
         elif path.exists():
             found.append(path)

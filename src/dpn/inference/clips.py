@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -49,6 +49,38 @@ class Clip:
     rate: Fraction
     tick: Fraction
     count: int | None
+
+
+def is_clip(file: Path | BinaryIO) -> bool:
+    """Whether an image file has several pictures that follow one another; no pyramid's levels and no channels are these.
+
+    A file that cannot be opened is none, and one whose pictures cannot be counted has several: reading it will say why.
+
+    Example:
+        >>> from io import BytesIO
+        >>> red, file = Image.new("RGB", (4, 3), "red"), BytesIO()
+        >>> red.save(file, "TIFF", save_all=True, append_images=[red])
+        >>> is_clip(file)
+        True
+    """
+    try:
+        picture = Image.open(file)
+    except Exception:  # the decoders raise whatever they stumble over
+        return False
+    with picture:
+        if picture.format not in ANIMATIONS.values():
+            return False
+        try:
+            several = getattr(picture, "n_frames", 1) > 1
+            if not several or picture.format != "TIFF":
+                return several
+            from tifffile import TiffFile
+
+            with TiffFile(file) as tiff:
+                series = tiff.series
+                return len(series) == len(series[0].levels) == 1 and len(series[0].pages) > 1 and "C" not in series[0].axes
+        except Exception:
+            return True
 
 
 @contextmanager
@@ -113,7 +145,8 @@ def beginning(container: Any) -> Fraction:
 
 
 def _animation(path: Path, picture: Image.Image) -> Clip:
-    count, rate = getattr(picture, "n_frames", 1), 1 / _duration(picture)
+    with _told(path, Exception):
+        count, rate = getattr(picture, "n_frames", 1), 1 / _duration(picture)
     return Clip(path, _of_one_size(_pictures(path, picture, count)), rate, Fraction(1, 1000), count)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dpn.devices import device_named
 from dpn.errors import InputError
 from dpn.files import scratch
-from dpn.inference.pyramids import georeference_of, write_pyramid
+from dpn.inference.pyramids import SUFFIXES, georeference_of, write_pyramid
 from dpn.inference.rasters import Box, Raster, Size, open_raster
 from dpn.inference.segmentation import opened_network
 from dpn.inference.tiles import (
@@ -32,8 +32,6 @@ from dpn.model import DPN
 from dpn.storage import load
 from dpn.terminal import progress_bar
 from dpn.unary.base import unwrapped
-
-SUFFIXES = (".tif", ".tiff")
 
 LARGEST = 4096
 """Labels are made of so many pixels a side at once, at most."""

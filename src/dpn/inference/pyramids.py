@@ -1,6 +1,7 @@
 """Label maps of any size as one file: a tiled TIFF with its pyramid, written while the labels are made."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from dpn.files import scratch, written_whole
 from dpn.inference.rasters import Raster, Size
+
+SUFFIXES = (".tif", ".tiff")
 
 SIDE = 512
 """Of the file's tiles, in pixels."""
@@ -50,17 +53,10 @@ def write_pyramid(
     """
     from tifffile import TiffWriter
 
-    coloured = len(palette) <= 256
-    kind = np.dtype(np.uint8 if coloured else np.uint16)
+    kind, look = _look(palette)
     sizes = [size]
     while max(sizes[-1]) > SIDE:
         sizes.append(Size(*((side + 1) // 2 for side in sizes[-1])))
-    look: dict[str, Any] = {"photometric": "minisblack"}
-    if coloured:
-        look = {
-            "photometric": "palette",
-            "colormap": np.pad(palette.T.astype(np.uint16) * 257, ((0, 0), (0, 256 - len(palette)))),
-        }
     common = look | {"dtype": kind, "tile": (SIDE, SIDE), "compression": "zlib", "metadata": None, "maxworkers": 1}
     with (
         scratch(path.parent) as folder,
@@ -79,6 +75,41 @@ def write_pyramid(
                 tiles = _tiles(bands, each, kind, below)
                 writer.write(tiles, shape=tuple(each), **common, **of_level)
             bands = _read(halves, Size((each.height + 1) // 2, (each.width + 1) // 2), kind)
+
+
+@contextmanager
+def pages_of_labels(path: Path, palette: np.ndarray) -> Iterator[Callable[[np.ndarray], None]]:
+    """A deflated BigTIFF of a page for each (H,W) of labels that is added: in the palette's colours, as `write_pyramid`'s.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with pages_of_labels(Path(folder, "clip.tif"), np.zeros((256, 3), np.uint8)) as add:
+        ...         add(np.full((2, 4), 15)), add(np.full((2, 4), 7))
+        ...     with Image.open(f"{folder}/clip.tif") as picture:
+        ...         picture.seek(1)
+        ...         picture.n_frames, np.asarray(picture)[0].tolist()
+        (None, None)
+        (2, [7, 7, 7, 7])
+    """
+    from tifffile import TiffWriter
+
+    kind, look = _look(palette)
+    with TiffWriter(path, bigtiff=True) as writer:
+
+        def add(labels: np.ndarray) -> None:
+            writer.write(labels.astype(kind, copy=False), compression="zlib", metadata=None, maxworkers=1, **look)
+
+        yield add
+
+
+def _look(palette: np.ndarray) -> tuple[np.dtype[Any], dict[str, Any]]:
+    """The type of pixels that are labels, and how tifffile is told their colours; grey of 16 bits has none."""
+    if len(palette) > 256:
+        return np.dtype(np.uint16), {"photometric": "minisblack"}
+    colours = np.pad(palette.T.astype(np.uint16) * 257, ((0, 0), (0, 256 - len(palette))))
+    return np.dtype(np.uint8), {"photometric": "palette", "colormap": colours}
 
 
 def georeference_of(raster: Raster, size: Size) -> dict[int, tuple[Any, ...]]:

@@ -1,6 +1,7 @@
 """A clip in, the labels of each frame out: dpn.segment_video."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -48,19 +49,19 @@ def segment_video(
 
     Args:
         path: a video, as PyAV reads it (the extra `video`); or a GIF, WebP, PNG or TIFF of several pictures.
-        out: where to write: a file, .mp4 or another video, .gif or another animation; for "labels" a folder.
+        out: where to write: a file, .mp4 or another video, .gif or another animation; for "labels" a folder, or a .tif.
         model: as dpn.segment's. For `frames` above 1 it must be a DPN whose head has a window.
         frames: how many frames b12's window spans, odd: 3 is the frame before, this one and the next; 1 takes each by itself.
         write: "overlay", the clip under its labels; "masks", the labels in their colours, which a video blurs; "labels", a
-            palette PNG of each frame's labels, 000000.png, ...; "rle", a line of JSON for each frame, with a run-length encoded
-            mask for each label, as pycocotools reads them.
+            palette PNG of each frame's labels, 000000.png, ..., or a TIFF of a page a frame; "rle", a line of JSON for each
+            frame, with a run-length encoded mask for each label, as pycocotools reads them.
         size: the longer side, in pixels, at which the network sees a frame; a smaller one is not enlarged.
         device: where to compute; None leaves the model where it is.
         tell: is called after each frame with how many are done, and of how many, None where the file does not say.
 
     Returns:
         The clip's `video`, `width`, `height`, number of `frames`, `seconds` to the last, and its `labels`, largest first, with
-        their shares of all pixels.
+        their pixels and shares, in all frames.
 
     Raises:
         InputError: if the clip cannot be read or `out` not written, it would be written over, the model or an option does not
@@ -87,25 +88,49 @@ def segment_video(
         raise InputError(f"{out}: the clip would be written over; choose another place")
     network, names = opened_network(model)
     network = (network if device is None else network.to(device)).eval()
+    return labelled_clip(path, {write: out}, network, names, frames=frames, size=size, tell=tell)
+
+
+def labelled_clip(
+    path: Path,
+    outputs: Mapping[Write, Path],
+    network: nn.Module,
+    names: tuple[str, ...],
+    *,
+    frames: int,
+    size: int,
+    tell: Callable[[int, int | None], None] | None = None,
+) -> dict[str, Any]:
+    """As `segment_video`, with {what is written: where}, of an opened network: all in one pass over the clip."""
     done, time, shape, counts = 0, Fraction(0), (0, 0), np.zeros(len(names), np.int64)
-    with opened_clip(path) as clip, cores_shared(is_fused(network)) as at_once:
+    with opened_clip(path) as clip, cores_shared(is_fused(network)) as at_once, ExitStack() as stack:
         seen = partial(_alone, network, size) if frames == 1 else partial(_over_time, network, size, frames)
-        steps = seen(clip.frames, at_once)
-        with WRITERS[write](out, clip, names) as take:
-            for frame, q in steps:
-                q = q.cpu()
-                if not q.sum().isfinite():
-                    require_finite(q, network, _image(frame, network, size))  # which says where it arose
-                found = Segmentation(frame.pixels, q.numpy(), names, str(path))
+        takes = [stack.enter_context(WRITERS[write](out, clip, names)) for write, out in outputs.items()]
+        for frame, q in seen(clip.frames, at_once):
+            q = q.cpu()
+            if not q.sum().isfinite():
+                require_finite(q, network, _image(frame, network, size))  # which says where it arose
+            found = Segmentation(frame.pixels, q.numpy(), names, str(path))
+            for take in takes:
                 take(done, found, frame.time)
-                done, time, shape = done + 1, frame.time, found.labels.shape
-                counts += np.bincount(found.labels.ravel(), minlength=len(names))
-                if tell:
-                    tell(done, clip.count)
-    present = [u for u in np.argsort(-counts, kind="stable").tolist() if counts[u]]
-    labels = [{"label": u, "name": names[u], "share": counts[u].item() / counts.sum().item()} for u in present]
+            done, time, shape = done + 1, frame.time, found.labels.shape
+            counts += np.bincount(found.labels.ravel(), minlength=len(names))
+            if tell:
+                tell(done, clip.count)
+    labels = [
+        {"label": u, "name": names[u], "pixels": counts[u].item(), "share": counts[u].item() / counts.sum().item()}
+        for u in np.argsort(-counts, kind="stable").tolist()
+        if counts[u]
+    ]
     about = {"video": str(path), "width": shape[1], "height": shape[0], "frames": done, "seconds": float(time)}
     return about | {"labels": labels}
+
+
+def usual_frames(network: nn.Module) -> int:
+    """FRAMES where the network is a DPN whose head has a window that frames can widen; else 1, each frame by itself."""
+    model = unwrapped(network)
+    mrf = unwrapped(model.mrf) if isinstance(model, DPN) else None
+    return FRAMES if isinstance(mrf, MRF) and mrf.config.window is not None and mrf.config.aligned is None else 1
 
 
 def _alone(network: nn.Module, size: int, frames: Iterable[Frame], at_once: int) -> Iterator[tuple[Frame, Tensor]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from dpn.devices import device_named
 from dpn.inference.clips import ANIMATIONS
 from dpn.inference.segmentation import SIZE
-from dpn.inference.video import FRAMES, segment_video
+from dpn.inference.video import segment_video, usual_frames
 from dpn.inference.video_outputs import Write
 from dpn.model_files import DEFAULT_MODEL
 from dpn.storage import load
@@ -19,7 +19,7 @@ def segment_clip(
     *,
     out: Path | None = None,
     write: Write = "overlay",
-    frames: int = FRAMES,
+    frames: int | None = None,
     model: str | None = None,
     unary: str | None = None,
     size: int = SIZE,
@@ -32,9 +32,9 @@ def segment_clip(
     as --write says,
       overlay   the clip under its labels, a video with the clip's sound, or an animation
       masks     the same of the labels alone, in their colours; a video blurs them
-      labels    a folder of palette PNGs, 000000.png, ...: the label of each pixel
+      labels    a folder of palette PNGs, 000000.png, ..., or a .tif of a page a frame: the label of each pixel
       rle       a line of JSON for each frame: a run-length encoded mask a label, as pycocotools reads it
-    and prints the labels found and their shares of all pixels. With --frames 3 each frame is refined with the one before and
+    and prints the labels found and their shares of all pixels. Usually each frame is refined with the one before and
     the one after, so that labels flicker less. Memory does not grow with the clip, except where an animation is written.
 
     examples:
@@ -49,7 +49,7 @@ def segment_clip(
         out (FILE): where to write: .mp4, .mkv, .webm, .gif, ... say in which format; a folder for labels (default:
             results/NAME_overlay.mp4, and so on)
         write: what to write
-        frames (N): how many frames b12's window spans, odd
+        frames (N): how many frames b12's window spans, odd (default: 3; 1 where the head's window takes no frames)
         model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id (default: voc)
         unary (NETWORK): what makes the network that the model, or a new head, is over: package.module:function,
             file.py:function or file.onnx. It is imported and run
@@ -72,7 +72,7 @@ def segment_clip(
             clip,
             out,
             network,
-            frames=frames,
+            frames=usual_frames(network) if frames is None else frames,
             write=write,
             size=size,
             tell=lambda done, count: progress.update(task, completed=done, total=count and max(count, done)),

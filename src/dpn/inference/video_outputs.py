@@ -14,6 +14,7 @@ from dpn.errors import InputError
 from dpn.files import sweep, written_whole
 from dpn.inference.clips import Clip
 from dpn.inference.films import film
+from dpn.inference.pyramids import SUFFIXES, pages_of_labels
 from dpn.inference.rle import rle
 from dpn.inference.segmentation import Segmentation
 
@@ -46,6 +47,11 @@ def _labels(out: Path, clip: Clip, names: tuple[str, ...]) -> Iterator[Take]:
     from dpn.plots.colours import palette_of, save_mask
 
     palette = palette_of(names)
+    if out.suffix.lower() in SUFFIXES:
+        _make_folder(out.parent)
+        with written_whole(out) as temporary, pages_of_labels(temporary, palette) as add:
+            yield lambda number, found, time: add(found.labels)
+        return
     _make_folder(out)
     yield lambda number, found, time: save_mask(out / f"{number:06}.png", found.labels, palette)
 

@@ -1,4 +1,4 @@
-"""`dpn segment` and `dpn demo`: photographs in; their labels, and pictures of them, out."""
+"""`dpn segment` and `dpn demo`: photographs and clips in; their labels, and pictures of them, out."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -6,7 +6,7 @@ from functools import partial
 from json import dumps
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -15,6 +15,8 @@ from dpn.devices import device_named
 from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE, USUAL, Kind
+from dpn.inference.video_command import segment_clip
+from dpn.inference.video_outputs import Write
 from dpn.model_files import DEFAULT_MODEL
 from dpn.runs.destination import Folder, destination
 from dpn.runs.here import here
@@ -23,10 +25,11 @@ from dpn.runs.manifest import Record
 from dpn.runs.on_ray import on_ray
 from dpn.runs.order import Order
 from dpn.runs.resume import resumed
+from dpn.runs.roads import FILMS, Road, written_as
 from dpn.runs.run import StoppedError, made_with, run
 from dpn.runs.shards import shard_named
 from dpn.runs.sources import items_of
-from dpn.runs.stores import is_url
+from dpn.runs.stores import is_url, local
 from dpn.runs.summary import ROWS, made_of, over_all, print_labels, print_rows, told_of
 from dpn.stopping import code_of, told
 from dpn.terminal import complain, console
@@ -48,7 +51,7 @@ def segment_photographs(
     workers: int | None = None,
     anew: bool = False,
 ) -> int:
-    """Label every pixel of photographs.
+    """Label every pixel of photographs and clips.
 
     For each photograph NAME it prints the labels found and their shares of the pixels, and writes, as --write says,
       labels         NAME_labels.png: the label of each pixel, a palette PNG
@@ -59,6 +62,10 @@ def segment_photographs(
       coco           NAME_coco.json: a run-length encoded mask a label, as pycocotools reads it
     and with --stages NAME_stages.png, what each stage of training made of it, side by side. docs/output.md has a line of Python
     to read each. NAME is the file's name without its suffix; where two are alike, with it, and with its folder if need be.
+    Of a clip (a video, with the extra `video`; an animated GIF, WebP or PNG; a TIFF of several pages) it writes
+      labels         NAME_labels.tif: a page a frame, as above
+      overlay        NAME_overlay.mp4, with the clip's sound; of a GIF NAME_overlay.gif, and so on
+      json, coco     NAME_summary.json; NAME_coco.jsonl: a line a frame
     A file that cannot be read is named on stderr and left out; the exit code is 2 then.
 
     What is made is noted in manifest.jsonl beside it. The same command goes on where it was stopped, and makes again what has
@@ -69,14 +76,15 @@ def segment_photographs(
       dpn segment photo.jpg holiday/ --out results --stages
       dpn segment photo.jpg --write labels geojson --model runs/mine --size 1025
       dpn segment holiday/ --json > holiday.json
+      dpn segment clip.mp4 --out clip_masks.mp4     one clip into a clip; --write overlay: under its labels
       dpn segment photo.jpg --unary mine.py:net     your own network, under a new head
       dpn segment list.txt 'scans/**/*.tif' shards/*.tar s3://bucket/photographs --out s3://bucket/labels
       find . -name '*.jpg' | dpn segment - --shard 0/8        this machine's part of eight
 
     Args:
-        images (IMAGE): photographs, folders with all in them, globs, .txt lists of a path a line (- is stdin), .tar archives,
-            and URLs of photographs or folders in object stores
-        out (FOLDER): where to write: a folder, or a URL in an object store
+        images (IMAGE): photographs, clips, folders with all in them, globs, .txt lists of a path a line (- is stdin), .tar
+            archives, and URLs of any of these in object stores
+        out (FOLDER): where to write: a folder, or a URL in an object store; of one clip also a file, .mp4, .gif, ...
         write: what to write of each
         model (MODEL): a shipped name, the folder of a training run, a safetensors file, or a Hugging Face hub id (default: voc)
         unary (NETWORK): what makes the network that the model, or a new head, is over: package.module:function,
@@ -95,6 +103,14 @@ def segment_photographs(
             work in `out`, it cannot be written, or a photograph would be written over.
     """
     started = perf_counter()
+    if Path(out).suffix.lower() in FILMS and not is_url(str(out)) and not Path(out).is_dir():
+        if len(images) > 1 or is_url(str(images[0])) or Path(images[0]).suffix.lower() not in FILMS:
+            raise InputError(f"{out}: a clip, which is made of one clip alone; choose a folder")
+        if list(write) not in (list(USUAL), ["labels"], ["overlay"]) or stages or shard or engine == "ray":
+            raise InputError(f"{out}: a clip of the labels, or with --write overlay of both; for more choose a folder")
+        kind: Write = "overlay" if list(write) == ["overlay"] else "masks"
+        opened: dict[str, Any] = {"model": model, "unary": unary, "size": size, "device": device, "json": json}
+        return segment_clip(Path(local(str(images[0]))), out=Path(local(str(out))), write=kind, **opened)
     if size < 1:
         raise InputError(f"size must be at least 1 pixel, got {size}")
     part = shard_named(shard) if shard else None
@@ -109,9 +125,10 @@ def segment_photographs(
         model = model or (None if unary else DEFAULT_MODEL)
         order = Order(model, unary, stages, size, write, str(out), device)
         work = order.work(folder)
-        _refuse_to_write_over(listed, folder, (file for item in listed for file in work.outputs(item).values()))
+        _refuse_to_write_over(listed, folder, work.files(listed))
         items = part.of(listed) if part else listed
         code, ended, before, number, labels, records = 0, "", 0, 0, list[Record](), list[Record]()
+        roads = set[Road]()
         few = json or len(items) <= ROWS
         if items:
             about = made_with(model, unary, size)
@@ -125,8 +142,8 @@ def segment_photographs(
                     code = 2
                 except KeyboardInterrupt as stop:
                     code, ended = code_of(stop), told(stop)
-                made = made_of(manifest.records(), items)
-                records = told_of(made, items, folder, list(work.outputs(items[0]))) if few else []
+                made = made_of(manifest.records(), items, roads)
+                records = told_of(made, items, folder, work.outputs(items[0])) if few else []
                 number, labels = over_all(records if few else made)
         if ended:
             complain(f"{ended}: {number} of {len(items)} photographs are made; the same command goes on from there")
@@ -139,9 +156,10 @@ def segment_photographs(
                 print_rows(records)
             else:
                 print_labels(labels)
-            written = ", ".join(work.outputs(Item("", "", "", "", name="NAME")).values())
+            what = "photographs and clips" if "clip" in roads else "photographs"
+            written = written_as(roads or {"photograph"}, write, stages)
             already = f"; {before} of them were there already" if before else ""
-            line = f"{number} of {len(items)} photographs, in {folder.shown}: {written}{already}"
+            line = f"{number} of {len(items)} {what}, in {folder.shown}: {written}{already}"
             console().print(line, soft_wrap=True)
     return code or (2 if failed else 0)
 

@@ -1,7 +1,10 @@
-"""One photograph of a run: what it is called, and where its bytes are."""
+"""One photograph or clip of a run: what it is called, and where its bytes are."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from dpn.errors import InputError, first_line
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A photograph that is to be segmented.
+    """A photograph, or a clip, that is to be segmented.
 
     Attributes:
         shown: what it is called in tables and messages: as the user wrote it.
@@ -32,19 +35,44 @@ class Item:
     system: Any = None
     name: str = ""
 
-    def read(self) -> np.ndarray:
-        """(H,W,3) uint8 RGB.
+    @property
+    def suffix(self) -> str:
+        """What its name ends with: ".jpg"."""
+        return PurePosixPath(self.shown).suffix.lower()
+
+    def content(self) -> bytes | None:
+        """Its bytes, where they come from an archive or a store; None where it is a file on this machine.
+
+        Raises:
+            InputError: if they cannot be read.
+        """
+        if self.system is None and self.part is None:
+            return None
+        try:
+            return _bytes(self.path, self.part) if self.system is None else _stored(self.system, self.path, self.part)
+        except Exception as error:  # each kind of store has its own
+            raise InputError(f"{self.shown}: cannot be read ({first_line(error)})") from error
+
+    @contextmanager
+    def file(self, content: bytes | None = None) -> Iterator[Path]:
+        """It as a file on this machine: a temporary one where it comes from elsewhere, with `content` if that is known."""
+        content = self.content() if content is None else content
+        if content is None:
+            yield Path(self.path)
+            return
+        with TemporaryDirectory(prefix="dpn-") as folder:
+            file = Path(folder, PurePosixPath(self.shown).name)
+            file.write_bytes(content)
+            yield file
+
+    def read(self, content: bytes | None = None) -> np.ndarray:
+        """(H,W,3) uint8 RGB; of its `content`, where that is known.
 
         Raises:
             InputError: as `dpn.data.read_image`, and if the store does not give it.
         """
-        if self.system is None and self.part is None:
-            return read_image(Path(self.path))
-        try:
-            content = _bytes(self.path, self.part) if self.system is None else _stored(self.system, self.path, self.part)
-        except Exception as error:  # each kind of store has its own
-            raise InputError(f"{self.shown}: cannot be read ({first_line(error)})") from error
-        return read_image(self.shown, content)
+        content = self.content() if content is None else content
+        return read_image(self.path if content is None else self.shown, content)
 
 
 def _bytes(path: str, part: tuple[int, int] | None) -> bytes:

@@ -8,6 +8,7 @@ from dpn.locks import refuse_if_taken
 from dpn.runs.destination import Folder
 from dpn.runs.items import Item
 from dpn.runs.manifest import Manifest, Record, lock_of, records
+from dpn.runs.roads import Road, roads_of
 from dpn.runs.shards import Shard
 
 WHOLE = "manifest.jsonl"
@@ -29,7 +30,7 @@ def resumed(
     folder: Folder,
     shard: Shard | None,
     items: Sequence[Item],
-    outputs: Callable[[Item], Mapping[str, str]],
+    outputs: Callable[[Item, Road], Mapping[str, str]],
     about: Mapping[str, object],
     *,
     anew: bool = False,
@@ -44,7 +45,7 @@ def resumed(
         folder: where the outputs go.
         shard: which part this run does; None is all.
         items: what is to be made in the end.
-        outputs: {kind: the name of its file} of an item.
+        outputs: {kind: the name of its file} of an item on a road.
         about: what else the outputs depend on, of plain types.
         anew: take nothing as made.
 
@@ -64,7 +65,7 @@ def resumed(
         there = folder.names()
         wanted = {item.input: item for item in items}
         made, seen = set[str](), set[str]()
-        taken = {file for item in items for file in outputs(item).values()}
+        taken = {file for item in items for road in roads_of(item) for file in outputs(item, road).values()}
 
         def stays(record: Record, *, own: bool) -> bool:
             item, files = wanted.get(record["input"]), record.get("outputs") or {}
@@ -73,9 +74,14 @@ def resumed(
             if item is None:
                 stays = own and taken.isdisjoint(files.values())
             else:
-                planned = outputs(item)
+                planned = outputs(item, road := record.get("road", "photograph"))
                 same = "error" not in record and (record.get("stamp"), record.get("with")) == (item.stamp, about)
-                stays = same and not anew and planned.items() <= files.items() and there.issuperset(planned.values())
+                whole = (
+                    (planned or road == "photograph")
+                    and planned.items() <= files.items()
+                    and there.issuperset(planned.values())
+                )
+                stays = bool(same and not anew and whole)
                 made.update([item.input] * stays)
             seen.update([record["input"]] * stays)
             return stays

@@ -1,4 +1,4 @@
-"""Where photographs come from: files, folders, globs, lists, archives and object stores, all as items."""
+"""Where photographs and clips come from: files, folders, globs, lists, archives and object stores, all as items."""
 
 import sys
 import tarfile
@@ -7,21 +7,21 @@ from dataclasses import replace
 from glob import glob
 from pathlib import Path, PurePosixPath
 
-from dpn.data.images import IMAGE_SUFFIXES, list_images
+from dpn.data.images import list_images
 from dpn.errors import InputError, first_line
 from dpn.inference.names import output_names
 from dpn.runs.items import Item
+from dpn.runs.roads import SUFFIXES
 from dpn.runs.stores import Store, is_url, local, stamp, store
 
 WILD = frozenset("*?[")
 STDIN = "-"
-VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 
 
 def items_of(
     sources: Sequence[str | Path], complain: Callable[[str, InputError], None], *, without: Path | None = None
 ) -> list[Item]:
-    """The photographs of all sources, each once, in order, each with a name of its own for its outputs.
+    """The photographs and clips of all sources, each once, in order, each with a name of its own for its outputs.
 
     Args:
         sources: files, folders (with those inside), globs, .txt files of a source a line, "-" for such lines on stdin, .tar
@@ -75,8 +75,6 @@ def _expanded(source: str, without: Path | None) -> Iterator[Item]:
         yield from _of_store(source)
         return
     path = Path(local(source))
-    if path.suffix.lower() in VIDEOS:
-        raise InputError(f"{source}: a video; dpn video {source} labels its frames")
     if WILD & set(str(path)) and not path.exists():
         deep = "**" in path.parts  # then what is in the folders is found too
         matches = [Path(each) for each in sorted(glob(str(path), recursive=True))]  # noqa: PTH207 - of any root
@@ -96,7 +94,7 @@ def _of_path(path: Path, without: Path | None) -> Iterator[Item]:
         except (tarfile.TarError, OSError) as error:
             raise InputError(f"{path}: a broken archive ({first_line(error)}); was it written to its end?") from error
         return
-    inside = list_images(path, nested=True)
+    inside = list_images(path, nested=True, suffixes=SUFFIXES)
     if path.is_dir() and without and path.resolve() in without.parents:
         inside = [each for each in inside if not each.resolve().is_relative_to(without)]
     if not inside:
@@ -132,7 +130,7 @@ def _listed(url: str, place: Store) -> Iterator[Item]:
         if info.get("type") == "file" and (name == path or serves(PurePosixPath(name).name))
     }
     if not files:
-        raise InputError(f"{url}: no image here (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise InputError(f"{url}: no image here (looked for {', '.join(sorted(SUFFIXES))})")
     for name, info in files.items():
         whole = system.unstrip_protocol(name)
         if name.lower().endswith(".tar"):
@@ -144,7 +142,7 @@ def _listed(url: str, place: Store) -> Iterator[Item]:
 
 
 def _of_archive(archive: tarfile.TarFile, shown: str, whole: str, path: str, of_archive: str) -> Iterator[Item]:
-    """The images of a tar archive, as WebDataset lays them out: members are read from where they lie, in any order."""
+    """The images and clips of a tar archive, as WebDataset has them: members are read from where they lie, in any order."""
     empty = True
     for member in archive:
         if member.isfile() and _is_image(PurePosixPath(member.name).name) and not member.issparse():
@@ -152,7 +150,7 @@ def _of_archive(archive: tarfile.TarFile, shown: str, whole: str, path: str, of_
             names = f"{shown}/{member.name}", f"{whole}/{member.name}"
             yield Item(*names, stamp=f"{of_archive}-{part[0]}", path=path, part=part)
     if empty:
-        raise InputError(f"{shown}: no image in this archive (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise InputError(f"{shown}: no image in this archive (looked for {', '.join(sorted(SUFFIXES))})")
 
 
 def _serves(name: str) -> bool:
@@ -161,7 +159,7 @@ def _serves(name: str) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def _stamp(path: Path) -> str:

@@ -1,7 +1,7 @@
 """What a run found, of each photograph and of all: from the manifest to the table or the JSON that is printed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.table import Column, Table
@@ -9,26 +9,30 @@ from rich.table import Column, Table
 from dpn.runs.destination import Folder
 from dpn.runs.items import Item
 from dpn.runs.manifest import Record
+from dpn.runs.roads import Road
 from dpn.terminal import console
 
 ROWS = 1000
 """Of so many photographs each has a row in the table that is printed; of more, each label has one."""
 
 
-def made_of(manifest: Iterable[Record], items: Iterable[Item]) -> Iterator[Record]:
-    """The lines of the items that were made."""
+def made_of(manifest: Iterable[Record], items: Iterable[Item], roads: set[Road]) -> Iterator[Record]:
+    """The lines of the items that were made; the roads that these took are added to `roads`."""
     wanted = {item.input for item in items}
-    return (record for record in manifest if "error" not in record and record["input"] in wanted)
+    for record in manifest:
+        if "error" not in record and record["input"] in wanted:
+            roads.add(record.get("road", "photograph"))
+            yield record
 
 
-def told_of(made: Iterable[Record], items: Iterable[Item], folder: Folder, kinds: Sequence[str]) -> list[Record]:
+def told_of(made: Iterable[Record], items: Iterable[Item], folder: Folder, kinds: Collection[str]) -> list[Record]:
     """Of each item that was made, in order: what `Segmentation.summary` has, its files and its seconds."""
     by_input = {record["input"]: record for record in made}
     return [
         {
             "image": item.shown,
-            **{key: record[key] for key in ("width", "height", "labels")},
-            "files": {kind: folder.where(record["outputs"][kind]) for kind in kinds},
+            **{key: record[key] for key in ("width", "height", "frames", "labels") if key in record},
+            "files": {kind: folder.where(file) for kind, file in record["outputs"].items() if kind in kinds},
             "seconds": record["seconds"],
         }
         for item in items

@@ -1,20 +1,20 @@
-"""What is done of one item: read, worked on, written. The one place that tells kinds of items apart."""
+"""What is done of one item: read, worked on, written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import nn
 
 from dpn.files import written_whole
-from dpn.inference.outputs import WRITERS
 from dpn.inference.segmentation import Kind, Segmentation, segment
 from dpn.model import TITLES
 from dpn.runs.destination import Folder
 from dpn.runs.items import Item
+from dpn.runs.manifest import Record
+from dpn.runs.roads import Road, clip_written, output_files, read, roads_of, serving
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,33 @@ class Work:
     size: int
     folder: Folder
 
-    def outputs(self, item: Item) -> dict[str, str]:
+    def outputs(self, item: Item, road: Road = "photograph") -> dict[str, str]:
         """{kind: the name of its file}."""
-        return output_files(item.name, self.write, self.stages)
+        return output_files(item, road, self.write, self.stages)
 
-    def read(self, item: Item) -> np.ndarray:
-        """The item as `work_on` takes it; in a thread."""
-        return item.read()
+    def files(self, items: Iterable[Item]) -> Iterator[str]:
+        """The names of all files that items may have, whatever they turn out to be."""
+        for item in items:
+            for road in roads_of(item):
+                yield from self.outputs(item, road).values()
 
-    def work_on(self, item: Item, image: np.ndarray) -> Found:
-        """What the networks find in an item. As yet all items are photographs; another kind is told apart here."""
+    def read(self, item: Item) -> np.ndarray | Road:
+        """The item as `work_on` takes it, a clip as its road alone; in a thread."""
+        return read(item)
+
+    def work_on(self, item: Item, image: np.ndarray | Road) -> Found | Record:
+        """What the networks find in an item; of a clip, whose frames are written as they are seen, what is to be noted."""
+        if not isinstance(image, np.ndarray):
+            files = serving(item, image, self.write, self.stages)
+            return clip_written(item, list(self.networks.values())[-1], self.size, self.folder, files)
         began = perf_counter()
         by_stage = {stage: segment(image, network, size=self.size) for stage, network in self.networks.items()}
         return Found(by_stage, perf_counter() - began)
 
-    def written(self, item: Item, found: Found) -> dict[str, Any]:
+    def written(self, item: Item, found: Found | Record) -> Record:
         """Writes an item's outputs, in a thread; what is to be noted of them."""
+        if not isinstance(found, Found):
+            return found
         last = replace(found.last, source=item.shown)
         files = list(last.save(self.folder.path, item.name, self.write))
         if self.stages:
@@ -72,16 +83,6 @@ class Work:
                 Image.fromarray(strip).save(temporary)
         self.folder.keep(files)
         return last.summary() | {"outputs": self.outputs(item), "seconds": found.seconds}
-
-
-def output_files(name: str, write: Sequence[Kind], stages: bool) -> dict[str, str]:
-    """{kind: the name of its file} of what is written of one photograph.
-
-    Example:
-        >>> output_files("cat", ["labels"], stages=True)
-        {'labels': 'cat_labels.png', 'stages': 'cat_stages.png'}
-    """
-    return {kind: f"{name}{WRITERS[kind][0]}" for kind in write} | ({"stages": f"{name}_stages.png"} if stages else {})
 
 
 def stages_strip(image: np.ndarray, labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
