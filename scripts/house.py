@@ -33,7 +33,7 @@ FLOORS = [
 
 CELLAR = [
     "registry", "options", "files", "terminal", "packages", "weights", "hub", "devices", "overlap", "processes", "together",
-    "errors",
+    "plain", "errors",
 ]  # fmt: skip
 
 

@@ -1,13 +1,17 @@
 """A function as a command: its signature and docstring say what the command takes, and nothing is said twice."""
 
-from collections.abc import Callable, Sequence
+from argparse import Action
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from inspect import Parameter, getdoc, signature
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import DocstringStyle, parse
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+
+from dpn.plain import read_yaml, require_options
 
 SHOWN = 4
 """How many of the options the usage shows."""
@@ -43,7 +47,7 @@ def add_options(parser: ArgumentParser, function: Callable[..., Any]) -> None:
         if is_dataclass(hint):
             usage.append(f"[{metavar}]")
             optional.append("[--OPTION VALUE ...]")
-            parser.add_argument("--config", metavar=metavar, action="config", help=says)
+            parser.add_argument("--config", metavar=metavar, action=_read_as(hint, signature(function).parameters), help=says)
             parser.add_class_arguments(hint)
             continue
         if isinstance(names, dict):
@@ -94,6 +98,17 @@ def _hint_and_names(hint: Any) -> tuple[Any, Any]:
         return hint, []
     hint, names = get_args(hint)
     return hint, names() if callable(names) else names
+
+
+def _read_as(section: Any, also: Iterable[str]) -> type[Action]:
+    """What reads a file of a dataclass's options, and of these, once it has been looked through."""
+
+    class OptionsFile(ActionConfigFile):
+        def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+            require_options(read_yaml(Path(values)), section, values, also=also)
+            self.apply_config(parser, cfg, self.dest, values)
+
+    return OptionsFile
 
 
 def _of_type(hint: Any, metavar: str | None) -> dict[str, Any]:

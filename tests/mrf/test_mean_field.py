@@ -199,7 +199,9 @@ def test_another_configuration_may_be_set_where_no_tensor_depends_on_it():
 def test_errors_say_what_was_received():
     with pytest.raises(InputError, match="iterations must be at least 1, got 0"):
         MRF(3, iterations=0)
-    with pytest.raises(InputError, match="blur must not be negative, got -1"):
+    with pytest.raises(InputError, match=r"aligned \(30000, 30000\) with window 50 makes 2,250,000,000,000 weights"):
+        MRF(3, aligned=(30_000, 30_000))
+    with pytest.raises(InputError, match="blur must be at least 0, got -1"):
         MRF(3, blur=-1)
     with pytest.raises(InputError, match="sigma_color must be positive"):
         MRF(3, sigma_color=0)

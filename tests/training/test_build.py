@@ -5,7 +5,8 @@ import torch
 
 from dpn import storage
 from dpn.errors import InputError
-from dpn.training.recipe import Recipe, UnaryRecipe, check
+from dpn.training.check import check
+from dpn.training.recipe import Recipe, UnaryRecipe
 from dpn.training.run import build
 from dpn.unary import UNARY_NETWORKS
 

@@ -133,6 +133,11 @@ def test_gradients_of_several_batches_are_those_of_one(tmp_path: Path, recipe: R
     require_equal(tmp_path / "one", tmp_path / "parts")
 
 
+def test_a_stage_of_a_billion_steps_begins_at_once():
+    draws = Draws(range(7), lambda item, seed: (torch.tensor([item, seed]),), seed=0)
+    assert next(draws.batches(5, 0, 1_000_000_000, 0))[0].shape == (5, 2)
+
+
 def test_the_parts_of_a_batch_are_the_batch() -> None:
     draws = Draws(range(7), lambda item, seed: (torch.tensor([item, seed]),), seed=0)
     for size in (2, 3):

@@ -174,6 +174,38 @@ def test_a_run_whose_images_are_on_the_device_is_the_same_run(tmp_path, small_da
         train_recipe(replace(recipe, data=DataRecipe(on_device=True)), tmp_path / "refused")
 
 
+def test_one_image_a_batch_is_refused_at_once_where_a_batchnorm_layer_cannot_learn_of_it(tmp_path, small_data):
+    alone = StageRecipe(steps=1, batch=1)
+    with pytest.raises(InputError, match=r"^stages.unary.batch is 1, but a BatchNorm layer of the unary needs two"):
+        train_recipe(tiny(unary=alone), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "net.py").write_text(NET)
+    unary = UnaryRecipe(network=f"{tmp_path}/net.py:net")
+    train_recipe(replace(tiny(unary=alone), unary=unary), tmp_path / "run")
+
+
+def test_what_the_networks_and_the_data_cannot_do_is_refused_before_the_folder_is_made(tmp_path, small_data):
+    (tmp_path / "net.py").write_text("from torch.nn import Identity as net")
+    learns, still = StageRecipe(steps=1, batch=2), replace(tiny(), unary=UnaryRecipe(network=f"{tmp_path}/net.py:net"))
+    for recipe, message in (
+        (
+            tiny(joint=replace(learns, train_from="nose"), unary=learns),
+            "stages.joint.train_from: the unary network has no part",
+        ),
+        (
+            replace(still, stages=StagesRecipe(unary=learns)),
+            "stages.unary.steps must be 0: this unary network has no parameters",
+        ),
+        (replace(tiny(), unary=UnaryRecipe(weights="")), "unary.weights: a file or URL is needed"),
+        (replace(tiny(), unary=UnaryRecipe(width=5)), "unary.width: mobilenet_v2 has none to choose"),
+        (replace(tiny(), data=DataRecipe(train="val")), "data.val must be another split than data.train, got 'val' for both"),
+        (replace(tiny(unary=learns), mrf=MRFConfig(frames=3)), "images of a batch are no clip"),
+    ):
+        with pytest.raises(InputError, match=f"^{message}"):
+            train_recipe(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_lost_run_is_told_and_keeps_no_lost_network(tmp_path, small_data):
     lost = StageRecipe(steps=40, batch=2, optimizer="sgd", lr=1e9, clip=1e30, validate_every=40)
     with pytest.raises(InputError, match=r"stage unary, step \d+: .* finite: lower stages.unary.lr"):
@@ -271,7 +303,7 @@ def test_batchnorm_that_loaded_weights_froze_stays_so_without_them(tmp_path, sma
         ("mrf: {windw: 50}", "windw"),
         ("mrf: {window: wide}", "mrf.window"),
         ("stages: {unary: {optimizer: lion}}", "optimizer"),
-        ("mrf: [", "Problems parsing config"),
+        ("mrf: [", "is no YAML"),
     ],
 )
 def test_a_wrong_recipe_is_named_in_one_line(tmp_path, capsys, text, words):

@@ -6,6 +6,18 @@ from typing import Any, Literal
 
 from dpn.errors import InputError
 from dpn.functional.kernels import kernel_named
+from dpn.plain import require_kinds
+
+LEAST = {
+    "components": 1, "window": 1, "window_stride": 1, "context": 1, "context_dilation": 1, "context_stride": 1,
+    "context_rank": 1, "iterations": 1, "blur": 0,
+}  # fmt: skip
+MOST = {
+    "components": 255, "window": 65_536, "window_stride": 65_536, "context": 63, "context_dilation": 4096,
+    "context_stride": 4096, "context_rank": 65_536, "iterations": 1000, "blur": 1000, "frames": 999,
+}  # fmt: skip
+MOST_ALIGNED = 1_000_000_000
+"""What bounds the time and the memory that a file from elsewhere can ask for; nothing of use is beyond it."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +90,13 @@ class MRFConfig:
     absent_below: float = 2e-4
 
     def __post_init__(self) -> None:
+        require_kinds(self)
         kernel_named(self.kernel)
-        extents = ("window", "window_stride", "context", "context_dilation", "context_stride")
-        for name in ("components", *extents, "iterations"):
-            value = getattr(self, name)
-            if not (name == "window" and value is None) and (value is None or value < 1):
-                raise InputError(f"{name} must be at least 1, got {value}")
-        if self.normalize not in (True, False, "symmetric"):
-            raise InputError(f"normalize must be True, False or 'symmetric', got {self.normalize!r}")
+        for name, most in MOST.items():
+            value, least = getattr(self, name), LEAST.get(name, -math.inf)
+            if value is not None and not least <= value <= most:
+                bound = f"least {least}" if value < least else f"most {most}"
+                raise InputError(f"{name} must be at {bound}, got {value}")
         if self.window is None:
             needed = {"kernel": "gaussian", "window_stride": 1, "include_center": True, "aligned": None}
             for name, value in needed.items():
@@ -102,16 +113,10 @@ class MRFConfig:
             raise InputError(f"frames={self.frames} needs filters in a window, made of the images, not {kind}; take frames=1")
         if self.sigma_time is not None and not self.sigma_time > 0:
             raise InputError(f"sigma_time must be positive, got {self.sigma_time}")
-        if self.blur < 0:
-            raise InputError(f"blur must not be negative, got {self.blur}")
-        if self.components > 255:
-            raise InputError(f"components must be at most 255, got {self.components}")
         if self.context_dilation % self.context_stride:
             raise InputError(
                 f"context_stride must divide context_dilation ({self.context_dilation}), got {self.context_stride}"
             )
-        if self.context_rank is not None and self.context_rank < 1:
-            raise InputError(f"context_rank must be at least 1, got {self.context_rank}")
         if not self.sigma_color > 0:
             raise InputError(f"sigma_color must be positive, got {self.sigma_color}")
         for name in ("sigma_space", "sigma_smooth"):
@@ -125,8 +130,12 @@ class MRFConfig:
             raise InputError(f"penalty must be finite, got {self.penalty}")
         if self.aligned is not None:
             object.__setattr__(self, "aligned", tuple(self.aligned))  # a file or a recipe may hold a list
-            if len(self.aligned) != 2 or min(self.aligned) < 1:
+            if min(self.aligned) < 1:
                 raise InputError(f"aligned must be a height and a width of at least 1 pixel, got {self.aligned}")
+            if (weights := math.prod(self.aligned) * self.side**2) > MOST_ALIGNED:
+                raise InputError(
+                    f"aligned {self.aligned} with window {self.window} makes {weights:,} weights; take them smaller"
+                )
 
     @property
     def side(self) -> int:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from dpn.data.dataset import spread
@@ -38,6 +39,25 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
     require_labels(spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images), model.labels)
     size = started().size
     for name, stage in recipe.stages.planned():
-        require_part(model, stage)
+        require_part(model, stage, name)
         if stage.steps and stage.batch < size:
             raise InputError(f"stages.{name}.batch is {stage.batch}, but {size} processes need an image each: make it larger")
+    first = recipe.stages.unary
+    if first.steps and first.batch == 1:
+        _require_alone(model, first.crop or recipe.data.crop)
+
+
+def _require_alone(model: DPN, crop: int) -> None:
+    """Refuses a unary network that cannot be trained on one image at once: a BatchNorm layer of it sees a single value."""
+    unary = unwrapped(model.unary)
+    kept, training = {key: value.clone() for key, value in unary.state_dict().items()}, unary.training
+    here = next(unary.parameters(), torch.empty(0))
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            unary.train()(here.new_zeros(1, 3, crop, crop))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError("stages.unary.batch is 1, but a BatchNorm layer of the unary needs two images or more") from error
+    finally:
+        unary.train(training).load_state_dict(kept)

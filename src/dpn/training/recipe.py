@@ -1,17 +1,17 @@
-"""What a training run is made of: one YAML file, checked against these dataclasses."""
+"""What a training run is made of: one YAML file of these dataclasses."""
 
 import json
 from argparse import ArgumentError
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar
 
-from dpn.data import DATA_SETS, Augment
+from dpn.data import DATA_SETS
 from dpn.errors import InputError, parser_line
 from dpn.model import STAGES
 from dpn.mrf import MRFConfig
+from dpn.plain import read_yaml, require_options
 from dpn.unary import UNARY_NETWORKS
-from dpn.unary.foreign import is_foreign
 
 Section = TypeVar("Section", bound=type)
 
@@ -164,65 +164,6 @@ class Recipe:
     checkpoint_every: int = 100
 
 
-def check(recipe: Recipe) -> None:
-    """Refuses what no run could do, before anything is written.
-
-    Example:
-        >>> check(Recipe(checkpoint_every=0))
-        Traceback (most recent call last):
-        dpn.errors.InputError: checkpoint_every must be at least 1, got 0
-    """
-    if not isinstance(recipe, Recipe):
-        raise InputError(f"a recipe must be a dpn.training.Recipe or the file of one, got a {type(recipe).__name__}")
-    _ = is_foreign(recipe.unary.network) or UNARY_NETWORKS[recipe.unary.network]  # or the line that lists them
-    _ = DATA_SETS[recipe.data.name]
-    least = {
-        "checkpoint_every": (recipe.checkpoint_every, 1),
-        "data.workers": (recipe.data.workers, 0),
-        "data.train_images": (recipe.data.train_images, 1),
-        "data.val_images": (recipe.data.val_images, 1),
-    }
-    zero = dict.fromkeys(("steps", "lr", "unary_lr", "weight_decay", "balance"), 0)
-    of_stage = dict.fromkeys(("batch", "accumulate", "validate_every"), 1) | zero
-    for name, stage in recipe.stages.planned():
-        least |= {f"stages.{name}.{key}": (getattr(stage, key), smallest) for key, smallest in of_stage.items()}
-    for name, (value, smallest) in least.items():
-        if value is not None and not value >= smallest:
-            raise InputError(f"{name} must be at least {smallest}, got {value}")
-    stages = {f"stages.{name}.": stage for name, stage in recipe.stages.planned()}
-    for name, stage in stages.items():
-        if not stage.clip > 0:
-            raise InputError(f"{name}clip must be above 0, got {stage.clip}; inf clips nothing")
-        _require_choices(stage, name)
-        _require_augment(stage, name)
-    _require_choices(recipe, "")
-    _require_choices(recipe.unary, "unary.")
-    _require_augment(recipe.data, "data.")
-    if recipe.data.on_device and recipe.data.workers:
-        raise InputError(f"data.workers must be 0 where data.on_device is true, got {recipe.data.workers}")
-    if recipe.unary.stage is not None and recipe.unary.layout != "dpn":
-        raise InputError(f"unary.stage: weights of layout {recipe.unary.layout} have no stages; leave it out")
-
-
-def _require_choices(section: Recipe | UnaryRecipe | StageRecipe, name: str) -> None:
-    """Refuses a value that is none of those which its field may have."""
-    for key, kind in get_type_hints(type(section)).items():
-        kinds = (kind,) if get_origin(kind) is Literal else get_args(kind)
-        choices = [choice for each in kinds if get_origin(each) is Literal for choice in get_args(each)]
-        value = getattr(section, key)
-        if choices and value not in choices and not (value is None and type(None) in kinds):
-            raise InputError(f"{name}{key} must be one of {', '.join(map(str, choices))}, got {value!r}")
-
-
-def _require_augment(section: DataRecipe | StageRecipe, name: str) -> None:
-    """Refuses a crop, scale or colour that no image can be varied by."""
-    given = {key: getattr(section, key) for key in ("crop", "scale", "colour")}
-    try:
-        Augment(**{key: value for key, value in given.items() if value is not None})
-    except InputError as error:
-        raise InputError(f"{name}{error}") from error
-
-
 def head_recipe() -> Recipe:
     """How the head alone is trained on a network that has learned already: stages 2 and 3, on cached scores.
 
@@ -250,10 +191,13 @@ def read_recipe(path: Path | str) -> Recipe:
     """
     from jsonargparse import ArgumentParser
 
+    require_options(read_yaml(Path(path)), Recipe, path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Recipe)
     try:
         return Recipe(**parser.instantiate(parser.parse_path(str(path))))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except (ArgumentError, TypeError) as error:
         raise InputError(f"{path}: {parser_line(str(error))}") from error
 

@@ -17,7 +17,8 @@ from dpn.model import DPN
 from dpn.mrf import MRF
 from dpn.processes import require_started, started
 from dpn.stopping import TERMINATED, asked
-from dpn.training.recipe import Recipe, UnaryRecipe, check
+from dpn.training.check import check
+from dpn.training.recipe import Recipe, UnaryRecipe
 from dpn.training.run_folder import begun, unfinished
 from dpn.training.train import train
 from dpn.unary import UNARY_NETWORKS, UnaryNetwork, Wrap, made_by
@@ -45,7 +46,7 @@ def _unary(recipe: UnaryRecipe, labels: int, *, trained: bool, weights: bool) ->
                 raise InputError(f"unary.{name}: {recipe.network} has none to choose; leave it out")
             arguments[name] = value
     unary = made_by(recipe.network, labels, **arguments) if foreign else network(labels, **arguments)
-    if recipe.weights is None and (recipe.layout != "imagenet" or not (foreign or trained)):
+    if not recipe.weights and (recipe.layout != "imagenet" or not (foreign or trained)):
         raise InputError("unary.weights: a file or URL is needed, since stages.unary does not train the unary from scratch")
     if recipe.weights and weights:
         try:
@@ -84,6 +85,8 @@ def train_recipe(
     """
     check(recipe)
     given = recipe.data
+    if given.train == given.val:
+        raise InputError(f"data.val must be another split than data.train, got {given.val!r} for both")
     data = open_data(given.name, root=given.root, split=given.train)
     validation = open_data(given.name, root=given.root, split=given.val, labels=data.labels)
     model = build(recipe, data.labels, weights=not begun(out))

@@ -40,7 +40,7 @@ class Draws(Dataset[Sampled], Generic[Item]):
             InputError: what is wrong with an image, told alike by workers and without them.
         """
         begin, end = (batch * rank // group.size for rank in (group.rank, group.rank + 1))
-        drawn = [list(range(i * batch + begin, i * batch + end)) for i in range(first, last)]
+        drawn = (list(range(i * batch + begin, i * batch + end)) for i in range(first, last))
         how: dict[str, Any] = {"num_workers": workers, "collate_fn": _collated, "worker_init_fn": _left_to_the_first}
         for each in DataLoader(self, batch_sampler=drawn, **how):
             if isinstance(each, InputError):

@@ -56,9 +56,14 @@ def restore(model: DPN, stage: str, state: dict[str, Tensor]) -> None:
     model.stage = stage
 
 
-def require_part(model: DPN, recipe: StageRecipe) -> None:
-    """Raises InputError if the unary network has no part `train_from`."""
-    _from(model.unary, recipe.train_from)
+def require_part(model: DPN, recipe: StageRecipe, stage: str) -> None:
+    """Raises InputError if the unary network has no part `train_from`, or a stage of the unary alone nothing to train."""
+    try:
+        parameters = _from(model.unary, recipe.train_from)
+    except InputError as error:
+        raise InputError(f"stages.{stage}.{error}") from error
+    if stage == "unary" and recipe.steps and not parameters:
+        raise InputError("stages.unary.steps must be 0: this unary network has no parameters to train")
 
 
 def phase_in(model: DPN, penalty: float, *, done: float) -> None:

@@ -21,8 +21,9 @@ from dpn.model import DPN
 from dpn.mrf import MRFConfig
 from dpn.terminal import progress_bar
 from dpn.together import fabric_on, noticing_loss
+from dpn.training.check import check
 from dpn.training.given import require
-from dpn.training.recipe import Recipe, as_plain, check, head_recipe, read_recipe
+from dpn.training.recipe import Recipe, as_plain, head_recipe, read_recipe
 from dpn.training.run_folder import RunFolder, Unwritten, spared
 from dpn.training.stage_run import StageRun
 from dpn.training.stages import copied, restore
