@@ -33,7 +33,7 @@ FLOORS = [
 
 CELLAR = [
     "registry", "options", "files", "terminal", "packages", "weights", "hub", "devices", "overlap", "processes", "together",
-    "plain", "errors",
+    "plain", "locks", "stopping", "errors",
 ]  # fmt: skip
 
 

@@ -198,7 +198,6 @@ def test_what_the_networks_and_the_data_cannot_do_is_refused_before_the_folder_i
         ),
         (replace(tiny(), unary=UnaryRecipe(weights="")), "unary.weights: a file or URL is needed"),
         (replace(tiny(), unary=UnaryRecipe(width=5)), "unary.width: mobilenet_v2 has none to choose"),
-        (replace(tiny(), data=DataRecipe(train="val")), "data.val must be another split than data.train, got 'val' for both"),
         (replace(tiny(unary=learns), mrf=MRFConfig(frames=3)), "images of a batch are no clip"),
     ):
         with pytest.raises(InputError, match=f"^{message}"):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dpn import storage
 from dpn.data import open_data
-from dpn.errors import InputError
+from dpn.errors import InputError, warn
 from dpn.model import DPN
 from dpn.mrf import MRF
 from dpn.processes import require_started, started
@@ -86,7 +86,7 @@ def train_recipe(
     check(recipe)
     given = recipe.data
     if given.train == given.val:
-        raise InputError(f"data.val must be another split than data.train, got {given.val!r} for both")
+        warn(f"data.val is data.train, {given.val!r}: what is measured on it says nothing of other images")
     data = open_data(given.name, root=given.root, split=given.train)
     validation = open_data(given.name, root=given.root, split=given.val, labels=data.labels)
     model = build(recipe, data.labels, weights=not begun(out))
