@@ -258,7 +258,7 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path, kind: str) -> None:
         (["evaluate", "MODEL", "--data", "folder"], ["--data-root"]),
         (["evaluate", "MODEL", "--data", "folder", "--data-root", "EMPTY"], ["empty: no images and masks here"]),
         (["evaluate", "MODEL"], ["data", "evaluate --help"]),
-        (["train", "--out", "PHOTO"], ["photo.png", "Not a directory"]),
+        (["train", "--out", "PHOTO"], ["photo.png: is a file; name a folder"]),
         (["train", "nowhere.yaml", "--out", "OUT"], ["nowhere.yaml"]),
         (["evaluate", "MODEL", "--data", "scenes", "--flip", "--scales", "0"], ["scales must be positive", "0.0"]),
         (["evaluate", "MODEL", "--data", "scenes", "--flip", "--stages", "unary", "joint"], ["one stage at most is averaged"]),

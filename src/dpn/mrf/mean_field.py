@@ -98,7 +98,9 @@ class MRF(nn.Module):
             if by_parts.serve(self, log_p, image, self.backend):
                 layers = self.triple_penalty, self.label_contexts
                 return by_parts.mean_field(*layers, self.config, log_p, image, backend=self.backend)
-            return self._mean_field(log_p.to(image.dtype), image).to(log_p.dtype)
+            if log_p.device.type == "cpu" and log_p.numel() and not watched(log_p, image):
+                require_finite(float(log_p.detach().max()))
+            return self._mean_field(at_most_one(log_p.to(image.dtype)), image).to(log_p.dtype)
 
     def _look(self, log_p: Tensor, image: Tensor) -> None:
         if self.config.aligned is None:  # its filters, one a position, are as large as what is computed
@@ -111,9 +113,6 @@ class MRF(nn.Module):
             look_at_image(image)  # which says what is wrong
 
     def _mean_field(self, log_p: Tensor, image: Tensor) -> Tensor:
-        if log_p.device.type == "cpu" and log_p.numel() and not watched(log_p, image):
-            require_finite(float(log_p.detach().max()))
-        log_p = at_most_one(log_p)
         log_q, b12 = log_p, self.triple_penalty.over(image)
         for _ in range(self.iterations):
             s = b12(log_q.exp())  # b12                               (N,L,H,W)

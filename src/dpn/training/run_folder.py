@@ -77,6 +77,8 @@ class RunFolder:
         there = [file.name for file in path.iterdir()] if path.is_dir() else []
         if config.name not in there and any(name != LOCK and unfinished_name(name) is None for name in there):
             raise InputError(f"{path}: the folder holds other files: choose an empty or a new one with --out")
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path}: is a file; name a folder with --out")
         path.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(path / LOCK, path)
         try:
