@@ -73,7 +73,7 @@ class Row:
 def inputs(home: Path) -> None:
     """Writes what the runs read: photographs, masks, a network and a recipe."""
     from dpn import DPN, MRF, save
-    from dpn.unary import FCN
+    from dpn.unary import MobileNetV2
 
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2)):
@@ -85,7 +85,7 @@ def inputs(home: Path) -> None:
     (home / "data" / "labels.txt").write_text("sky\nsea\nsun\n")
     (home / "net.py").write_text(NET)
     (home / "recipe.yaml").write_text(RECIPE % (home, home))
-    save(DPN(FCN(labels=3, width=4), MRF(3, components=2, window=5, context=3)), home / "model.safetensors")
+    save(DPN(MobileNetV2(labels=3), MRF(3, components=2, window=5, context=3)), home / "model.safetensors")
 
 
 def commands(home: Path) -> dict[str, list[str]]:

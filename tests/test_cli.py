@@ -467,6 +467,18 @@ def test_ctrl_c_ends_without_a_traceback(run: Run, monkeypatch: pytest.MonkeyPat
     assert code == 130 and is_one_line(error, "stopped")
 
 
+def test_links_that_lead_nowhere_are_told_as_what_they_are(run: Run, tmp_path: Path) -> None:
+    loop, gone = tmp_path / "loop", tmp_path / "gone.jpg"
+    loop.symlink_to("loop"), gone.symlink_to("nowhere.jpg")
+    photograph(tmp_path / "photo.png")
+    back = f"{loop}: a link that leads back to itself"
+    assert is_one_line(run("segment", loop, "--model", "MODEL", "--out", "OUT")[2], back)
+    assert is_one_line(run("segment", tmp_path / "photo.png", "--model", "MODEL", "--out", loop)[2], back)
+    assert is_one_line(
+        run("tile", gone, "--model", "MODEL", "--out", "OUT")[2], f"{gone}: a link to nowhere.jpg, which is not there"
+    )
+
+
 @pytest.mark.parametrize(("number", "told"), [(signal.SIGINT, "stopped"), (signal.SIGTERM, "stopped by SIGTERM")])
 def test_stopped_amid_its_imports_it_says_so_in_one_line(number: signal.Signals, told: str) -> None:
     words = [sys.executable, "-X", "importtime", "-m", "dpn", "segment", "photo.jpg"]

@@ -1,15 +1,19 @@
 """What the program says: names as they are, progress in pipes too, and no encoding that stops it."""
 
 import io
+import logging
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from dpn import terminal
-from dpn.terminal import download_bar, progress_bar
+from dpn.errors import warn
+from dpn.terminal import Plain, complain, console, download_bar, progress_bar, say, spared_by_libraries
 
 
 def test_in_a_pipe_progress_is_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +72,38 @@ def test_at_a_terminal_progress_is_a_bar() -> None:
     with progress_bar(console) as progress:
         list(progress.track("abc", description="[bold]"))
     assert "[bold]" in console.file.getvalue() and "━" in console.file.getvalue()
+
+
+def test_names_steer_no_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    name, shown = "\x1b]0;mine\x07\x9b31m\u202egpj.jpg\r", r"\x1b]0;mine\x07\x9b31m\u202egpj.jpg\r"
+    table = Table("image", title=name)
+    table.add_row(name)
+    at_terminal = Plain(file=io.StringIO(), force_terminal=True, color_system=None, width=99)
+    for each in (console(), at_terminal):
+        each.print(name, table)
+    say(name)
+    complain(f"{name}not an image")
+    monkeypatch.setattr(terminal, "EVERY", 0.0)
+    with progress_bar() as progress:
+        list(progress.track("ab", description=name))
+    printed, complaint = capsys.readouterr()
+    for text, count in ((printed, 4), (at_terminal.file.getvalue(), 3)):
+        assert text.count(shown) == count
+        assert not set("\x1b\x07\x9b\u202e\r") & set(text)
+    assert complaint.startswith(f"dpn: {shown[:-2]} not an image\n{shown} ") and not set("\x1b\x07\x9b\u202e\r") & set(
+        complaint
+    )
+
+
+def test_only_one_s_own_warnings_are_told_and_name_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    library, own = logging.getLogger("library"), logging.getLogger("dpn.serve")
+    library.propagate = own.propagate = False  # to pytest
+    with spared_by_libraries():
+        warn("the clip is broken")
+        warnings.warn("a library's", UserWarning, stacklevel=1)
+        library.warning("a library's")
+        own.warning("a request failed")
+    assert capsys.readouterr().err == "dpn: the clip is broken\na request failed\n"
 
 
 PROGRAM = """

@@ -14,7 +14,7 @@ from dpn.errors import InputError, parser_line
 from dpn.options import add_options, arguments, names_of
 from dpn.processes import LOST, LostError, is_ours, launch, started
 from dpn.stopping import code_of, raised, told
-from dpn.terminal import HelpFormatter, complain, is_internal, print_anything
+from dpn.terminal import HelpFormatter, complain, is_internal, print_anything, spared_by_libraries
 
 DESCRIPTION = """Deep Parsing Network: semantic segmentation whose CRF is one learned mean-field step.
 
@@ -91,7 +91,7 @@ def main(words: Sequence[str] | None = None) -> int:
         options = parser.instantiate(parser.parse_args(words))
         if word and options[word].get("devices", 1) > 1 and options[word].get("nodes", 1) == 1 and started().size == 1:
             return launch(words, options[word]["devices"])
-        with raised():
+        with raised(), spared_by_libraries():
             return function(**arguments(function, options[word])) or 0 if function else 0
     except LostError as error:
         if is_ours():
@@ -103,6 +103,11 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(f"{recipe}{parser_line(error.message)} (see {f'dpn {word}'.strip()} --help)")
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except RuntimeError as error:
+        if "Symlink loop" not in str(error):  # as pathlib calls it
+            raise
+        path = str(error).removeprefix("Symlink loop from ").strip("'")
+        complain(f"{path}: a link that leads back to itself; name another place")
     except KeyboardInterrupt as stop:
         complain(told(stop))
         return code_of(stop)

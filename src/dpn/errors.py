@@ -21,12 +21,16 @@ class InputError(ValueError):
     """
 
 
+class OwnWarning(UserWarning):
+    """What dpn warns of itself, and no library."""
+
+
 def warn(message: str) -> None:
     """Warns, and names the line that called for it: the nearest one that is neither dpn's nor torch's."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("dpn", "torch"):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, OwnWarning, stacklevel=level)
 
 
 def first_line(error: Exception) -> str:

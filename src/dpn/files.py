@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import platform
 import re
@@ -22,6 +23,23 @@ OLD = 24 * 60 * 60
 
 TEMPORARY = re.compile(r"\.(\d+)@([0-9a-f]{6})-(.+)", re.DOTALL)
 """How `written_whole` calls what it has not finished: a process, its machine, and the file."""
+
+
+def absent(path: Path) -> str:
+    """Why there is no file or folder of a name.
+
+    Example:
+        >>> absent(Path("nowhere.jpg"))
+        'no such file or folder'
+    """
+    if not path.is_symlink():
+        return "no such file or folder"
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link that leads back to itself"
+    return f"a link to {path.readlink()}, which is not there"
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:

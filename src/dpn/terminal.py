@@ -1,8 +1,13 @@
 """How the program speaks to a person at a terminal: progress, complaints, help."""
 
 import io
+import logging
+import re
 import sys
+import warnings
 from argparse import SUPPRESS, Action, RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jsonargparse import DefaultHelpFormatter
@@ -22,8 +27,36 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from dpn.errors import OwnWarning
+
 EVERY = 20.0
 """Seconds between two lines of progress where nobody watches: in files and pipes."""
+
+
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Letters that are not seen but steer a terminal: colours, its title, its cursor, the direction of reading."""
+
+
+def printable(text: str) -> str:
+    """A text with letters that steer a terminal as escapes, since names of files and labels come from anywhere.
+
+    Example:
+        >>> print(printable("a\x1b[31mb.jpg"))
+        a\\x1b[31mb.jpg
+    """
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(line: str) -> None:
+    """Prints a line on stdout, `printable`."""
+    print(printable(line))
+
+
+class Plain(Console):
+    """A console on which texts are `printable`, also in tables."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(printable(text), **how)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -33,7 +66,7 @@ def console(*, stderr: bool = False) -> Console:
         >>> console().print("[bold] road [/]")
         [bold] road [/]
     """
-    return Console(stderr=stderr, markup=False, highlight=False)
+    return Plain(stderr=stderr, markup=False, highlight=False)
 
 
 def progress_bar(console: Console | None = None) -> Progress:
@@ -84,6 +117,13 @@ class Lines(Progress):
             self.console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
+class Description(ProgressColumn):
+    """What is being done."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(task.description))
+
+
 class Rate(ProgressColumn):
     """How many are done in a second, or in a minute where that is less than one."""
 
@@ -96,7 +136,7 @@ class Rate(ProgressColumn):
 
 def _bar(on: Console | None, *columns: ProgressColumn) -> Progress:
     on = on or console(stderr=True)
-    description = TextColumn("{task.description}", markup=False)
+    description = Description()
     if not on.is_terminal:
         return Lines(description, *columns, TimeRemainingColumn(), console=on)
     return Progress(description, BarColumn(), *columns, TimeRemainingColumn(), console=on)
@@ -104,7 +144,31 @@ def _bar(on: Console | None, *columns: ProgressColumn) -> Progress:
 
 def complain(message: str) -> None:
     """Prints a message on stderr as one line that begins with the program's name."""
-    print(f"dpn: {' '.join(message.split())}", file=sys.stderr)
+    print(f"dpn: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+@contextmanager
+def spared_by_libraries() -> Iterator[None]:
+    """dpn's own warnings are complaints; those of libraries, which name lines of theirs, are told where python -W asks."""
+    if sys.warnoptions:
+        yield
+        return
+
+    def tell(message: Warning | str, category: type[Warning], *where: object, **_: object) -> None:
+        if issubclass(category, OwnWarning):
+            complain(str(message))
+
+    def is_own(record: logging.LogRecord) -> bool:
+        return record.name.partition(".")[0] == "dpn"
+
+    last = logging.lastResort or logging.NullHandler()
+    last.addFilter(is_own)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = tell
+            yield
+    finally:
+        last.removeFilter(is_own)
 
 
 def is_internal(action: Action) -> bool:

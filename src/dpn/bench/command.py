@@ -29,7 +29,7 @@ from dpn.model import DPN
 from dpn.model_files import DEFAULT_MODEL
 from dpn.packages import versions
 from dpn.storage import load
-from dpn.terminal import progress_bar
+from dpn.terminal import progress_bar, say
 
 IMPORT = r"""
 import re, time
@@ -122,7 +122,7 @@ def run_bench(
         temporary.write_text(report.markdown(), encoding="utf-8")
     plot_scaling(rows, base, out / "scaling.png")
     report.print()
-    print(f"{out}: table.md, bench.csv, scaling.png")
+    say(f"{out}: table.md, bench.csv, scaling.png")
 
 
 def _machine() -> dict[str, str]:

@@ -8,6 +8,7 @@ from dpn.data.download import get
 from dpn.data.registry import DATA_SETS
 from dpn.data.sources import SOURCES
 from dpn.errors import InputError
+from dpn.terminal import say
 
 
 def _names() -> list[str]:
@@ -52,5 +53,5 @@ def data(
         if archive:
             raise InputError("--archive goes with `dpn data get`; leave it out")
         return check(name, root=root, split=split, out=out)
-    print(f"{get(name, root or Path('data'), archive=archive)}: {name}")
+    say(f"{get(name, root or Path('data'), archive=archive)}: {name}")
     return 0

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dpn.data.formats import POSTSCRIPT, opened_picture
 from dpn.errors import InputError
+from dpn.files import absent
 
 warnings.filterwarnings("ignore", "(possibly )?corrupt EXIF data", UserWarning)  # it is passed over, and the pixels are whole
 
@@ -132,7 +133,7 @@ def list_images(
         elif path.exists():
             found.append(path)
         else:
-            raise InputError(f"{path}: no such file or folder")
+            raise InputError(f"{path}: {absent(path)}")
     return found
 
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
 from rich.table import Table
 
 from dpn.errors import InputError
 from dpn.exporting.write import export
 from dpn.storage import load, load_mrf
+from dpn.terminal import console as terminal
 
 
 def export_model(
@@ -45,14 +45,14 @@ def export_model(
     if out.suffix != f".{to}":
         raise InputError(f"{out}: with --to {to} the file must be called NAME.{to}")
     network = load_mrf(model) if head else load(model, unary=unary)
-    with Console(stderr=True).status(f"{model} to {out}: this takes a minute"):
+    with terminal(stderr=True).status(f"{model} to {out}: this takes a minute"):
         agreements = export(network, out)
     table = Table("pixels", "log q differs by", "same labels", f"{to}, ms", "torch, ms")
     for each in agreements:
         milliseconds = [f"{1000 * seconds:.0f}" for seconds in (each.seconds, each.torch_seconds)]
         height, width = each.size
         table.add_row(f"{width} x {height}", f"{each.difference:.1e}", f"{100 * each.labels:.3f} %", *milliseconds)
-    console = Console(markup=False, highlight=False)
+    console = terminal()
     console.print(table)
     console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
     return 0

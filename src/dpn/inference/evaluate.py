@@ -24,7 +24,7 @@ from dpn.model import DPN
 from dpn.processes import require_started, started
 from dpn.stopping import code_of, told
 from dpn.storage import load, load_stages
-from dpn.terminal import complain, progress_bar
+from dpn.terminal import complain, console, progress_bar, say
 from dpn.together import fabric_on, gathered, noticing_loss
 
 NEW_HEAD = "new"
@@ -115,7 +115,7 @@ def evaluate(
     images = _open(data, data_root, split, next(iter(networks.values())).labels)
     if submission:
         count = write_submission(submission, labelled(networks["average"], images), split=split)
-        print(f"{submission}: {count} label maps, as VOC's server takes them")
+        say(f"{submission}: {count} label maps, as VOC's server takes them")
         return 0
     others = {path.stem: Scores.load(path) for path in beside}
     if taken := networks.keys() & others.keys():
@@ -165,7 +165,7 @@ def evaluate(
         raise InputError(f"{data}, {split}: every image is void everywhere, so that there is nothing to measure")
     table = Table.of(scores | others)
     if ended:
-        table.print()
+        table.print(console())
         return code
     about = {"model": list(model), "data": data, "split": split, "device": str(where)} | ({"failed": failed} if failed else {})
     results = write_results(out, about, table, scores, worst)
@@ -173,11 +173,11 @@ def evaluate(
     if json:
         print(dumps(results, indent=1))
         return code
-    table.print()
+    table.print(console())
     if failed:
         complain(f"{number} of {len(images)} images are measured, and the table is of these")
     files = ["table.md", "table.csv", "labels.csv", "worst.png", "results.json", *["predictions/"] * predictions]
-    print(f"{out}: {', '.join(files)}; of each row its .npz, _confusion.png and _confusion.csv")
+    say(f"{out}: {', '.join(files)}; of each row its .npz, _confusion.png and _confusion.csv")
     return code
 
 

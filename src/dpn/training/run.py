@@ -17,6 +17,7 @@ from dpn.model import DPN
 from dpn.mrf import MRF
 from dpn.processes import require_started, started
 from dpn.stopping import TERMINATED, asked
+from dpn.terminal import say
 from dpn.training.check import check
 from dpn.training.recipe import Recipe, UnaryRecipe
 from dpn.training.run_folder import begun, unfinished
@@ -139,7 +140,7 @@ def run_recipe(
     left = [] if started().rank else unfinished(out)
     if left:
         why = "stopped by SIGTERM, with a checkpoint" if asked() else "the time is over"
-        print(f"{out}: {why}; left are {', '.join(left)}; start it again to go on")
+        say(f"{out}: {why}; left are {', '.join(left)}; start it again to go on")
     elif not started().rank:
-        print(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
+        say(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
     return TERMINATED if asked() and (left or started().rank) else 0

@@ -36,9 +36,6 @@ MAY_DIFFER = ("data.root", "data.workers")
 MOVED = ("unary.network", "unary.weights")
 """What may lie elsewhere by then: files, which go by their names."""
 
-LOCK = ".lock"
-"""The file that tells whose a run's folder is."""
-
 PACKAGES = ("deep-parsing-network", "torch", "lightning-fabric", "numpy")
 
 
@@ -75,12 +72,12 @@ class RunFolder:
         self.path, self.model = path, path / "model.safetensors"
         config, about = path / "config.yaml", path / "about.json"
         there = [file.name for file in path.iterdir()] if path.is_dir() else []
-        if config.name not in there and any(name != LOCK and unfinished_name(name) is None for name in there):
+        if config.name not in there and any(name != ".lock" and unfinished_name(name) is None for name in there):
             raise InputError(f"{path}: the folder holds other files: choose an empty or a new one with --out")
         if path.exists() and not path.is_dir():
             raise InputError(f"{path}: is a file; name a folder with --out")
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(path / LOCK, path)
+        self._lock = Lock(path / ".lock", path)
         try:
             if config.is_file():
                 self._require_same(config, recipe)
