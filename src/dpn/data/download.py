@@ -5,9 +5,10 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -16,8 +17,11 @@ from dpn.errors import InputError
 from dpn.files import checksum, scratch, sweep, synced
 from dpn.terminal import download_bar, progress_bar
 
+Member = TypeVar("Member", zipfile.ZipInfo, tarfile.TarInfo)
+
 CHUNK = 1 << 20  # bytes
 TIMEOUT = 30  # seconds without an answer
+MEMBERS = 100_000  # of an archive that has no checksum
 
 
 def get(
@@ -127,11 +131,13 @@ def _unpack(file: File, source: Path, folder: Path) -> Path:
         with progress_bar() as progress:
             if tarfile.is_tarfile(source):
                 with tarfile.open(source) as tar:
-                    for member in progress.track(tar, description=f"unpack {file.name}"):
+                    members = _bounded(tar, file, source)
+                    for member in progress.track(members, description=f"unpack {file.name}"):
                         tar.extract(member, folder, filter="data")
             else:
                 with zipfile.ZipFile(source) as packed:
-                    for name in progress.track(packed.namelist(), description=f"unpack {file.name}"):
+                    names = [each.filename for each in _bounded(packed.infolist(), file, source)]
+                    for name in progress.track(names, description=f"unpack {file.name}"):
                         if not (folder / name).resolve().is_relative_to(folder.resolve()):
                             raise zipfile.BadZipFile(f"{name} would lie outside the folder")
                         packed.extract(name, folder)
@@ -141,6 +147,17 @@ def _unpack(file: File, source: Path, folder: Path) -> Path:
         if not (folder / file.inside / part).exists():
             raise InputError(f"{source}: not {file.name}, for {Path(file.inside, part)} is not in it; get it again")
     return folder / file.inside
+
+
+def _bounded(members: Iterable[Member], file: File, source: Path) -> Iterator[Member]:
+    """The members of an archive, as long as they are no more, nor larger, than those of the published one can be."""
+    left = file.unpacked
+    for number, member in enumerate(members):
+        left -= member.file_size if isinstance(member, zipfile.ZipInfo) else member.size
+        if file.checksum is None and (left < 0 or number == MEMBERS):
+            most = f"{file.unpacked} bytes in {MEMBERS} files"
+            raise InputError(f"{source}: not {file.name}, for it would be unpacked to more than {most}; get it again")
+        yield member
 
 
 def _fault(file: File, path: Path) -> str:

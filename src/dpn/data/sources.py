@@ -28,6 +28,7 @@ class File:
         checksum: as published, "md5:..." or "sha256:..."; None where there is none. Then whatever holds what it should is
             taken, and a download that was cut off starts anew, for nothing would tell whether its pieces fit.
         size: in bytes, where it is known.
+        unpacked: how many bytes may come out of an archive that has no checksum.
         needs: the name of a data set that has to be there before.
         convert: makes, of the archive's folder and the root, the folder that becomes `place`.
     """
@@ -39,6 +40,7 @@ class File:
     holds: tuple[str, ...] = ()
     checksum: str | None = None
     size: int | None = None
+    unpacked: int = 1 << 30
     needs: str | None = None
     convert: Callable[[Path, Path], Path] | None = None
 
