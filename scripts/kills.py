@@ -248,7 +248,8 @@ def main() -> int:
             row = tried(name, home, every=options.every, moments=options.moments, seed=options.seed, keep=options.keep)
             print(row.line, flush=True)
             lost += row.lost
-    print("\n".join(lost))
+    for line in lost:
+        print(line)
     return 1 if lost else 0
 
 

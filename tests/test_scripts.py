@@ -1,5 +1,7 @@
 """Scripts need a GPU, hours or a peer to run, but not to be read: what they import from the package is there."""
 
+import subprocess
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +26,29 @@ def loaded(path: Path) -> ModuleType:
 def test_a_script_imports_without_a_gpu_or_a_peer(path: Path) -> None:
     script = loaded(path)
     assert f"python scripts/{path.name}" in script.__doc__ and script.main.__doc__
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_end_as_one_that_is_not() -> None:
+    words = [sys.executable, SCRIPTS[0].with_name("kills.py"), "--runs", "train", "segment", "--every", "60", "--moments", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["train", "segment"]
+    assert all(killed == resumed > "1" and lost == "0" for _, _, killed, resumed, lost in rows)
+
+
+def test_what_runs_wrote_is_compared_but_for_times(tmp_path: Path) -> None:
+    kills = loaded(SCRIPTS[0].with_name("kills.py"))
+    for n, folder in enumerate(("a", "b", "c")):
+        (tmp_path / folder / "tensorboard").mkdir(parents=True)
+        (tmp_path / folder / "tensorboard" / f"events.out.{n}").touch()
+        (tmp_path / folder / "stages.json").write_text(f'[{{"miou": 0.5, "seconds": {n}}}]')
+        state = {"step": 1, "seconds": n, "model": {"weight": torch.tensor([float(folder == "c")])}}
+        torch.save(state, tmp_path / folder / "last.ckpt")
+    a, b, c = (kills.wrote(tmp_path / folder) for folder in ("a", "b", "c"))
+    assert a == b and [*a] == ["last.ckpt", "stages.json"]
+    assert [name for name in a if a[name] != c[name]] == ["last.ckpt"]
 
 
 def test_the_weak_maps_of_voc_are_those_of_its_objects() -> None:

@@ -27,6 +27,7 @@ from dpn.training.sampler import Draws
 NET = """
 import os
 import signal
+import time
 
 from torch import nn
 
@@ -44,6 +45,9 @@ class Net(nn.Module):
         self.seen += self.training
         if os.environ.get("DIES") == f"{os.environ.get('RANK')}:{self.seen}":
             os.kill(os.getpid(), signal.SIGKILL)
+        if os.environ.get("TERMINATES") == f"{os.environ.get('RANK')}:{self.seen}":
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(1)
         return self.layers(image)
 
 
@@ -52,6 +56,7 @@ def net(labels):
     unary.freeze_batchnorm = False
     return unary
 """
+OTHERS = ("triple_penalty", "label_contexts", "joint")
 STEPS = StageRecipe(3, batch=4, optimizer="adam", lr=0.01, validate_every=2)
 
 
@@ -122,6 +127,18 @@ def test_a_process_that_is_killed_stops_the_run_which_goes_on_with_any_number(tm
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["step"] == 3
     train_recipe(recipe, tmp_path / "run", device="cpu")
     require_equal(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_sigterm_stops_all_processes_after_one_step_with_a_checkpoint(tmp_path: Path, recipe: Recipe) -> None:
+    stages = StagesRecipe(unary=replace(STEPS, steps=9, validate_every=9), **dict.fromkeys(OTHERS, StageRecipe()))
+    recipe = replace(recipe, stages=stages, checkpoint_every=9)
+    done = command(recipe, tmp_path / "run", "--devices", "2", TERMINATES="1:3")
+    assert done.returncode == 143 and done.stderr == ""
+    step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["step"]
+    assert 3 <= step < 9 and f"stopped by SIGTERM, with a checkpoint; left are unary from step {step} of 9" in done.stdout
+    train_recipe(recipe, tmp_path / "run", device="cpu")
+    assert len(curve(tmp_path / "run")) == 10
 
 
 def test_gradients_of_several_batches_are_those_of_one(tmp_path: Path, recipe: Recipe) -> None:
