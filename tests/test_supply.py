@@ -33,7 +33,7 @@ LOCKED = lock.read(HOME / "requirements.lock")
 PINNED = dict(line.split("==") for line in (HOME / "constraints.txt").read_text().splitlines() if not line.startswith("#"))
 
 PERMISSIVE = {"0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0",
-              "MIT", "MIT-CMU", "PSF-2.0", "Zlib"}  # fmt: skip
+              "ISC", "MIT", "MIT-CMU", "PSF-2.0", "Zlib"}  # fmt: skip
 """What asks for no more than that its notice stays, by SPDX."""
 
 SPDX = {
@@ -43,6 +43,7 @@ SPDX = {
     "BSD 3-Clause License": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
     "FreeBSD": "BSD-2-Clause",
+    "ISC License": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "3-Clause BSD License": "BSD-3-Clause",
@@ -53,6 +54,7 @@ SPDX = {
 ODD = {
     "certifi": ("MPL-2.0", "a list of certificates, used unchanged"),
     "hypothesis": ("MPL-2.0", "for tests alone"),
+    "orjson": ("MPL-2.0 AND (Apache-2.0 OR MIT)", "of gradio; used unchanged"),
     "pathspec": ("MPL-2.0", "for mypy and hatchling alone"),
     "shtab": ("MPL-2.0", "writes completions for shells; used unchanged"),
     "tqdm": ("MPL-2.0 AND MIT", "of huggingface_hub; used unchanged"),
@@ -89,7 +91,7 @@ def licence(package: Distribution) -> str:
     if written := told.get("License-Expression"):
         return written
     field = (told.get("License") or "").strip()
-    short = [field] if field and len(field) < 40 and field.strip("=") else []
+    short = [field] if field.strip("=") and field != "UNKNOWN" and len(field) < 40 else []
     classified = [each.rpartition(" :: ")[2] for each in told.get_all("Classifier") or [] if each.startswith("License :: OSI")]
     return " AND ".join(SPDX.get(each, each) for each in short or classified) or "none told"
 
