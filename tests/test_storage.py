@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dpn import DPN, MRF, InputError, load, model_files, save
+from dpn.inference.info import info
 from dpn.model import STAGES
 from dpn.model_files import opened, shipped_models
 from dpn.storage import load_mrf, load_stages, states
@@ -380,6 +381,50 @@ def test_weights_of_something_else_are_refused(tmp_path: Path, metadata: dict[st
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors", metadata)
     with pytest.raises(InputError, match=r"other\.safetensors: a safetensors file, but not of a DPN"):
         load(tmp_path / "other.safetensors")
+
+
+CROOKED = [-1, 0, 0.5, 10**12, 10**30, True, None, "abc", "", [], [1, 2], {}, {"a": 1}, [[[]]], float("nan"), ["sky"] * 3]
+
+
+@pytest.mark.parametrize("part", ["", "mrf", "unary"])
+def test_what_a_file_says_of_itself_may_be_anything_and_is_refused_in_one_line(tmp_path: Path, model: DPN, part: str) -> None:
+    whole, path = tmp_path / "whole.safetensors", tmp_path / "model.safetensors"
+    save(model.mrf if part == "mrf" else model, whole)
+    about = said(whole)
+    with safe_open(whole, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for key in about[part] if part else about:
+        for value in CROOKED:
+            crooked = about | {part: about[part] | {key: value}} if part else about | {key: value}
+            save_file(tensors, path, {"dpn": json.dumps(crooked)})
+            try:
+                load_mrf(path) if part == "mrf" else load(path)
+                info(str(path))
+            except InputError as error:
+                assert str(error).startswith(str(path)) and "\n" not in str(error) and len(str(error)) < 1000
+
+
+def test_a_file_says_of_itself_no_more_than_it_holds(tmp_path: Path, model: DPN) -> None:
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    about = said(path)
+    for part, options, words in (
+        ("mrf", {"components": 255, "context": 63}, r"its head has 9,108,855 numbers, and the file"),
+        ("mrf", {"labels": 10**9}, "its head has [0-9,]* numbers, and the file"),
+        ("mrf", {"aligned": [4000, 4000]}, "its head has [0-9,]* numbers, and the file"),
+        ("mrf", {"iterations": 10**12}, "iterations must be at most 1000, got 1000000000000"),
+        ("unary", {"network": "vgg16", "width": 16000}, "its unary has width 16,000, and no tensor of the file"),
+        ("unary", {"labels": 10**9}, "its unary has labels 1,000,000,000, and no tensor of the file"),
+    ):
+        rewrite(path, about | {part: about[part] | options})
+        with pytest.raises(InputError, match=rf"describes no network of this version of dpn \({words}"):
+            load(path)
+    rewrite(path, {})
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {"dpn": "[" * 100_000})
+    with pytest.raises(InputError, match="a safetensors file, but not of a DPN"):
+        load(path)
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path, model: DPN) -> None:

@@ -72,6 +72,7 @@ def test_a_truncated_file_is_refused(tmp_path, name, kept):
     ("saved", "message"),
     [
         ([torch.zeros(1)], "holds a list, not a state dict"),
+        ({0: torch.zeros(1), "weight": torch.zeros(1)}, "calls a tensor 0, which is no name: save module.state_dict()"),
         ({"epoch": 3, "weight": torch.zeros(1)}, "'epoch' is a int, not a tensor"),
     ],
 )

@@ -1,6 +1,7 @@
 """Where a model's file is, of a name, a path or a hub id, and what it says of itself."""
 
 import json
+import math
 import re
 import socket
 import threading
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dpn.errors import InputError, first_line
+from dpn.mrf import MRF, MRFConfig
 
 FORMAT = 1
 DEFAULT_MODEL = "voc"
@@ -30,14 +32,53 @@ def opened(source: str | Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error}); train or download it again") from error
-    try:
-        about = json.loads(metadata["dpn"])
-        written, _ = about["format"], about["stages"][-1]
-    except (LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a safetensors file, but not of a DPN; give one that dpn.save wrote") from error
-    if written != FORMAT:
+    about = _about(metadata)
+    if about is None:
+        raise InputError(f"{path}: a safetensors file, but not of a DPN; give one that dpn.save wrote")
+    if (written := about["format"]) != FORMAT:
         raise InputError(f"{path}: of format {written}, but this version of dpn reads format {FORMAT}; install another one")
     return path, about, tensors
+
+
+def _about(metadata: dict[str, str]) -> dict[str, Any] | None:
+    """What a file says of itself, if that has the shape of what dpn.save writes."""
+    try:
+        about: Any = json.loads(metadata["dpn"])
+        stages, labels, unary = about["stages"], about.get("labels", []), about.get("unary", {})
+        texts = [*stages, *labels, unary.get("network") or "", unary.get("foreign", "")]
+        kinds = {
+            int: [about["format"], unary.get("labels", 0)],
+            dict: [about["mrf"], unary],
+            list: [stages, labels],
+            str: texts,
+        }
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    shaped = all(type(value) is kind for kind, values in kinds.items() for value in values)
+    return about if shaped and len({*stages}) == len(stages) > 0 and ("unary" in about) == ("labels" in about) else None
+
+
+def head_of(about: dict[str, Any], tensors: dict[str, Tensor]) -> MRF:
+    """The head that a file describes; one of more numbers than the file holds is refused before memory is taken for it."""
+    options = dict(about["mrf"])
+    labels, config = options.pop("labels"), MRFConfig(**options)
+    of_patterns = labels * config.context**2
+    numbers = config.components * labels * of_patterns if config.context_rank is None else config.context_rank * of_patterns
+    if config.aligned is not None:
+        numbers += math.prod(config.aligned) * config.side**2
+    if numbers > (held := sum(value.numel() for value in tensors.values())):
+        raise InputError(f"its head has {numbers:,} numbers, and the file {held:,}")
+    return MRF(labels, config)
+
+
+def require_held(about: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuses a unary that is wider than all tensors of its file, before memory is taken for it."""
+    widest = max((max(value.shape, default=0) for value in tensors.values()), default=0)
+    for name in ("labels", "width"):
+        if about["unary"].get(name, 0) > widest:
+            raise InputError(
+                f"its unary has {name} {about['unary'][name]:,}, and no tensor of the file so many rows or columns"
+            )
 
 
 def shipped_models() -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -14,6 +14,8 @@ from dpn.errors import InputError, first_line
 
 LARGEST, MOST, DEEPEST = 1_000_000, 10_000, 20
 """Bytes of a file; values in YAML, once its anchors are written out; lists and maps within each other."""
+
+Row = TypeVar("Row")
 
 CALLED = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path", NoneType: "none"}
 
@@ -31,9 +33,9 @@ def read_yaml(path: Path) -> Any:
         ...     read_yaml(Path(folder, "a.yaml"))
         {'width': [3, 4.5]}
     """
-    text = read_text(path)
+    text = read_text(path, LARGEST)
     try:
-        _require_bounded(path, text)
+        require_bounded(path, text)
         return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except InputError:
         raise
@@ -49,33 +51,54 @@ def read_json(path: Path) -> Any:
         InputError: if it is too large, no text in UTF-8 or no JSON, or cannot be read.
     """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, LARGEST))
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: is no JSON: {first_line(error)}") from error
 
 
-def read_text(path: Path, most: int = LARGEST) -> str:
-    """A file's text, which must be UTF-8 and of at most so many bytes.
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """What a JSON file says that is a list of maps, each the fields of a dataclass.
 
     Raises:
-        InputError: if it is not, or cannot be read.
+        InputError: as `read_json`; or if it says something else.
     """
-    if not path.is_file():  # a pipe would be waited for
-        raise InputError(f"{path}: {'is no plain file' if path.exists() else 'no such file'}")
+    rows = read_json(path)
     try:
-        if (size := path.stat().st_size) > most:
+        made = [kind(**row) for row in rows]
+    except TypeError as error:
+        raise InputError(f"{path}: is no list of {kind.__name__} ({first_line(error)})") from error
+    for i, row in enumerate(made):
+        require_kinds(row, f"{path}: {i}.")
+    return made
+
+
+def read_text(path: Path, most: int | None = None) -> str:
+    """A file's text, in UTF-8 with a byte order mark or without, and of at most so many bytes.
+
+    Raises:
+        InputError: if it is larger or no such text, or cannot be read; a pipe, which would be waited for, is not read.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be read: {'Is a directory' if path.is_dir() else 'a pipe or a device'}")
+    try:
+        if most is not None and (size := path.stat().st_size) > most:
             raise InputError(f"{path}: has {size:,} bytes; at most {most:,} are read")
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no text in UTF-8 (byte {error.start}); save it in that encoding") from error
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8; save it as one") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _require_bounded(path: Path, text: str) -> None:
-    """Refuses YAML that is too deep, or that anchors make too large, before anything is made of it."""
+def require_bounded(path: Path, text: str) -> None:
+    """Refuses YAML that is too deep, or that anchors make too large, before anything is made of it.
+
+    Raises:
+        InputError: if it is.
+        yaml.YAMLError: if it is no YAML.
+    """
     sizes, within, open_at = dict[str, int](), [0], list[str | None]()
     for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.CollectionStartEvent):

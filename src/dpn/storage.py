@@ -15,17 +15,17 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.files import written_whole
 from dpn.model import DPN, STAGES, require_names
-from dpn.model_files import DEFAULT_MODEL, FORMAT, opened
+from dpn.model_files import DEFAULT_MODEL, FORMAT, head_of, opened, require_held
 from dpn.mrf import MRF, TriplePenalty, changed
-from dpn.unary.base import load_exactly, named_as, own_names, unwrapped
+from dpn.unary.base import UnaryNetwork, load_exactly, named_as, own_names, unwrapped
 from dpn.unary.description import described, rebuilt
 from dpn.unary.foreign import made_by, wrapped
 from dpn.unary.sound import require_sound_network
 
-Module = TypeVar("Module", bound=nn.Module)
+Made = TypeVar("Made")
 
 NEW = STAGES[:2]
 """The stages of a network under a new head."""
@@ -170,7 +170,7 @@ def load_mrf(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, de
     if stage == STAGES[0]:
         raise InputError(f"{path}: no head at stage {stage!r}; it has the stages {', '.join(about['stages'])}")
     state = _state(path, about, tensors, stage)
-    mrf = _made(path, lambda: MRF(**about["mrf"]))
+    mrf = _made(path, lambda: head_of(about, tensors))
     mrf.label_contexts.potts_only = stage == "triple_penalty"
     with _naming(path):
         load_exactly(mrf, {key.removeprefix("mrf."): value for key, value in state.items() if key.startswith("mrf.")})
@@ -189,11 +189,12 @@ def _network(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stag
     if "unary" not in about:
         raise InputError(f"{path}: holds a head alone; dpn.load_mrf opens it, and DPN(unary, mrf) puts a network before it")
     if unary is None and "foreign" not in about["unary"]:
+        _made(path, lambda: require_held(about, tensors))
         network = _made(path, lambda: rebuilt(about["unary"]))
     else:
         with _naming(path):
-            network = rebuilt(about["unary"], unary)
-    model = _made(path, lambda: DPN(network, MRF(**about["mrf"]), labels=about["labels"], stage=stage))
+            network = _given(about["unary"], unary)
+    model = _made(path, lambda: DPN(network, head_of(about, tensors), labels=about["labels"], stage=stage))
     with _naming(path):
         load_exactly(model, state)
     model.unary.frozen()
@@ -222,12 +223,21 @@ def _state(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage:
     return state
 
 
-def _made(path: Path, make: Callable[[], Module]) -> Module:
+def _given(about: dict[str, Any], unary: nn.Module | str | None) -> UnaryNetwork:
+    """Another's network, wrapped as a file says."""
+    try:
+        return rebuilt(about, unary)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"describes no wrapping of this version of dpn ({first_line(error)}); train it again") from error
+
+
+def _made(path: Path, make: Callable[[], Made]) -> Made:
     """A part of dpn, as a file describes it."""
     try:
         return make()
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: describes no network of this version of dpn ({error}); train it again") from error
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        said = first_line(error)
+        raise InputError(f"{path}: describes no network of this version of dpn ({said}); train it again") from error
 
 
 @contextmanager

@@ -58,6 +58,8 @@ def _read(path: Path, source: str, sha256: str | None) -> dict[str, Tensor]:
     if not isinstance(tensors, Mapping):
         raise InputError(f"{source}: holds a {type(tensors).__name__}, not a state dict: save module.state_dict()")
     for name, value in tensors.items():
+        if not isinstance(name, str):
+            raise InputError(f"{source}: calls a tensor {name!r:.80}, which is no name: save module.state_dict()")
         if not isinstance(value, Tensor):
             raise InputError(f"{source}: {name!r} is a {type(value).__name__}, not a tensor: save module.state_dict()")
     return dict(tensors)

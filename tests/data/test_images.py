@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Sequence
+from os import mkfifo
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,13 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, turn: obj
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no-such\.jpg: no such file"):
         read_image(tmp_path / "no-such.jpg")
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path: Path) -> None:
+    mkfifo(tmp_path / "pipe.jpg")
+    for read in (read_image, orientation):
+        with pytest.raises(InputError, match=r"pipe\.jpg: a pipe or a device where an image file is needed"):
+            read(tmp_path / "pipe.jpg")
 
 
 def test_folder_is_no_image(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def test_a_number_may_be_a_name_and_an_id(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("labels: [a\n", "not YAML"),
+        ("labels: " + "[" * 2000, "has more than 20 levels of lists and maps"),
+        ("labels: &a [*a]", "&a holds itself; write its values out"),
         ("", "the file is empty"),
         ("- a\n- b\n", "the file needs lines of `name: value`"),
         ("names: [a, b]", "no key is called 'names'; there are labels, void"),

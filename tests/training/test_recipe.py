@@ -170,11 +170,11 @@ def test_a_file_that_is_no_text_or_no_file_is_told_at_once(tmp_path: Path) -> No
     (tmp_path / "latin.yaml").write_bytes("data: {root: /Müller}".encode("latin-1"))
     (tmp_path / "sixteen.yaml").write_text("seed: 1", encoding="utf-16")
     for name, message in {
-        "pipe": "is no plain file",
-        "": "is no plain file",
-        "latin.yaml": "is no text in UTF-8 (byte 15)",
-        "sixteen.yaml": "is no text in UTF-8 (byte 0)",
-        "none.yaml": "no such file",
+        "pipe": "cannot be read: a pipe or a device",
+        "": "cannot be read: Is a directory",
+        "latin.yaml": "not a text file in UTF-8; save it as one",
+        "sixteen.yaml": "not a text file in UTF-8",
+        "none.yaml": "cannot be read: No such file or directory",
     }.items():
         with pytest.raises(InputError, match=re.escape(f"{tmp_path / name}: {message}")):
             read_recipe(tmp_path / name)

@@ -230,8 +230,9 @@ def upright_size(path: str | Path) -> tuple[int, int]:
 @contextmanager
 def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """An image file, not yet decoded; what goes wrong with it meanwhile is told in one line."""
-    if content is None and Path(path).is_dir():
-        raise InputError(f"{path}: a folder where an image file is needed")
+    if content is None and (place := Path(path)).exists() and not place.is_file():
+        what = "a folder" if place.is_dir() else "a pipe or a device"
+        raise InputError(f"{path}: {what} where an image file is needed")
     try:
         with _identified(path, content) as picture:
             yield picture

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dpn.errors import InputError
+from dpn.plain import read_text as whole
 
 
 def read_text(path: Path) -> str:
@@ -11,12 +12,7 @@ def read_text(path: Path) -> str:
     Raises:
         InputError: the file cannot be read, is not UTF-8, or holds nothing.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8; save it as one") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    text = whole(path)
     if not text.strip():
         raise InputError(f"{path}: the file is empty")
     return text

@@ -51,13 +51,13 @@ def _facts(path: Path, about: dict[str, Any], tensors: dict[str, Tensor]) -> dic
     arguments.pop("labels", None)
     network = arguments.pop("network", None) or arguments.get("foreign", "none: a head by itself")
     labels = about.get("labels", [])
-    head = {name: value for name, value in about["mrf"].items() if name != "labels" and value != asdict(MRFConfig())[name]}
+    head = {name: value for name, value in about["mrf"].items() if name != "labels" and value != asdict(MRFConfig()).get(name)}
     counts = {part: sum(value.numel() for key, value in tensors.items() if key.startswith(part)) for part in ("unary.", "mrf.")}
     return {
         "file": f"{path}, {path.stat().st_size / 1e6:.1f} MB",
         "sha256": checksum(path),
         "stages": ", ".join(about["stages"]),
-        "labels": f"{about['mrf']['labels']}" + f": {', '.join(labels)}" * bool(labels),
+        "labels": f"{about['mrf'].get('labels', 'unknown')}" + f": {', '.join(labels)}" * bool(labels),
         "unary network": ", ".join([network, *_settings(arguments)]),
         "head": ", ".join(_settings(head)) or "as dpn.MRF has it",
         "numbers": f"{counts['unary.']:,} in the unary network, {counts['mrf.']:,} in the head",
