@@ -65,10 +65,12 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
         InputError: as `read_json`; or if it says something else.
     """
     rows = read_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path}: is no list of maps")
     try:
         made = [kind(**row) for row in rows]
     except TypeError as error:
-        raise InputError(f"{path}: is no list of {kind.__name__} ({first_line(error)})") from error
+        raise InputError(f"{path}: {first_line(error)}") from error
     for i, row in enumerate(made):
         require_kinds(row, f"{path}: {i}.")
     return made

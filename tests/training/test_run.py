@@ -4,6 +4,9 @@ import json
 import multiprocessing
 import os
 import platform
+import re
+import resource
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ import yaml
 
 from dpn import load
 from dpn.cli import main
+from dpn.data import scenes
 from dpn.errors import InputError
 from dpn.mrf import MRFConfig
 from dpn.stopping import raised
@@ -48,8 +52,6 @@ def tiny(**stages: StageRecipe) -> Recipe:
 @pytest.fixture
 def small_data(monkeypatch):
     """Four scenes instead of the whole made-up set."""
-    from dpn.data import scenes
-
     monkeypatch.setattr("dpn.training.run.open_data", lambda name, root, split, labels=None: scenes(4, size=48, split=split))
 
 
@@ -203,6 +205,99 @@ def test_what_the_networks_and_the_data_cannot_do_is_refused_before_the_folder_i
         with pytest.raises(InputError, match=f"^{message}"):
             train_recipe(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that was stopped in its second stage, with the recipe that goes on with it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    (folder / "net.py").write_text(NET)
+    recipe = tiny(unary=StageRecipe(steps=1, **TINY), triple_penalty=StageRecipe(steps=4, **TINY))
+    recipe = replace(recipe, unary=UnaryRecipe(network=f"{folder}/net.py:net"), checkpoint_every=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dpn.training.run.open_data", lambda name, root, split, labels=None: scenes(4, size=48, split=split))
+        for _ in range(2):
+            train_recipe(recipe, folder / "run", seconds=0)
+    return folder / "run", recipe
+
+
+DAMAGED = {
+    "config.yaml": [b"", b"stages:", b"- 1", b"a: [", b"\xff\xfe", b"stages: {unary: {steps: x}}", b"a: &a [*a]", b"{" * 2000],
+    "stages.json": [b"", b"[{", b"5", b"[5]", b"{}", b'[{"stage": "unary"}]', b'[{"a": 1}]', b"[" * 100_000, b"null"],
+    "model.safetensors": [b"", b"\0" * 100],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name, all_of in DAMAGED.items() for content in all_of])
+def test_a_damaged_folder_is_told_in_one_line_that_names_the_file(tmp_path, small_data, stopped, name, content):
+    folder, recipe = stopped
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / name).write_bytes(content)
+    with pytest.raises(InputError) as told:
+        train_recipe(recipe, tmp_path / "run")
+    assert str(told.value).startswith(str(tmp_path / "run" / name)) and "\n" not in str(told.value)
+    assert len(str(told.value)) < 500
+
+
+def test_a_checkpoint_that_lacks_or_holds_something_else_is_told_in_one_line(tmp_path, small_data, stopped):
+    folder, recipe = stopped
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "last.ckpt"
+    whole = torch.load(path, weights_only=True)
+    moments = whole["optimizer"]["state"] | {0: whole["optimizer"]["state"][0] | {"exp_avg": torch.zeros(3)}}
+    for damaged, words in (
+        ({}, "not a whole checkpoint (without stage, step, "),
+        ([1], "not a whole checkpoint (without stage, step, "),
+        ({key: value for key, value in whole.items() if key != "best"}, "not a whole checkpoint (without best)"),
+        (whole | {"step": "2"}, "not a whole checkpoint (without step)"),
+        (whole | {"step": 5}, "not a checkpoint of this run (it is at step 5 of 4)"),
+        (whole | {"best": {}}, "not a checkpoint of this run (weights: "),
+        (whole | {"model": {"a": torch.zeros(1)}}, "not a checkpoint of this run (weights: "),
+        (whole | {"optimizer": {"state": {}, "param_groups": []}}, "not a checkpoint of this run ("),
+        (
+            whole | {"optimizer": whole["optimizer"] | {"state": moments}},
+            "not a checkpoint of this run (its optimizer has moved",
+        ),
+    ):
+        torch.save(damaged, path)
+        with pytest.raises(InputError, match=re.escape(f"{path}: {words}")):
+            train_recipe(recipe, tmp_path / "run")
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match=r"not a whole checkpoint \(.*\): delete it to begin the stage anew$"):
+        train_recipe(recipe, tmp_path / "run")
+    path.unlink()
+    assert train_recipe(recipe, tmp_path / "run").stage == "triple_penalty"
+
+
+def test_lines_of_a_log_that_were_cut_are_left_out(tmp_path, small_data, stopped):
+    folder, recipe = stopped
+    shutil.copytree(folder, tmp_path / "run")
+    log = tmp_path / "run" / "log.csv"
+    log.write_bytes(log.read_bytes() + b"triple_penalty,x,1,1,1\n\xff\0,,,,\ntriple_pen")
+    train_recipe(recipe, tmp_path / "run")
+    steps = [line.split(",")[:2] for line in log.read_text().splitlines()[1:]]
+    assert steps == [["unary", "0"], ["unary", "1"], *(["triple_penalty", str(step)] for step in range(5))]
+
+
+def test_a_full_disk_is_told_with_the_file_that_it_kept_from_being_written(tmp_path, small_data, stopped, monkeypatch):
+    folder, recipe = stopped
+    shutil.copytree(folder, tmp_path / "run")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    save = torch.save
+
+    def into_a_small_disk(*arguments):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            save(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(torch, "save", into_a_small_disk)
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    with pytest.raises(InputError, match=r"last\.ckpt: cannot be written \(File too large\); choose another place"):
+        train_recipe(recipe, tmp_path / "run")
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+    assert not list((tmp_path / "run").glob(".*last*"))
 
 
 def test_a_lost_run_is_told_and_keeps_no_lost_network(tmp_path, small_data):

@@ -25,11 +25,12 @@ from dpn.functional import backends
 from dpn.locks import Lock
 from dpn.model import DPN, STAGES
 from dpn.packages import versions
+from dpn.plain import read_rows
 from dpn.plots import compatibility, panels, training_curves
 from dpn.terminal import complain
+from dpn.training.kept import COLUMNS, read_checkpoint, read_config, read_log
 from dpn.training.recipe import Recipe, as_plain
 
-COLUMNS = ("stage", "step", "loss", "lr", "miou")
 MAY_DIFFER = ("data.root", "data.workers")
 """What may be another when a run is taken up again: the data may have moved, the machine be another."""
 
@@ -92,7 +93,7 @@ class RunFolder:
             self._lock.release()
             raise
         stages = path / "stages.json"
-        self.outcomes = [Outcome(**row) for row in json.loads(stages.read_text(encoding="utf-8"))] if stages.is_file() else []
+        self.outcomes = read_rows(stages, Outcome) if stages.is_file() else []
         self._steps = sum(outcome.steps for outcome in self.outcomes)
         self._events: SummaryWriter | None = None
 
@@ -100,13 +101,16 @@ class RunFolder:
         """Adds a line to log.csv and to the TensorBoard events; step counts from 0 in each stage."""
         path = self.path / "log.csv"
         new = not path.is_file()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if new:
-                writer.writerow(COLUMNS)
-            writer.writerow(
-                [stage, step, "" if loss is None else f"{loss:.6f}", f"{lr:.3g}", "" if miou is None else f"{miou:.6f}"]
-            )
+        try:
+            with path.open("a", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                if new:
+                    writer.writerow(COLUMNS)
+                writer.writerow(
+                    [stage, step, "" if loss is None else f"{loss:.6f}", f"{lr:.3g}", "" if miou is None else f"{miou:.6f}"]
+                )
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror}); make room, and start it again") from error
         for name, value in (("loss", loss), ("lr", lr), ("miou", miou)):
             if value is not None and self._events:
                 self._events.add_scalar(f"{stage}/{name}", value, self._steps + step)
@@ -115,8 +119,13 @@ class RunFolder:
         """Writes last.ckpt whole."""
         if (log := self.path / "log.csv").is_file():
             synced(log)  # so that it reaches as far as the checkpoint, also after a power cut
-        with written_whole(self.path / "last.ckpt") as temporary:
-            torch.save(state | {"stage": stage}, temporary)
+        with written_whole(self.path / "last.ckpt") as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(state | {"stage": stage}, file)
+            except RuntimeError as error:  # which hides why the file could not be written
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                raise
         if self._events:
             self._events.flush()
 
@@ -131,10 +140,7 @@ class RunFolder:
         path = self.path / "last.ckpt"
         state = None
         if path.is_file():
-            try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:
-                raise InputError(f"{path}: not a whole checkpoint ({error}): delete it to begin the stage anew") from error
+            state = read_checkpoint(path)
             state = state if state["stage"] == stage else None
         self._cut_log(stage, state["step"] if state else -1)
         if self._events:
@@ -177,7 +183,7 @@ class RunFolder:
                 compatibility(model.mrf.label_contexts.mu.detach().cpu(), model.labels).savefig(temporary)
 
     def _require_same(self, config: Path, recipe: dict[str, Any]) -> None:
-        said = yaml.safe_load(config.read_text(encoding="utf-8"))
+        said = read_config(config)
         before, now = _unmoved(_flat(as_plain(Recipe())) | _flat(said)), _unmoved(_flat(recipe))
         names = (before.keys() | now.keys()).difference(MAY_DIFFER)
         if changed := sorted(name for name in names if before.get(name) != now.get(name)):
@@ -186,7 +192,7 @@ class RunFolder:
     def _cut_log(self, stage: str, step: int) -> None:
         path = self.path / "log.csv"
         if path.is_file():
-            kept = [row for row in _rows(path) if row[0] != stage or int(row[1]) <= step]
+            kept = [row for row in read_log(path) if row[0] != stage or int(row[1]) <= step]
             _write(path, "".join(",".join(row) + "\n" for row in (COLUMNS, *kept)))
 
 
@@ -252,20 +258,12 @@ def begun(path: Path) -> bool:
 
 def unfinished(path: Path) -> list[str]:
     """What the run in a folder has left to do: its stages that have not ended, with the step that one was stopped at."""
-    stages, ended = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))["stages"], path / "stages.json"
+    stages, ended = read_config(path / "config.yaml")["stages"], path / "stages.json"
     planned = [name for name in STAGES if name == "unary" or stages[name]["steps"]]
-    done = [row["stage"] for row in json.loads(ended.read_text(encoding="utf-8"))] if ended.is_file() else []
-    begun = {row[0]: row[1] for row in _rows(path / "log.csv")}
+    done = [outcome.stage for outcome in read_rows(ended, Outcome)] if ended.is_file() else []
+    begun = {row[0]: row[1] for row in read_log(path / "log.csv")}
     at = {name: f" from step {begun[name]} of {stages[name]['steps']}" for name in begun}
     return [name + at.get(name, "") for name in planned if name not in done]
-
-
-def _rows(path: Path) -> list[list[str]]:
-    """The whole lines of a log."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
 
 
 def _about(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -294,4 +292,4 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _unmoved(flat: dict[str, Any]) -> dict[str, Any]:
     """The same with MOVED by their names, without folders."""
-    return flat | {name: re.split(r"[/\\]", flat[name].rstrip("/\\"))[-1] for name in MOVED if flat.get(name)}
+    return flat | {name: re.split(r"[/\\]", str(flat[name]).rstrip("/\\"))[-1] for name in MOVED if flat.get(name)}

@@ -20,6 +20,7 @@ from dpn.processes import Group, started
 from dpn.stopping import asked, held
 from dpn.together import summed
 from dpn.training.cached import Cached
+from dpn.training.kept import take_up
 from dpn.training.loop import Learner, Stage, Step
 from dpn.training.pace import Pace
 from dpn.training.recipe import Recipe, StageRecipe
@@ -82,10 +83,9 @@ class StageRun:
         scored = self._scored(name, progress)
         learner = Learner(self.model, Stage(name, recipe, self.penalty, self.recipe.seed), self.fabric)
         if state := self.fabric.broadcast(self.folder.resume(name)):
-            load_exactly(self.model, state.pop("model"))
+            take_up(self.folder.path / "last.ckpt", state, self.model, learner.optimizer, recipe.steps)
             if state.get("frozen"):  # as weights that were loaded at the beginning have it
                 self.unary.frozen()
-            learner.optimizer.load_state_dict(state.pop("optimizer"))
             progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}", soft_wrap=True)
         else:
             miou = self._miou(progress, scored)

@@ -23,6 +23,7 @@ from dpn.terminal import progress_bar
 from dpn.together import fabric_on, noticing_loss
 from dpn.training.check import check
 from dpn.training.given import require
+from dpn.training.kept import read_ends
 from dpn.training.recipe import Recipe, as_plain, head_recipe, read_recipe
 from dpn.training.run_folder import RunFolder, Unwritten, spared
 from dpn.training.stage_run import StageRun
@@ -106,8 +107,7 @@ def train(
         if recipe.stages.triple_penalty.steps:
             torch.nn.init.zeros_(model.mrf.label_contexts.penalty)
         model.to(fabric.device)
-        stored = storage.states(folder.model) if folder.outcomes else {}
-        ends = fabric.broadcast({outcome.stage: stored[outcome.stage] for outcome in folder.outcomes})
+        ends = fabric.broadcast(read_ends(folder.model, [outcome.stage for outcome in folder.outcomes]))
         if ends:
             load_exactly(model, list(ends.values())[-1])
         elif fabric.world_size > 1:
