@@ -78,6 +78,24 @@ def test_a_window_is_what_the_whole_has_there(tmp_path: Path, kind: str, size: S
     assert error.max() <= (size != (300, 451)) and error.mean() < 0.01  # Pillow takes corners as float32
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_is_decoded_as_small_as_it_is_seen(tmp_path: Path, mode: str, orientation: int) -> None:
+    path, exif = tmp_path / "image.jpg", Image.Exif()
+    exif[274] = orientation
+    picture = Image.fromarray(rgb()).resize((902, 600)).convert(mode)
+    picture.save(path, quality=95, exif=exif)
+    upright = Image.fromarray(read_image(path))
+    size = Size(*(side // 5 for side in upright.size[::-1]))
+    with open_raster(path) as raster:
+        assert raster.size == upright.size[::-1]
+        found = raster.window(Box(10, 20, 100, 90), size).astype(int)
+        assert raster.decoded[1].size == tuple(-(-side // 4) for side in upright.size)
+        assert (raster.window(Box(10, 20, 100, 90)) == np.asarray(upright)[10:100, 20:90]).all()
+    whole = np.asarray(upright.resize(size[::-1], Image.Resampling.BILINEAR))[10:100, 20:90]
+    assert np.abs(found - whole).mean() < 4
+
+
 @pytest.mark.parametrize("compression", ["lzw", "jpeg", "jpeg2000", "zstd"])
 def test_the_codecs_of_slides_and_maps(tmp_path: Path, compression: str) -> None:
     pytest.importorskip("imagecodecs")

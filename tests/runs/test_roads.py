@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from dpn import load, segment_video
+from dpn.cli import main
+from dpn.inference import large
 from dpn.runs.items import Item
 from dpn.runs.roads import road_of
 
@@ -152,3 +154,111 @@ def test_what_is_no_clip_is_a_photograph(tmp_path: Path, kind: str) -> None:
             writer.write(pixels[0])
             writer.write(pixels[1, ::2, ::2] if kind == "pyramid.tif" else pixels[1] > 0, subfiletype=1)
     assert road_of(Item(str(path), "", "", str(path)), None) == "photograph"
+
+
+def test_a_stack_in_an_archive_is_a_clip_and_a_pyramid_is_none(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    stack, pixels = clip(tmp_path / "stack.tif"), np.zeros((64, 48), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as writer:
+        writer.write(pixels), writer.write(pixels[::2, ::2], subfiletype=1)
+    for path, road in ((stack, "clip"), (tmp_path / "pyramid.tif", "photograph")):
+        assert road_of(Item(f"a.tar/{path.name}", "", "", "a.tar"), path.read_bytes()) == road
+
+
+@pytest.fixture
+def colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `dpn segment` with a network whose labels are the strongest of red, green and blue."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom dpn.unary import Wrap\n"
+        "def net():\n    sharp = torch.nn.Conv2d(3, 3, 1, bias=False)\n"
+        "    sharp.weight.data = 20 * torch.eye(3)[:, :, None, None]\n    return Wrap(sharp, 3)\n"
+    )
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main(["segment", *map(str, words), "--unary", f"{tmp_path}/mine.py:net"])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def blots() -> Image.Image:
+    """Blots of all colours, 600 x 451."""
+    few = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    return Image.fromarray(few).resize((451, 600), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def huge(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Photographs of more than a tenth of a megapixel count as huge."""
+    monkeypatch.setattr(large, "LARGEST", 100_000)
+    monkeypatch.setattr(large, "LOOK", 200)
+    return 100_000
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_a_huge_photograph_gets_the_labels_that_a_smaller_one_gets(
+    kit: type, colours: Callable, tmp_path: Path, huge: int, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    blots().save(path)
+    words = path, "--size", 65, "--write", "labels", "overlay", "probabilities", "json", "--stages"
+    code, printed, complaint = colours(*words, "--out", tmp_path / "bands")
+    assert (code, complaint) == (0, "") and "NAME_labels.tif" in printed
+    (line,) = kit.manifest(tmp_path / "bands")
+    assert (line["road"], line["width"], line["height"]) == ("huge", 451, 600)
+    assert Image.open(tmp_path / "bands" / "a_overlay.png").width == 150
+    monkeypatch.setattr(large, "LARGEST", 1_000_000)
+    assert colours(*words, "--out", tmp_path / "whole")[0] == 0
+    bands, whole = (np.asarray(Image.open(tmp_path / name)) for name in ("bands/a_labels.tif", "whole/a_labels.png"))
+    assert len(np.unique(whole)) == 3 and (bands == whole).mean() > (0.97 if suffix == ".jpg" else 0.999)
+    counts = np.bincount(bands.ravel(), minlength=3)
+    assert {each["label"]: each["pixels"] for each in line["labels"]} == dict(enumerate(counts.tolist()))
+    for name in ("bands", "whole"):
+        with np.load(tmp_path / name / "a_probabilities.npz") as file:
+            assert file["size"].tolist() == [600, 451] and file["probabilities"].shape == (3, 65, 49)
+        summary = json.loads((tmp_path / name / "a_summary.json").read_text())
+        assert (summary["width"], summary["height"]) == (451, 600)
+
+
+@pytest.mark.parametrize("size", [(451, 600), (45, 60)], ids=["huge", "small"])
+def test_labels_lie_where_the_image_does_on_earth(
+    kit: type, colours: Callable, tmp_path: Path, huge: int, size: tuple[int, int]
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    place = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 400.0, 900.0, 0.0), True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.asarray(blots().resize(size)), photometric="rgb", extratags=place)
+    assert colours(tmp_path / "a.tif", "--size", 60, "--out", tmp_path / "out")[0] == 0
+    assert kit.manifest(tmp_path / "out")[0]["road"] == ("huge" if size[0] > 100 else "map")
+    with tifffile.TiffFile(tmp_path / "out" / "a_labels.tif") as file:
+        tags = file.pages[0].tags
+        assert (tags[33550].value, tags[33922].value) == (place[0][3], place[1][3])
+        assert file.pages[0].shape == size[::-1]
+
+
+def test_outlines_of_a_small_map_are_written_and_those_of_a_huge_photograph_are_told_to_be_none(
+    kit: type, colours: Callable, tmp_path: Path, huge: int
+) -> None:
+    blots().save(tmp_path / "a.png")
+    words = "--size", 65, "--out", tmp_path / "out", "--write", "labels", "geojson"
+    with pytest.warns(UserWarning, match="a.png: above 50 megapixels, of which .* no geojson"):
+        assert colours(tmp_path / "a.png", *words)[0] == 0
+    assert "1 of them were there already" in colours(tmp_path / "a.png", *words)[1]
+    code, _, complaint = colours(tmp_path / "a.png", *words[:-2], "coco")
+    assert code == 2 and "a.png: above 50 megapixels" in complaint and "add one of them to --write" in complaint
+    tifffile = pytest.importorskip("tifffile")
+    place = [(33550, 12, 3, (0.5, 0.5, 0.0), True)]
+    tifffile.imwrite(tmp_path / "b.tif", np.asarray(blots().resize((45, 60))), photometric="rgb", extratags=place)
+    assert colours(tmp_path / "b.tif", *words, "coco")[0] == 0
+    outlines = json.loads((tmp_path / "out" / "b_polygons.geojson").read_text())["features"]
+    assert sum(each["properties"]["pixels"] for each in outlines) == 45 * 60
+
+
+def test_a_huge_photograph_in_an_archive_gives_what_its_file_gives(
+    kit: type, colours: Callable, tmp_path: Path, huge: int
+) -> None:
+    blots().save(tmp_path / "a.tif")
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        archive.add(tmp_path / "a.tif", "a.tif")
+    for source, out in (("a.tif", "one"), ("shard.tar", "two")):
+        assert colours(tmp_path / source, "--size", 65, "--out", tmp_path / out)[0] == 0
+    assert kit.outputs(tmp_path / "one") == kit.outputs(tmp_path / "two")

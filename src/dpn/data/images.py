@@ -19,6 +19,7 @@ from dpn.errors import InputError
 from dpn.files import absent
 
 warnings.filterwarnings("ignore", "(possibly )?corrupt EXIF data", UserWarning)  # it is passed over, and the pixels are whole
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half what is refused: images that are read as they are
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -186,16 +187,19 @@ class Upright(NamedTuple):
     coding: Coding
 
 
-def open_upright(path: str | Path, content: bytes | None = None) -> Upright:
+def open_upright(path: str | Path, content: bytes | None = None, *, shrink: int = 1) -> Upright:
     """Reads an image file whole; what EXIF says is applied, or passed over where it cannot be read.
 
     Args:
         path, content: as `read_image`'s.
+        shrink: 2, 4 or 8 have a JPEG decoded at so many times fewer pixels a side, rounded up, and no other image.
 
     Raises:
         InputError: as `read_image`.
     """
     with _opened(path, content) as picture:
+        if shrink > 1:
+            picture.draft(None, (max(1, picture.width // shrink), max(1, picture.height // shrink)))
         kind, coding = picture.format or "", _coding(picture)
         picture.load()
         turn = TURNS.get(_orientation(picture))

@@ -76,6 +76,8 @@ def is_clip(file: Path | BinaryIO) -> bool:
                 return several
             from tifffile import TiffFile
 
+            if not isinstance(file, Path):
+                file.seek(0)
             with TiffFile(file) as tiff:
                 series = tiff.series
                 return len(series) == len(series[0].levels) == 1 and len(series[0].pages) > 1 and "C" not in series[0].axes

@@ -1,6 +1,6 @@
 """dpn.segment_in_tiles: an image of any size in, a pyramid TIFF of its labels out; memory is that of a tile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from math import ceil
@@ -59,8 +59,8 @@ def segment_in_tiles(
     tiles with as much around them as it reaches, which changes nothing. docs/huge.md tells what to choose.
 
     Args:
-        image: a file: a TIFF of any size, of which tiles and strips are read as they are needed; or a PNG or JPEG, which is
-            decoded whole, 4 bytes of memory a pixel.
+        image: a file: a TIFF of any size, of which tiles and strips are read as they are needed; or another, which is
+            decoded whole, 4 bytes of memory a pixel, a JPEG no larger than the scale needs.
         out: the TIFF that is written, whole or not at all: its pixels are the labels, it lies where the image does on earth.
         model: as dpn.segment takes it.
         scale: the size at which the network sees the image, above 0: 0.5 is half its height and width.
@@ -106,10 +106,16 @@ def segment_in_tiles(
         counts = np.zeros(len(names), np.int64)
         with scratch(_folder(out)) as folder:
             maps = _maps(whole, raster, seen, refined_at, tile=tile, halo=halo, folder=folder)
-            bands = _bands(maps, labels_at, tile, counts, Path(image).name)
             unit = raster.pixel if raster.unit == "micrometre" else None
             fine = unit and unit * raster.size.width / labels_at.width
-            write_pyramid(out, bands, labels_at, _palette(names), georeference_of(raster, labels_at), fine)
+            with progress_bar() as progress:
+                task = progress.add_task(Path(image).name, total=None)
+
+                def tell(done: int, of: int) -> None:
+                    progress.update(task, completed=done, total=of)
+
+                bands = label_bands(maps, labels_at, tile, counts, tell)
+                write_pyramid(out, bands, labels_at, _palette(names), georeference_of(raster, labels_at), fine)
         order = [label for label in np.argsort(-counts, kind="stable").tolist() if counts[label]]
         pixels = labels_at.height * labels_at.width
         found = [{"label": u, "name": names[u], "pixels": int(counts[u]), "share": float(counts[u] / pixels)} for u in order]
@@ -138,20 +144,29 @@ def _given(network: nn.Module, parameter: Tensor, image: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _bands(log_q: Map, size: Size, tile: int, counts: np.ndarray, name: str) -> Iterator[np.ndarray]:
-    """The labels from top to bottom, (h,W) of their smallest type; their pixels are counted."""
+def label_bands(
+    log_q: Map, size: Size, tile: int, counts: np.ndarray, tell: Callable[[int, int], None] | None = None
+) -> Iterator[np.ndarray]:
+    """The most probable labels at `size`, from top to bottom, (h,W) of their smallest type; their pixels are counted.
+
+    Args:
+        log_q: interpolated where it is of another size.
+        tile: of log_q, so many pixels a side are asked for at once, at most.
+        counts: (L,), to which the pixels of each label are added.
+        tell: is called with how many tiles are done, and of how many.
+    """
     finer = max(ceil(fine / side) for fine, side in zip(size, log_q.size, strict=True))
     side = min(tile, max(1, LARGEST // finer))
-    rows = list(rows_of_tiles(log_q.size, side, size))
-    with progress_bar() as progress:
-        task = progress.add_task(name, total=sum(map(len, rows)))
-        for boxes in rows:
-            band = np.empty((boxes[0].height, size.width), np.min_scalar_type(len(counts) - 1))
-            for box in boxes:
-                band[:, box.left : box.right] = _labels(log_q, box, size)
-                progress.advance(task)
-            counts += np.bincount(band.ravel(), minlength=len(counts))
-            yield band
+    rows, done = list(rows_of_tiles(log_q.size, side, size)), 0
+    for boxes in rows:
+        band = np.empty((boxes[0].height, size.width), np.min_scalar_type(len(counts) - 1))
+        for box in boxes:
+            band[:, box.left : box.right] = _labels(log_q, box, size)
+            done += 1
+            if tell:
+                tell(done, sum(map(len, rows)))
+        counts += np.bincount(band.ravel(), minlength=len(counts))
+        yield band
 
 
 def _labels(log_q: Map, box: Box, size: Size) -> np.ndarray:

@@ -90,11 +90,11 @@ def _overlay(found: Segmentation, path: Path) -> None:
         picture.save(temporary, compress_level=1)  # a quarter of the usual level's time, for 7 % more bytes
 
 
-def _probabilities(found: Segmentation, path: Path) -> None:
+def save_probabilities(found: Segmentation, path: Path, size: tuple[int, int] | None = None) -> None:
+    """Writes an .npz of them; `size` is the photograph's, (H,W), where its segmentation's image is smaller."""
     with written_whole(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file, probabilities=found.seen.astype(np.float16), names=np.array(found.names), size=found.labels.shape
-        )
+        seen, size = found.seen.astype(np.float16), size or found.image.shape[:2]
+        np.savez_compressed(file, probabilities=seen, names=np.array(found.names), size=size)
 
 
 def _json(content: Callable[[Segmentation], dict[str, Any]]) -> Callable[[Segmentation, Path], None]:
@@ -109,7 +109,7 @@ def _json(content: Callable[[Segmentation], dict[str, Any]]) -> Callable[[Segmen
 WRITERS: dict[Kind, tuple[str, Callable[[Segmentation, Path], None]]] = {
     "labels": ("_labels.png", _labels),
     "overlay": ("_overlay.png", _overlay),
-    "probabilities": ("_probabilities.npz", _probabilities),
+    "probabilities": ("_probabilities.npz", save_probabilities),
     "json": ("_summary.json", _json(Segmentation.summary)),
     "geojson": ("_polygons.geojson", _json(feature_collection)),
     "coco": ("_coco.json", _json(coco)),

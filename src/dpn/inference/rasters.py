@@ -11,11 +11,13 @@ import numpy as np
 from PIL import Image
 
 from dpn.data import rgb
-from dpn.data.images import open_upright
+from dpn.data.images import open_upright, upright_size
 from dpn.errors import InputError
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """What TIFF and BigTIFF files begin with."""
+
+JPEG = b"\xff\xd8\xff"
 
 AT_ONCE = 2**24
 """A window is made of parts for which no more than so many pixels of the file are read at once."""
@@ -113,7 +115,7 @@ class Raster(ABC):
 
 
 class Decoded(Raster):
-    """A PNG, a JPEG or what else Pillow reads, decoded whole: 4 bytes of memory a pixel, 8 for a moment while it is opened."""
+    """A PNG or what else Pillow reads, decoded whole: 4 bytes of memory a pixel, 8 for a moment while it is opened."""
 
     def __init__(self, path: Path) -> None:
         self.name, self.picture = str(path), open_upright(path).picture
@@ -121,6 +123,25 @@ class Decoded(Raster):
 
     def read(self, level: int, box: Box) -> np.ndarray:
         return rgb(self.picture.crop((box.left, box.top, box.right, box.bottom)), self.name)
+
+
+class Jpeg(Raster):
+    """A JPEG: its levels are the whole, a half, a quarter and an eighth, to which its decoder shrinks it by itself.
+
+    A level is decoded whole, so that an image that is seen small needs little memory. What is shrunk so is, within a few
+    values of 255, what Pillow makes of the whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, (height, width) = path, upright_size(path)
+        super().__init__([Size(-(-height // shrink), -(-width // shrink)) for shrink in (1, 2, 4, 8)])
+        self.decoded: tuple[int, Image.Image] | None = None
+
+    def read(self, level: int, box: Box) -> np.ndarray:
+        if self.decoded is None or self.decoded[0] != level:
+            self.decoded = None
+            self.decoded = level, open_upright(self.path, shrink=2**level).picture
+        return rgb(self.decoded[1].crop((box.left, box.top, box.right, box.bottom)), str(self.path))
 
 
 class Held(Raster):
@@ -138,7 +159,8 @@ def open_raster(path: str | Path) -> Raster:
     """Opens an image file to be read window by window.
 
     Of a TIFF, no more is read than the window needs: tiled or in strips, BigTIFF, with pyramids as slides (SVS, OME-TIFF) and
-    cloud-optimised GeoTIFFs have them. Any other image is decoded whole: see `Decoded`.
+    cloud-optimised GeoTIFFs have them. A JPEG is decoded
+    as small as that can be: see `Jpeg`. Any other image is decoded whole: see `Decoded`.
 
     Raises:
         InputError: the file cannot be read, or its pixels are not 8-bit RGB or grey.
@@ -163,7 +185,7 @@ def open_raster(path: str | Path) -> Raster:
         if (tiff := open_tiff(path)) is not None:
             return tiff
     try:
-        return Decoded(path)
+        return Jpeg(path) if head[:3] == JPEG else Decoded(path)
     except InputError as error:
         if "too large" in str(error):
             raise InputError(

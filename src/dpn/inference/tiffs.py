@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class Tiff(Raster):
         self.file.close()
 
 
-def open_tiff(path: Path) -> Tiff | None:
+def open_tiff(path: Path | BytesIO) -> Tiff | None:
     """A TIFF to be read by windows; None where Pillow had better decode it: one that is turned, or of grey in 16 bits.
 
     Raises:

@@ -39,8 +39,9 @@ def tile_images(
 
     For each image NAME it prints the labels found and their shares, and writes NAME_labels.tif: a tiled TIFF with a pyramid,
     whose pixels are the labels, in their colours. It lies where the image does on earth, and says how large its pixels are
-    where the image says it. Of TIFFs, tiles and strips are read as they are needed; a PNG or JPEG is decoded whole, 4 bytes of
-    memory a pixel. An image that cannot be labelled is named on stderr and left out; the exit code is 2 then.
+    where the image says it. Of TIFFs, tiles and strips are read as they are needed; other images are decoded whole, 4 bytes
+    of memory a pixel, a JPEG no larger than --scale needs. An image that cannot be labelled is named on stderr and left out;
+    the exit code is 2 then.
 
     The network sees tiles at --scale, or at --pixel where the file says how large its pixels are; what it says of the overlap
     of tiles is blended. Choose the size of things that it was trained on: docs/huge.md.

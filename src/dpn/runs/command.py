@@ -62,6 +62,8 @@ def segment_photographs(
       coco           NAME_coco.json: a run-length encoded mask a label, as pycocotools reads it
     and with --stages NAME_stages.png, what each stage of training made of it, side by side. docs/output.md has a line of Python
     to read each. NAME is the file's name without its suffix; where two are alike, with it, and with its folder if need be.
+    Above 50 megapixels, which are not decoded whole where that can be avoided, and of a GeoTIFF, labels are NAME_labels.tif, a
+    pyramid that lies where the image does on earth: docs/huge.md. dpn tile sees images in tiles, at a scale.
     Of a clip (a video, with the extra `video`; an animated GIF, WebP or PNG; a TIFF of several pages) it writes
       labels         NAME_labels.tif: a page a frame, as above
       overlay        NAME_overlay.mp4, with the clip's sound; of a GIF NAME_overlay.gif, and so on

@@ -1,6 +1,7 @@
-"""The roads that items take: a photograph is seen whole, a clip frame by frame."""
+"""The roads that items take: a photograph is decoded, a clip seen frame by frame, a huge photograph read as it is needed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from json import dumps
 from pathlib import Path
@@ -14,6 +15,7 @@ from dpn.data.images import IMAGE_SUFFIXES
 from dpn.errors import InputError, warn
 from dpn.files import written_whole
 from dpn.inference.clips import ANIMATIONS, is_clip
+from dpn.inference.large import Extent, Large, extent_of, read_large
 from dpn.inference.outputs import WRITERS
 from dpn.inference.segmentation import Kind, opened_network
 from dpn.inference.video import labelled_clip, usual_frames
@@ -22,7 +24,8 @@ from dpn.runs.destination import Folder
 from dpn.runs.items import Item
 from dpn.runs.manifest import Record
 
-Road = Literal["photograph", "clip"]
+Road = Literal[Extent, "clip"]
+ROADS: tuple[Road, ...] = ("photograph", "map", "huge", "clip")
 
 VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 SUFFIXES = IMAGE_SUFFIXES | {*VIDEOS, *ANIMATIONS}
@@ -34,16 +37,12 @@ FILMS = (*VIDEOS, ".gif", ".webp")
 OF_CLIPS: dict[Kind, Write | None] = {"labels": "labels", "overlay": "overlay", "json": None, "coco": "rle"}
 """What is written of a clip, and what `dpn video` calls it."""
 
-
-def road_of(item: Item, content: bytes | None) -> Road:
-    """The road of an image file, by its name and its head."""
-    if item.suffix in ANIMATIONS and is_clip(Path(item.path) if content is None else BytesIO(content)):
-        return "clip"
-    return "photograph"
+OF_HUGE = ("labels", "overlay", "probabilities", "json", "stages")
+"""What is written of a huge photograph."""
 
 
-def read(item: Item) -> np.ndarray | Road:
-    """A photograph, (H,W,3) uint8 RGB; the road of another item, which is not decoded yet.
+def read(item: Item, size: int) -> np.ndarray | Large | Road:
+    """A photograph, (H,W,3) uint8 RGB; of a map, or a huge one, what a network sees at `size`; a clip's road alone.
 
     Raises:
         InputError: as `Item.read`.
@@ -52,14 +51,25 @@ def read(item: Item) -> np.ndarray | Road:
         return "clip"
     content = item.content()
     road = road_of(item, content)
-    return item.read(content) if road == "photograph" else road
+    if road in ("photograph", "clip"):
+        return item.read(content) if road == "photograph" else road
+    with item.file(content) as file, told_as(item, file):
+        return read_large(file, size)
+
+
+def road_of(item: Item, content: bytes | None) -> Road:
+    """The road of an image file, by its name and its head."""
+    files = (Path(item.path) if content is None else BytesIO(content) for _ in range(2))
+    if item.suffix in ANIMATIONS and is_clip(next(files)):
+        return "clip"
+    return extent_of(next(files))
 
 
 def roads_of(item: Item) -> tuple[Road, ...]:
     """The roads that an item may take, by its name alone."""
     if item.suffix in VIDEOS:
         return ("clip",)
-    return ("photograph", "clip") if item.suffix in ANIMATIONS else ("photograph",)
+    return ROADS if item.suffix in ANIMATIONS else ROADS[:3]
 
 
 def output_files(item: Item, road: Road, write: Sequence[Kind], stages: bool) -> dict[str, str]:
@@ -70,9 +80,11 @@ def output_files(item: Item, road: Road, write: Sequence[Kind], stages: bool) ->
         >>> output_files(cat, "photograph", ["labels"], stages=True)
         {'labels': 'cat_labels.png', 'stages': 'cat_stages.png'}
     """
-    if road == "photograph":
+    if road != "clip":
         files: dict[str, str] = {kind: f"{item.name}{WRITERS[kind][0]}" for kind in write}
-        return files | ({"stages": f"{item.name}_stages.png"} if stages else {})
+        files |= {"stages": f"{item.name}_stages.png"} if stages else {}
+        files |= {"labels": f"{item.name}_labels.tif"} if road != "photograph" and "labels" in files else {}
+        return {kind: file for kind, file in files.items() if road != "huge" or kind in OF_HUGE}
     film = item.suffix if item.suffix in ANIMATIONS else ".mp4"
     endings = {"labels": "_labels.tif", "overlay": f"_overlay{film}", "json": "_summary.json", "coco": "_coco.jsonl"}
     return {kind: f"{item.name}{endings[kind]}" for kind in write if kind in OF_CLIPS}
@@ -85,9 +97,9 @@ def written_as(roads: Collection[Road], write: Sequence[Kind], stages: bool) -> 
         >>> written_as({"photograph", "clip"}, ["labels"], stages=False)
         'NAME_labels.png, NAME_labels.tif'
     """
-    items: dict[Road, str] = {"photograph": "NAME", "clip": "NAME.mp4"}
-    named = {road: Item(shown, "", "", "", name="NAME") for road, shown in items.items() if road in roads}
-    files = (file for road, item in named.items() for file in output_files(item, road, write, stages).values())
+    named = Item("NAME.mp4", "", "", "", name="NAME")
+    taken = (road for road in ROADS if road in roads)
+    files = (file for road in taken for file in output_files(named, road, write, stages).values())
     return ", ".join(dict.fromkeys(files))
 
 
@@ -100,11 +112,8 @@ def clip_written(item: Item, network: nn.Module, size: int, folder: Folder, outp
     began = perf_counter()
     network, names = opened_network(network)
     paths = {write: folder.path / outputs[kind] for kind, write in OF_CLIPS.items() if write and kind in outputs}
-    with item.file() as file:
-        try:
-            found = labelled_clip(file, paths, network.eval(), names, frames=usual_frames(network), size=size)
-        except InputError as error:
-            raise InputError(str(error).replace(str(file), item.shown)) from error
+    with item.file() as file, told_as(item, file):
+        found = labelled_clip(file, paths, network.eval(), names, frames=usual_frames(network), size=size)
     about = {"image": item.shown, **{key: found[key] for key in ("width", "height", "frames", "labels")}}
     if "json" in outputs:
         with written_whole(folder.path / outputs["json"]) as temporary:
@@ -121,8 +130,18 @@ def serving(item: Item, road: Road, write: Sequence[Kind], stages: bool) -> dict
     """
     files = output_files(item, road, write, stages)
     if left := [kind for kind in (*write, *(["stages"] if stages else [])) if kind not in files]:
-        words = f"{item.shown}: a clip, of which dpn writes {', '.join(OF_CLIPS)}"
+        what, kinds = ("a clip", OF_CLIPS) if road == "clip" else ("above 50 megapixels", OF_HUGE)
+        words = f"{item.shown}: {what}, of which dpn writes {', '.join(kinds)}"
         if not files:
             raise InputError(f"{words}; add one of them to --write")
         warn(f"{words}: no {' and no '.join(left)}")
     return files
+
+
+@contextmanager
+def told_as(item: Item, file: Path) -> Iterator[None]:
+    """Has errors name an item, and not its file, which may be a temporary one."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(file), item.shown)) from error

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from dpn.files import written_whole
+from dpn.inference.large import Large, written_large
 from dpn.inference.segmentation import Kind, Segmentation, segment
 from dpn.model import TITLES
 from dpn.runs.destination import Folder
@@ -19,10 +20,14 @@ from dpn.runs.roads import Road, clip_written, output_files, read, roads_of, ser
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in an item, by the stage of the network, and the seconds that the networks took."""
+    """What was found in an item, by the stage of the network, and the seconds that the networks took.
+
+    Of a map or a huge photograph the segmentations' image is its look.
+    """
 
     by_stage: dict[str, Segmentation]
     seconds: float
+    large: Large | None = None
 
     @property
     def last(self) -> Segmentation:
@@ -57,32 +62,41 @@ class Work:
             for road in roads_of(item):
                 yield from self.outputs(item, road).values()
 
-    def read(self, item: Item) -> np.ndarray | Road:
-        """The item as `work_on` takes it, a clip as its road alone; in a thread."""
-        return read(item)
+    def read(self, item: Item) -> np.ndarray | Large | Road:
+        """The item as `work_on` takes it, see dpn.runs.roads.read; in a thread."""
+        return read(item, self.size)
 
-    def work_on(self, item: Item, image: np.ndarray | Road) -> Found | Record:
+    def work_on(self, item: Item, image: np.ndarray | Large | Road) -> Found | Record:
         """What the networks find in an item; of a clip, whose frames are written as they are seen, what is to be noted."""
-        if not isinstance(image, np.ndarray):
+        if isinstance(image, str):
             files = serving(item, image, self.write, self.stages)
             return clip_written(item, list(self.networks.values())[-1], self.size, self.folder, files)
-        began = perf_counter()
-        by_stage = {stage: segment(image, network, size=self.size) for stage, network in self.networks.items()}
-        return Found(by_stage, perf_counter() - began)
+        began, large = perf_counter(), image if isinstance(image, Large) else None
+        seen = image.seen if isinstance(image, Large) else image
+        by_stage = {stage: segment(seen, network, size=self.size) for stage, network in self.networks.items()}
+        if large:
+            by_stage = {stage: replace(each, image=large.look) for stage, each in by_stage.items()}
+        return Found(by_stage, perf_counter() - began, large)
 
     def written(self, item: Item, found: Found | Record) -> Record:
         """Writes an item's outputs, in a thread; what is to be noted of them."""
         if not isinstance(found, Found):
             return found
-        last = replace(found.last, source=item.shown)
-        files = list(last.save(self.folder.path, item.name, self.write))
-        if self.stages:
+        last, road = replace(found.last, source=item.shown), found.large.extent if found.large else "photograph"
+        outputs = serving(item, road, self.write, self.stages)
+        paths = {kind: self.folder.path / file for kind, file in outputs.items()}
+        if found.large:
+            summary = written_large(last, found.large, {kind: paths[kind] for kind in self.write if kind in paths})
+            summary |= {"road": road}
+        else:
+            last.save(self.folder.path, item.name, self.write)
+            summary = last.summary()
+        if "stages" in paths:
             strip = stages_strip(last.image, {stage: each.labels for stage, each in found.by_stage.items()}, last.names)
-            files.append(self.folder.path / self.outputs(item)["stages"])
-            with written_whole(files[-1]) as temporary:
+            with written_whole(paths["stages"]) as temporary:
                 Image.fromarray(strip).save(temporary)
-        self.folder.keep(files)
-        return last.summary() | {"outputs": self.outputs(item), "seconds": found.seconds}
+        self.folder.keep(list(paths.values()))
+        return summary | {"outputs": outputs, "seconds": found.seconds}
 
 
 def stages_strip(image: np.ndarray, labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
