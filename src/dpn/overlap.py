@@ -26,13 +26,15 @@ def overlapped(
     *,
     at_once: int = 1,
     threads: int = THREADS,
+    ending: Event | None = None,
 ) -> None:
     """Reads each item, works on it and writes what comes of it, in a thread an item.
 
     At most `at_once` items are worked on at a time, and `at_once + threads` are begun and not yet told of, so memory does not
     grow with their number. `done` is called in this thread, in the order of the items, with what `write` returned or what one
     of the three raised; where it says False no further item is begun. What was worked on is written and told of before this
-    returns, also where it ends with an exception, as after Ctrl-C.
+    returns, also where it ends with an exception, as after Ctrl-C. Then `ending` is set: a step that takes long may look at
+    it and raise CancelledError, after which its item is not told of.
 
     Example:
         >>> found = []
@@ -40,7 +42,7 @@ def overlapped(
         >>> sorted(found)
         ['AA', 'BB']
     """
-    working, ending, most = Semaphore(at_once), Event(), at_once + threads
+    working, ending, most = Semaphore(at_once), ending or Event(), at_once + threads
     begun: deque[tuple[T, Future[Written]]] = deque()
 
     def whole(item: T) -> Written:

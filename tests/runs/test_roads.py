@@ -5,6 +5,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from dpn import load, segment_video
 from dpn.cli import main
 from dpn.inference import large
 from dpn.runs.items import Item
+from dpn.runs.manifest import Manifest
 from dpn.runs.roads import road_of
+from dpn.runs.work import Work
 
 
 def clip(path: Path, count: int = 3) -> Path:
@@ -107,6 +110,29 @@ def test_what_is_not_written_of_a_clip_is_told(kit: type, run: Callable, tmp_pat
     assert kit.manifest(tmp_path / "out")[1]["outputs"] == {"labels": "b_labels.tif"}
     code, printed, complaint = run(tmp_path / "in", "--out", tmp_path / "more", "--write", "geojson")
     assert code == 2 and "1 of 2" in printed and "b.gif: a clip" in complaint and "add one of them to --write" in complaint
+
+
+def test_after_ctrl_c_a_clip_is_left_where_it_is(
+    kit: type, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip(tmp_path / "in" / "a.webp", 500), kit.photograph(tmp_path / "in" / "b.png")
+    began, whole = Event(), Work._go_on
+
+    def go_on(work: Work, done: int, count: int | None) -> None:
+        assert done < 400, "the clip was made to its end"
+        began.set()
+        whole(work, done, count)
+
+    def interrupted(*_: object) -> int:
+        assert began.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Work, "_go_on", go_on)
+    monkeypatch.setattr(Manifest, "add", interrupted)
+    kit.photograph(tmp_path / "in" / "0.png")
+    code, _, complaint = run(tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 130 and "the same command goes on from there" in complaint
+    assert not [path for path in (tmp_path / "out").iterdir() if "a_" in path.name]
 
 
 def test_a_clip_in_an_archive_gives_what_its_file_gives(kit: type, run: Callable, tmp_path: Path) -> None:

@@ -13,4 +13,4 @@ from dpn.unary.fused import is_fused
 def here(work: Work, alone: bool, items: Iterable[Item], done: Callable[[Item, Any], bool]) -> None:
     """As dpn.overlap.overlapped. A photograph that the user named `alone` has all cores for itself."""
     with cores_shared(not alone and all(map(is_fused, work.networks.values()))) as at_once:
-        overlapped(items, work.read, work.work_on, work.written, done, at_once=at_once)
+        overlapped(items, work.read, work.work_on, work.written, done, at_once=at_once, ending=work.ending)

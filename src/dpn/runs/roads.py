@@ -1,6 +1,6 @@
 """The roads that items take: a photograph is decoded, a clip seen frame by frame, a huge photograph read as it is needed."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from json import dumps
@@ -103,8 +103,17 @@ def written_as(roads: Collection[Road], write: Sequence[Kind], stages: bool) -> 
     return ", ".join(dict.fromkeys(files))
 
 
-def clip_written(item: Item, network: nn.Module, size: int, folder: Folder, outputs: dict[str, str]) -> Record:
+def clip_written(
+    item: Item,
+    network: nn.Module,
+    size: int,
+    folder: Folder,
+    outputs: dict[str, str],
+    tell: Callable[[int, int | None], None],
+) -> Record:
     """Labels a clip and writes its outputs, in memory that does not grow with it; what is to be noted of it.
+
+    `tell` is called after each frame; what it raises ends the clip, of which nothing is left.
 
     Raises:
         InputError: as `dpn.segment_video`.
@@ -113,7 +122,7 @@ def clip_written(item: Item, network: nn.Module, size: int, folder: Folder, outp
     network, names = opened_network(network)
     paths = {write: folder.path / outputs[kind] for kind, write in OF_CLIPS.items() if write and kind in outputs}
     with item.file() as file, told_as(item, file):
-        found = labelled_clip(file, paths, network.eval(), names, frames=usual_frames(network), size=size)
+        found = labelled_clip(file, paths, network.eval(), names, frames=usual_frames(network), size=size, tell=tell)
     about = {"image": item.shown, **{key: found[key] for key in ("width", "height", "frames", "labels")}}
     if "json" in outputs:
         with written_whole(folder.path / outputs["json"]) as temporary:

@@ -1,7 +1,9 @@
 """What is done of one item: read, worked on, written."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
+from threading import Event
 from time import perf_counter
 
 import numpy as np
@@ -44,6 +46,7 @@ class Work:
         stages: whether a strip of all stages is written too.
         size: as `segment`'s.
         folder: where to.
+        ending: is set where the run is stopped: a clip that is worked on is left then.
     """
 
     networks: Mapping[str, nn.Module]
@@ -51,6 +54,7 @@ class Work:
     stages: bool
     size: int
     folder: Folder
+    ending: Event = field(default_factory=Event)
 
     def outputs(self, item: Item, road: Road = "photograph") -> dict[str, str]:
         """{kind: the name of its file}."""
@@ -70,13 +74,17 @@ class Work:
         """What the networks find in an item; of a clip, whose frames are written as they are seen, what is to be noted."""
         if isinstance(image, str):
             files = serving(item, image, self.write, self.stages)
-            return clip_written(item, list(self.networks.values())[-1], self.size, self.folder, files)
+            return clip_written(item, list(self.networks.values())[-1], self.size, self.folder, files, self._go_on)
         began, large = perf_counter(), image if isinstance(image, Large) else None
         seen = image.seen if isinstance(image, Large) else image
         by_stage = {stage: segment(seen, network, size=self.size) for stage, network in self.networks.items()}
         if large:
             by_stage = {stage: replace(each, image=large.look) for stage, each in by_stage.items()}
         return Found(by_stage, perf_counter() - began, large)
+
+    def _go_on(self, *_: int | None) -> None:
+        if self.ending.is_set():
+            raise CancelledError
 
     def written(self, item: Item, found: Found | Record) -> Record:
         """Writes an item's outputs, in a thread; what is to be noted of them."""
