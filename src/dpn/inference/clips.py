@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -51,20 +52,19 @@ class Clip:
     count: int | None
 
 
-def is_clip(file: Path | BinaryIO) -> bool:
+def is_clip(file: Path | BytesIO) -> bool:
     """Whether an image file has several pictures that follow one another; no pyramid's levels and no channels are these.
 
     A file that cannot be opened is none, and one whose pictures cannot be counted has several: reading it will say why.
 
     Example:
-        >>> from io import BytesIO
         >>> red, file = Image.new("RGB", (4, 3), "red"), BytesIO()
         >>> red.save(file, "TIFF", save_all=True, append_images=[red])
         >>> is_clip(file)
         True
     """
     try:
-        picture = Image.open(file)
+        picture = opened_picture(file)
     except Exception:  # the decoders raise whatever they stumble over
         return False
     with picture:

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 
+from dpn.data.formats import opened_picture
 from dpn.files import written_whole
 from dpn.inference.huge import label_bands
 from dpn.inference.outputs import WRITERS, save_probabilities
@@ -61,6 +61,7 @@ def extent_of(file: Path | BytesIO) -> Extent:
     """What an image file holds, by its head; a photograph where it cannot be opened, which reading it will tell.
 
     Example:
+        >>> from PIL import Image
         >>> file = BytesIO()
         >>> Image.new("L", (4, 3)).save(file, "PNG")
         >>> extent_of(file)
@@ -73,7 +74,7 @@ def extent_of(file: Path | BytesIO) -> Extent:
             if (tiff := open_tiff(file)) is not None:
                 with tiff:
                     return _extent(tiff.size, placed=not {33550, 34264}.isdisjoint(tiff.georeference))
-        with Image.open(file) as picture:
+        with opened_picture(file) as picture:
             return _extent(Size(picture.height, picture.width), placed=False)
     except Exception:  # the decoders raise whatever they stumble over
         return "photograph"
@@ -91,6 +92,7 @@ def read_large(path: Path, size: int) -> Large:
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("L", (300, 200), 7).save(f"{folder}/grey.jpg")
         ...     read_large(Path(folder, "grey.jpg"), 30).seen.shape
