@@ -332,6 +332,11 @@ def test_a_suffix_that_is_no_clip_s_is_refused(av, tmp_path):
         segment_video(made_animation(tmp_path / "clip.gif"), tmp_path / "seen.doc", network())
 
 
+def test_frames_are_refined_together_where_the_head_has_a_window() -> None:
+    assert video.usual_frames(network()) == video.FRAMES == 3
+    assert video.usual_frames(network(window=None)) == video.usual_frames(Average([network()])) == 1
+
+
 def test_an_average_takes_frames_by_themselves(tmp_path):
     average = Average([network()], scales=(0.5, 1))
     assert segment_video(made_animation(tmp_path / "clip.gif"), tmp_path / "seen.gif", average, frames=1)["frames"] == 3

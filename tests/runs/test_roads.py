@@ -143,6 +143,20 @@ def test_a_clip_in_an_archive_gives_what_its_file_gives(kit: type, run: Callable
     assert kit.outputs(tmp_path / "one") == kit.outputs(tmp_path / "two")
 
 
+def test_a_clip_in_a_store_is_labelled_into_a_store(kit: type, run: Callable, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory, moving = fsspec.filesystem("memory"), clip(tmp_path / "b.gif")
+    memory.pipe_file("/clips/in/b.gif", moving.read_bytes())
+    try:
+        assert run(moving, "--out", tmp_path / "out")[0] == 0
+        assert run("memory://clips/in", "--out", "memory://clips/out")[0] == 0
+        assert "1 of them were there already" in run("memory://clips/in", "--out", "memory://clips/out")[1]
+        for name, content in kit.outputs(tmp_path / "out").items():
+            assert memory.cat_file(f"/clips/out/{name}") == content
+    finally:
+        memory.rm("/clips", recursive=True)
+
+
 def test_one_clip_may_become_a_file(kit: type, run: Callable, tmp_path: Path) -> None:
     moving = clip(tmp_path / "b.gif")
     code, printed, _ = run(moving, "--out", tmp_path / "masks.gif")
