@@ -73,7 +73,10 @@ class Raster(ABC):
 
     Attributes:
         size: the image's.
+        spare: a level serves that is so many times as fine as what is asked for.
     """
+
+    spare = 1
 
     def __init__(self, levels: Sequence[Size], pixel: float | None = None, unit: str = "") -> None:
         self.levels, self.size, self.pixel, self.unit = tuple(levels), levels[0], pixel, unit
@@ -88,7 +91,8 @@ class Raster(ABC):
         Scaling is bilinear, antialiased; a window is, to the last bit but one, what Pillow makes of the whole.
         """
         size = size or self.size
-        level = max(i for i, (h, w) in enumerate(self.levels) if i == 0 or (h >= size.height and w >= size.width))
+        least = self.spare * size.height, self.spare * size.width
+        level = max(i for i, (h, w) in enumerate(self.levels) if i == 0 or (h >= least[0] and w >= least[1]))
         stored = self.levels[level]
         if stored == size:
             return self.read(level, box)
@@ -128,9 +132,11 @@ class Decoded(Raster):
 class Jpeg(Raster):
     """A JPEG: its levels are the whole, a half, a quarter and an eighth, to which its decoder shrinks it by itself.
 
-    A level is decoded whole, so that an image that is seen small needs little memory. What is shrunk so is, within a few
-    values of 255, what Pillow makes of the whole.
+    A level is decoded whole, so that an image that is seen small needs little memory. A window is nearly what Pillow makes of
+    the whole: their pixels differ by about one of 255 levels in the mean.
     """
+
+    spare = 2
 
     def __init__(self, path: Path) -> None:
         self.path, (height, width) = path, upright_size(path)
