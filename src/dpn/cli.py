@@ -10,7 +10,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser
 
 from dpn import __version__
-from dpn.errors import InputError, parser_line
+from dpn.errors import InputError, out_of_memory, parser_line
 from dpn.options import add_options, arguments, names_of
 from dpn.processes import LOST, LostError, is_ours, launch, started
 from dpn.stopping import code_of, raised, told
@@ -103,11 +103,14 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(f"{recipe}{parser_line(error.message)} (see {f'dpn {word}'.strip()} --help)")
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except RuntimeError as error:
-        if "Symlink loop" not in str(error):  # as pathlib calls it
+    except (MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
+            complain("out of memory; smaller images, a smaller --size or another device take less")
+        elif "Symlink loop" in str(error):  # as pathlib calls it
+            path = str(error).removeprefix("Symlink loop from ").strip("'")
+            complain(f"{path}: a link that leads back to itself; name another place")
+        else:
             raise
-        path = str(error).removeprefix("Symlink loop from ").strip("'")
-        complain(f"{path}: a link that leads back to itself; name another place")
     except KeyboardInterrupt as stop:
         complain(told(stop))
         return code_of(stop)

@@ -33,6 +33,18 @@ def warn(message: str) -> None:
     warnings.warn(message, OwnWarning, stacklevel=level)
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, a device's or this machine's, whoever raised it.
+
+    Example:
+        >>> errors = MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("shapes differ")
+        >>> [out_of_memory(error) for error in errors]
+        [True, True, False]
+    """
+    of_torch = "can't allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and of_torch)
+
+
 def first_line(error: Exception) -> str:
     """What another library's error says, in one line; its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -45,7 +57,7 @@ def of_one(shown: str, error: Exception) -> InputError:
         >>> of_one("photo.jpg", OSError("no more"))
         InputError('photo.jpg: OSError: no more')
     """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if out_of_memory(error):
         return InputError(f"{shown}: out of memory; a smaller --size takes less")
     line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
     return InputError(line if shown in line else f"{shown}: {line}")

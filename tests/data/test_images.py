@@ -6,8 +6,10 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from os import mkfifo
 from pathlib import Path
 
@@ -17,8 +19,9 @@ import tifffile
 import torch
 from PIL import EpsImagePlugin, Image
 
-from dpn.data import formats, list_images, read_image, read_mask, to_tensor
-from dpn.data.images import orientation
+from dpn.data import formats, images, list_images, read_image, read_mask, to_tensor
+from dpn.data.images import orientation, upright_size
+from dpn.data.masks import stored_values
 from dpn.errors import InputError
 
 RED_GREEN = np.array([[[255, 0, 0], [0, 255, 0]]], dtype=np.uint8)
@@ -234,6 +237,7 @@ def test_a_tiff_of_other_channels_says_what_to_save(tmp_path: Path, shape: tuple
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (30, 30)).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    monkeypatch.setenv("DPN_MAX_MEGAPIXELS", "0.0004")
     with pytest.raises(InputError, match=r"bomb\.png: too large"):
         read_image(tmp_path / "bomb.png")
 
@@ -263,6 +267,60 @@ def test_pictures_are_opened_in_one_place_alone() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open"
     ]
     assert [name for name, call in calls if not any(each.arg == "formats" for each in call.keywords)] == ["data/formats.py"]
+
+
+def gif(width: int, height: int) -> bytes:
+    """35 bytes that claim a screen of this size, with one frame of 1 x 1."""
+    head = b"GIF89a" + width.to_bytes(2, "little") + height.to_bytes(2, "little") + b"\x80\0\0\0\0\0\xff\xff\xff"
+    return head + b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
+
+
+def test_a_file_of_35_bytes_that_claims_169_megapixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "small.gif").write_bytes(gif(3, 2))
+    assert read_image(tmp_path / "small.gif").shape == (2, 3, 3)
+    (tmp_path / "bomb.gif").write_bytes(gif(13_000, 13_000))
+    assert (tmp_path / "bomb.gif").stat().st_size == 35
+    tracemalloc.start()
+    for read in (read_image, stored_values, upright_size):
+        with pytest.raises(InputError, match=r"bomb\.gif: too large .*13000 x 13000 pixels; .*raise DPN_MAX_MEGAPIXELS=120"):
+            read(tmp_path / "bomb.gif")
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_the_limit_of_pixels_can_be_raised_and_lowered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("1", (1100, 1000)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for most, refused in (("1", True), ("1.1", False)):
+        monkeypatch.setenv("DPN_MAX_MEGAPIXELS", most)
+        with pytest.raises(InputError, match="too large") if refused else nullcontext():
+            assert read_image(tmp_path / "large.png").shape == (1000, 1100, 3)
+    monkeypatch.setenv("DPN_MAX_MEGAPIXELS", "many")
+    with pytest.raises(InputError, match="DPN_MAX_MEGAPIXELS must be a positive number of 10\\^6 pixels, got 'many'"):
+        read_image(tmp_path / "large.png")
+
+
+def test_a_photograph_read_in_parts_is_as_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    for mode, shape in (("RGB", (33, 20, 3)), ("RGBA", (33, 20, 4)), ("L", (33, 20)), ("LA", (33, 20, 2)), ("I;16", (33, 20))):
+        values = generator.integers(0, 256 if mode != "I;16" else 65536, shape)
+        Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.uint8)).save(tmp_path / "a.png")
+        whole = read_image(tmp_path / "a.png")
+        with monkeypatch.context() as parts:
+            parts.setattr(images, "PART", 100)
+            np.testing.assert_array_equal(read_image(tmp_path / "a.png"), whole)
+        assert whole.flags.writeable
+
+
+def test_a_photograph_without_memory_for_it_is_not_called_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (3, 2)).save(tmp_path / "a.png")
+
+    def none(self: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", none)
+    with pytest.raises(MemoryError):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("picture", [Image.new("F", (2, 2)), Image.new("LAB", (2, 2)), Image.new("I", (2, 2), 70000)])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpn.data import LabelMap, SegmentationData
+from dpn.data import LabelMap, SegmentationData, label_map
 from dpn.errors import InputError
 
 
@@ -31,3 +31,19 @@ def test_two_labels_of_one_name_are_refused() -> None:
     for labels in (["road", "car", "road"], LabelMap(("road", "road"), {})):
         with pytest.raises(InputError, match="two labels are called 'road'; give each its own name"):
             SegmentationData([], labels)
+
+
+def test_a_mask_looked_up_in_parts_is_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    greys = np.repeat(generator.integers(0, 3, (40, 7, 1)) * 64, 3, axis=2).astype(np.uint8)  # all are VOC's colours too
+    greys[39, 6] = 5  # but this one
+    colours = {(0, 0, 0): 0, (64, 64, 64): 1, (128, 128, 128): 2, (5, 5, 5): 2}
+    for map_, values in (
+        (LabelMap(("a", "b", "c"), colours), greys),
+        (LabelMap(("a", "b"), {0: 0, 5: 0, 64: 1, 128: 255}), greys),
+        (LabelMap(("a", "b"), {0: 0, 5: 0, 64: 1, 128: 255}), greys[..., 0]),
+    ):
+        monkeypatch.setattr(label_map, "PART", 1 << 21)
+        whole = map_.labels(values, "mask.png")
+        monkeypatch.setattr(label_map, "PART", 30)
+        np.testing.assert_array_equal(map_.labels(values, "mask.png"), whole)

@@ -95,3 +95,16 @@ def test_reading_ends_once_every_label_was_seen(tmp_path: Path, capsys: pytest.C
     (tmp_path / "0.png").write_bytes(b"no image, for masks alone are read")
     required(images, images)
     assert capsys.readouterr().err == ""
+
+
+def test_an_image_without_memory_for_it_is_a_fault_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, read = data(tmp_path, [0, 1], [1, 0]), SegmentationData.__getitem__
+
+    def item(self: SegmentationData, i: int) -> object:
+        if i == 0:
+            raise MemoryError
+        return read(self, i)
+
+    monkeypatch.setattr(SegmentationData, "__getitem__", item)
+    found = survey(images)
+    assert found.faults == [f"{tmp_path / '0.png'}: out of memory; scale it down"] and found.read == [1]

@@ -8,6 +8,7 @@ from torch import nn
 
 from dpn import DPN, MRF, InputError, segment, segment_in_tiles
 from dpn.data import scenes
+from dpn.errors import out_of_memory
 from dpn.inference.evaluate import labelled
 from dpn.inference.finite import arose
 from dpn.metrics import MeanIoU
@@ -76,3 +77,15 @@ def test_no_tile_of_what_is_no_number_is_labelled(tmp_path):
     with pytest.raises(InputError, match="NaN arises in the unary network"):
         segment_in_tiles(tmp_path / "image.png", tmp_path / "labels.tif", model)
     assert [file.name for file in tmp_path.iterdir()] == ["image.png"]
+
+
+def test_a_network_without_memory_is_not_said_to_refuse_the_image(monkeypatch):
+    model = network()
+
+    def none(*given):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(model.unary.module, "forward", none)
+    with pytest.raises(RuntimeError, match="can't allocate memory") as told:
+        segment(PIXELS, model)
+    assert not isinstance(told.value, InputError) and out_of_memory(told.value)

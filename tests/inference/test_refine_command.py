@@ -1,10 +1,12 @@
 """`dpn refine`: masks and scores of every kind, and one line for each that does not serve while the others are made."""
 
 import errno
+import io
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import dpn
 from dpn.cli import main
 from dpn.data import photograph, voc_palette
 from dpn.files import written_whole
+from dpn.inference import refine_command
 from dpn.stopping import TerminatedError
 
 IMAGE = np.ascontiguousarray(photograph("cat")[50:130, 100:220])
@@ -294,3 +297,37 @@ def test_two_masks_of_one_name_are_told(run: Run) -> None:
 def test_a_folder_without_masks_is_told(run: Run) -> None:
     code, _, error = run()
     assert code == 2 and is_one_line(error, "masks: no mask in this folder (looked for .npy, .npz, .png)")
+
+
+def claiming(shape: tuple[int, ...]) -> bytes:
+    """A .npy of no values whose head claims a shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def test_an_array_that_claims_more_memory_than_an_image_may_take_is_refused_unread(run: Run) -> None:
+    Path("masks/a.npy").write_bytes(claiming((21, 10**6, 10**6)))
+    with ZipFile("masks/b.npz", "w", ZIP_DEFLATED) as packed:
+        packed.writestr("scores.npy", claiming((21, 40_000, 40_000)) + bytes(1000))
+    code, _, said = run()
+    assert code == 2
+    assert "a.npy: too large to be read safely, an array (21, 1000000, 1000000) of float32; make it smaller, or raise" in said
+    assert "b.npz: too large to be read safely, an array (21, 40000, 40000) of float32" in said
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 GB")])
+def test_a_mask_without_memory_for_it_fails_alone(run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    saved("masks/a.png", mask(), voc_palette())
+    saved("masks/b.png", mask(), voc_palette())
+    made = refine_command.refined
+
+    def refined(p: torch.Tensor, *given: object) -> np.ndarray:
+        monkeypatch.setattr(refine_command, "refined", made)
+        raise error
+
+    monkeypatch.setattr(refine_command, "refined", refined)
+    code, printed, said = run()
+    assert code == 2
+    assert said.strip() == "dpn: masks/a.png: out of memory; fewer labels or a smaller image take less".replace("/", os.sep)
+    assert "1 of 2 masks" in printed

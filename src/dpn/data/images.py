@@ -1,7 +1,6 @@
 """Images as arrays, whatever way they were stored, and one clear line for what is none."""
 
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import cache
@@ -15,11 +14,13 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dpn.data.formats import POSTSCRIPT, opened_picture
+from dpn.data.limits import OPTION, most_pixels, require_pixels
+from dpn.data.png import PNG, sound_chunks
 from dpn.errors import InputError
 from dpn.files import absent
 
 warnings.filterwarnings("ignore", "(possibly )?corrupt EXIF data", UserWarning)  # it is passed over, and the pixels are whole
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half what is refused: images that are read as they are
+warnings.filterwarnings("ignore", "Image size .* decompression bomb", Image.DecompressionBombWarning)  # refused, in our words
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,8 +33,8 @@ TURNS = {
 }
 """How EXIF's orientations become upright; 1 is."""
 
-PNG = b"\x89PNG\r\n\x1a\n"
-"""What a PNG file begins with."""
+PART = 2**21
+"""Pixels that are converted at a time."""
 
 VOID = 255
 """The mask value of pixels that are neither trained on nor counted."""
@@ -56,8 +57,8 @@ def read_image(path: str | Path, content: bytes | None = None) -> np.ndarray:
         content: its bytes, where they come from elsewhere, of an archive, say; `path` is then what errors call it.
 
     Raises:
-        InputError: the file is missing, a folder, not an image, truncated, of size zero or beyond Pillow's limit
-            against decompression bombs; or as `rgb`.
+        InputError: the file is missing, a folder, not an image, truncated, of size zero or of more pixels than
+            `dpn.data.limits.most_pixels`; or as `rgb`.
 
     Example:
         >>> import tempfile
@@ -82,17 +83,28 @@ def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
         >>> rgb(Image.new("RGBA", (1, 1), (0, 0, 0, 0)))[0, 0].tolist()  # nothing, on white
         [255, 255, 255]
     """
+    if picture.mode in ("F", "LAB"):
+        raise InputError(f"{name}: pixels of Pillow's mode {picture.mode}; save it as 8-bit RGB")
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, PART // picture.width)
+    for top in range(0, picture.height, rows):
+        bottom = min(picture.height, top + rows)
+        part = picture if rows >= picture.height else picture.crop((0, top, picture.width, bottom))
+        pixels[top:bottom] = _rgb(part, name)
+    return pixels
+
+
+def _rgb(picture: Image.Image, name: str) -> np.ndarray:
+    """What `rgb` gives of some rows; of grey, what stands for all three."""
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         grey = np.asarray(picture).astype(np.int64)
         if grey.min() < 0 or grey.max() > 65535:
             raise InputError(f"{name}: 32-bit values {grey.min()} to {grey.max()}; save it with 8 or 16 bits a channel")
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
-    if picture.mode in ("F", "LAB"):
-        raise InputError(f"{name}: pixels of Pillow's mode {picture.mode}; save it as 8-bit RGB")
+        return ((grey + 128) // 257)[..., None]
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def list_images(
@@ -203,7 +215,7 @@ def open_upright(path: str | Path, content: bytes | None = None, *, shrink: int 
         kind, coding = picture.format or "", _coding(picture)
         picture.load()
         turn = TURNS.get(_orientation(picture))
-        upright = picture.copy() if turn is None else picture.transpose(turn)
+        upright = picture if turn is None else picture.transpose(turn)
     return Upright(upright, kind, coding)
 
 
@@ -239,7 +251,10 @@ def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Im
         raise InputError(f"{path}: {what} where an image file is needed")
     try:
         with _identified(path, content) as picture:
+            require_pixels(path, *picture.size)
             yield picture
+    except (InputError, MemoryError):
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except PermissionError:
@@ -252,32 +267,22 @@ def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Im
             raise InputError(f"{path}: PostScript, which another program would draw; save it as PNG") from None
         raise InputError(f"{path}: not an image{'' if head else ': the file is empty'}") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: too large to be read safely ({error}); scale it down") from None
+        raise InputError(f"{path}: too large to be read safely ({error}); scale it down, or raise {OPTION}") from None
     except Exception as error:  # the decoders raise OSError, SyntaxError, ValueError, struct.error, ... on bad bytes
         raise InputError(f"{path}: a broken image ({error}); was it written to its end?") from error
 
 
 def _identified(path: str | Path, content: bytes | None) -> Image.Image:
     """An image file as Pillow opens it; a PNG without what Pillow does not open it for, though its pixels are whole."""
+    if Image.MAX_IMAGE_PIXELS and (most := most_pixels()) > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = most  # Pillow warns of more, and refuses twice as many
     try:
         return opened_picture(path if content is None else BytesIO(content))
     except UnidentifiedImageError:
         content = Path(path).read_bytes() if content is None else content
         if not content.startswith(PNG):
             raise
-        return opened_picture(BytesIO(_sound_chunks(content)))
-
-
-def _sound_chunks(content: bytes) -> bytes:
-    """A PNG file without the chunks that are not needed and whose checksum is wrong; tRNS, which pixels need, stays."""
-    kept, at = [PNG], len(PNG)
-    while at < len(content):
-        kind, end = content[at + 4 : at + 8], at + 8 + int.from_bytes(content[at : at + 4])
-        wrong = zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4])
-        if not (wrong and kind[:1].islower() and kind != b"tRNS"):
-            kept.append(content[at : end + 4])
-        at = end + 4
-    return b"".join(kept)
+        return opened_picture(BytesIO(sound_chunks(content)))
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -16,6 +16,9 @@ Value = int | str | tuple[int, int, int]
 
 UNKNOWN = -1
 
+PART = 2**21
+"""Pixels whose labels are looked up at a time."""
+
 
 @dataclass(frozen=True)
 class LabelMap:
@@ -56,18 +59,24 @@ class LabelMap:
         Raises:
             InputError: a value stands for no label.
         """
-        if values.ndim == 3 and self.by_colour:
+        rows = max(1, PART // max(1, values.shape[1]))
+        whole = values if values.ndim == 2 or self.by_colour else ids_of_colours(values, source)
+        parts = [self._labels(whole[top : top + rows], source) for top in range(0, max(1, len(whole)), rows)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _labels(self, values: np.ndarray, source: str | Path) -> np.ndarray:
+        """The labels of some rows of a mask."""
+        if values.ndim == 3:
             named = {_code(value): label for value, label in self.label_of.items() if isinstance(value, tuple)}
             found = self._found(_codes(values), named)
-            if unknown := sorted(set(map(tuple, values[found == UNKNOWN].tolist()))):
+            if unknown := [(c >> 16, c >> 8 & 255, c & 255) for c in np.unique(_codes(values[found == UNKNOWN])).tolist()]:
                 raise InputError(
                     f"{source}: no label has the colours {few(unknown)}; name them, or say what `others` are, in labels.yaml"
                 )
             return found.astype(np.uint8)
-        ids = values if values.ndim == 2 else ids_of_colours(values, source)
         named = {value: label for value, label in self.label_of.items() if isinstance(value, int)}
-        found = self._found(ids, named)
-        if unknown := np.unique(ids[found == UNKNOWN]).tolist():
+        found = self._found(values, named)
+        if unknown := np.unique(values[found == UNKNOWN]).tolist():
             allowed = _ranges(value for value, label in named.items() if label != VOID)
             void = _ranges(value for value, label in named.items() if label == VOID)
             raise InputError(
@@ -143,8 +152,8 @@ def ids_of_colours(colours: np.ndarray, source: str | Path) -> np.ndarray:
 
 
 def _codes(colours: np.ndarray) -> np.ndarray:
-    codes: np.ndarray = colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-    return codes
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    return red << 16 | green << 8 | blue
 
 
 def _code(colour: tuple[int, int, int]) -> int:

@@ -101,7 +101,8 @@ def _unscaled(values: np.ndarray, mode: str, coding: Coding) -> np.ndarray:
     """Takes back what Pillow's decoder did to the values, by what it was told to do."""
     if coding.largest:
         full = 255 if mode == "L" else 65535
-        return np.rint(values * (coding.largest / full)).astype(values.dtype)
+        undone: np.ndarray = np.rint(np.arange(full + 1) * (coding.largest / full)).astype(values.dtype)[values]
+        return undone
     if mode not in ("1", "L"):
         return values
     told = coding.raw.partition(";")[2].removesuffix("R")  # as "4I": 4 bits, inverted; R is the order of bits alone

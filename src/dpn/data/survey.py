@@ -77,6 +77,9 @@ def survey(data: SegmentationData, *, description: str = "look") -> Survey:
             except InputError as error:
                 found.faults.append(str(error))
                 continue
+            except MemoryError:
+                found.faults.append(f"{_named(data, i)}: out of memory; scale it down")
+                continue
             labels = sample.labels.flatten()
             counts = torch.where(labels == VOID, len(data.labels), labels).bincount(minlength=len(data.labels) + 1).numpy()
             found.read.append(i)
@@ -93,6 +96,10 @@ def survey(data: SegmentationData, *, description: str = "look") -> Survey:
         if len(names) > 1:
             found.odd("the same image twice", " = ".join(names))
     return found
+
+
+def _named(data: SegmentationData, i: int) -> str:
+    return str(data.pairs[i][0]) if data.pairs else f"image {i}"
 
 
 def _look_at_files(found: Survey, name: str, data: SegmentationData, index: int) -> None:

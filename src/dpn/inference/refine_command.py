@@ -3,15 +3,17 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from math import prod
 from pathlib import Path
-from typing import Annotated
-from zipfile import BadZipFile
+from typing import IO, Annotated
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from dpn.data import list_images, read_image, read_mask, voc_palette
 from dpn.data.formats import opened_picture
+from dpn.data.limits import OPTION, most_pixels
 from dpn.devices import device_named
 from dpn.errors import InputError, is_full, of_one
 from dpn.files import sweep, written_whole
@@ -22,6 +24,9 @@ from dpn.stopping import code_of, told
 from dpn.terminal import complain, console, progress_bar
 
 SCORES = (".npy", ".npz")
+
+BYTES = 32
+"""Of an array, for each of the most pixels that an image may have (dpn.data.limits): 3.8 GB unless told otherwise."""
 
 PICKLE = b"\x80"
 """What a pickle begins with."""
@@ -187,16 +192,24 @@ def _read(path: Path, labels: int | None, key: str | None) -> np.ndarray:
 def _loaded(path: Path, key: str | None) -> np.ndarray:
     """An .npy's array; the one of this name, or the only one, of an .npz."""
     try:
+        if path.is_file() and not is_zipfile(path):
+            with path.open("rb") as file:
+                _require_size(path, file)
         held: np.ndarray | NpzFile = np.load(path, allow_pickle=False)
         if not isinstance(held, NpzFile):
             return held
         with held:
             name = held.files[0] if key is None and len(held.files) == 1 else key
             if name in held.files:
+                assert held.zip
+                with held.zip.open(f"{name}.npy") as member:
+                    _require_size(path, member)
                 array: np.ndarray = held[name]
                 return array
             names = ", ".join(held.files)
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, BadZipFile, zlib.error) as error:
         if "Object arrays" in str(error) or _begins(path, PICKLE):
             raise InputError(
                 f"{path}: holds pickled objects, such as IRN's dictionaries, which are not read, since they could run code; "
@@ -204,6 +217,15 @@ def _loaded(path: Path, key: str | None) -> np.ndarray:
             ) from error
         raise InputError(f"{path}: not a whole file of numpy's, or it cannot be read; write it again") from error
     raise InputError(f"{path}: holds the arrays {names}; name one of them by --key" if names else f"{path}: holds no array")
+
+
+def _require_size(path: Path, file: IO[bytes]) -> None:
+    """Refuses an array that takes more memory than its head should claim: a short file can unpack to any size."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(file)
+    if prod(shape) * kind.itemsize > BYTES * most_pixels():
+        raise InputError(f"{path}: too large to be read safely, an array {shape} of {kind}; make it smaller, or raise {OPTION}")
 
 
 def _begins(path: Path, head: bytes) -> bool:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from dpn.data import read_image, rgb, to_tensor
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError, first_line, out_of_memory
 from dpn.inference.finite import require_finite
 from dpn.model import DPN
 from dpn.storage import WRAPPERS, load
@@ -173,9 +173,9 @@ def segment(
             given = to_tensor(seen)[None].to(next(network.parameters()))
             q = network.eval()(given).float().exp()[0].cpu()
             require_finite(q, network, given)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         of = f"{seen.shape[1]} x {seen.shape[0]} pixels, RGB"
         remedy = "Wrap(network, labels, multiple=32) or size=(H, W) gives it what it needs, where that is the size"
         raise InputError(f"the network does not take this image ({of}): {first_line(error)}; {remedy}") from error

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dpn.data import to_tensor
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError, first_line, out_of_memory
 from dpn.inference.rasters import Box, Raster, Size
 from dpn.mrf import MRF, MRFConfig, changed
 from dpn.mrf.triple_penalty import TriplePenalty
@@ -116,9 +116,9 @@ class Scores:
         pixels = to_tensor(self.image.window(seen, self.size))[None]
         try:
             log_p = self.network(pixels)[0][:, *known.inside(seen)].float().cpu()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if out_of_memory(error):
+                raise
             of = f"{seen.width} x {seen.height} pixels, RGB"
             raise InputError(f"the network does not take this tile ({of}): {first_line(error)}; choose another tile") from error
         if not log_p.sum() < torch.inf:  # NaN is not

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dpn.data import to_tensor
 from dpn.devices import cores_shared
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError, first_line, out_of_memory
 from dpn.inference.clips import Frame, opened_clip
 from dpn.inference.finite import require_finite
 from dpn.inference.segmentation import SIZE, Segmentation, at_most, opened_network
@@ -189,8 +189,8 @@ def _image(frame: Frame, network: nn.Module, size: int) -> Tensor:
 def _computed(function: Callable[..., Tensor], *given: Tensor) -> Tensor:
     try:
         return function(*given)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         of = " x ".join(str(side) for side in reversed(given[-1].shape[2:]))
         raise InputError(f"the network does not take frames of {of} pixels: {first_line(error)}; try another size") from error

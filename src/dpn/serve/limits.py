@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from dpn.data.images import PNG
+from dpn.data.png import PNG
 
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 """Pillow's names of the formats that are taken; others start programs, or are seldom photographs."""
