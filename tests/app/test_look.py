@@ -1,6 +1,7 @@
 """What the page computes is what the network and the head say; a coarse mask is read as it is meant, or refused."""
 
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,20 @@ def test_what_is_no_mask_is_refused(photo: Path, tmp_path: Path) -> None:
     (tmp_path / "mask.png").write_text("no picture")
     with pytest.raises(InputError, match=r"mask\.png: not a picture that can be read"):
         with_mask(photo, tmp_path / "mask.png")
+
+
+def test_a_network_that_gives_no_number_is_not_shown(photo: Path) -> None:
+    model = network()
+    model.unary.module.bias.data[0] = torch.nan
+    with pytest.raises(InputError, match="NaN arises in the unary network"):
+        photograph(photo, {"unary": model})
+
+
+def test_a_large_mask_is_looked_at_where_the_photograph_is(photo: Path, tmp_path: Path) -> None:
+    mask = np.zeros((2000, 3000), np.uint8)
+    mask[:, 1500:] = 7
+    tracemalloc.start()
+    look = with_mask(photo, mask_file(tmp_path, mask))
+    assert tracemalloc.get_traced_memory()[1] < 4 * mask.nbytes  # numbers of 8 bytes were 17 times as much
+    tracemalloc.stop()
+    assert look.log_p.argmax(1)[0].float().mean().item() == 0.5

@@ -364,3 +364,13 @@ def test_the_command_writes_where_it_says(tmp_path, capsys, monkeypatch):
     about = json.loads(capsys.readouterr().out)
     assert (about["frames"], about["out"]) == (3, str(Path("results/clip_overlay.gif")))
     assert len(read(tmp_path / "results/clip_overlay.gif")) == 3
+
+
+def test_a_clip_of_more_pixels_than_an_image_may_have_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (200, 100)).save(tmp_path / "clip.gif")
+    monkeypatch.setenv("DPN_MAX_MEGAPIXELS", "0.01")
+    with (
+        pytest.raises(InputError, match=r"clip\.gif: too large to be read safely, 200 x 100 pixels"),
+        opened_clip(tmp_path / "clip.gif"),
+    ):
+        pass

@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from dpn.data import read_image, rgb, to_tensor, voc_palette
-from dpn.data.formats import opened_picture
+from dpn.data.images import open_upright
 from dpn.errors import InputError
+from dpn.inference.finite import require_finite
 from dpn.inference.segmentation import SIZE, Segmentation
 from dpn.model import DPN
 from dpn.mrf import MRF, TriplePenalty, changed
@@ -92,7 +93,9 @@ def photograph(path: str | Path, networks: Mapping[str, DPN]) -> Look:
     seen = _seen(image)
     network = next(iter(networks.values()))
     with torch.inference_mode():
-        log_p = network.unary(to_tensor(seen)[None].to(next(network.parameters()).device)).float()
+        given = to_tensor(seen)[None].to(next(network.parameters()).device)
+        log_p = network.unary(given).float()
+        require_finite(log_p.exp().cpu(), network, given)
     heads = {title: each.mrf for title, each in networks.items() if each.stage != "unary"}
     return Look(image, seen, log_p, network.labels, heads, source=str(path))
 
@@ -107,10 +110,9 @@ def with_mask(path: str | Path, mask: str | Path) -> Look:
     """
     image = read_image(Path(path))
     seen = _seen(image)
-    values, colours = _values_of(Path(mask))
-    labels = len(colours)
     height, width = seen.shape[:2]
-    there = torch.from_numpy(np.array(Image.fromarray(values).resize((width, height), Image.Resampling.NEAREST))).long()
+    values, colours = _values_of(Path(mask), height, width)
+    labels, there = len(colours), torch.from_numpy(values).long()
     others = (1 - CONFIDENCE) / (labels - 1)
     p = torch.full((1, labels, height, width), others).scatter_(1, there[None, None], CONFIDENCE)
     palette = np.zeros((256, 3), np.uint8)
@@ -142,14 +144,19 @@ def _seen(image: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) if scale < 1 else image
 
 
-def _values_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A mask's labels (H,W) uint8, counted from 0, and each one's colour (L,3) uint8."""
+def _values_of(path: Path, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A mask's labels (H,W) uint8 at another size, counted from 0, and each one's colour (L,3) uint8."""
     try:
-        with opened_picture(path) as picture:
-            plain = picture.mode in ("1", "L", "P", "I", "I;16")
-            values = np.array(picture) if plain else rgb(picture).astype(np.int64) @ [1 << 16, 1 << 8, 1]
-    except OSError as error:
-        raise InputError(f"{path.name}: not a picture that can be read; give a PNG of labels") from error
+        picture = open_upright(path).picture
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path.name}: not a picture that can be read ({reason}); give a PNG of labels") from error
+    plain = picture.mode in ("1", "L", "P", "I", "I;16")
+    whole = np.asarray(picture) if plain else rgb(picture, path.name)
+    down, across = ((np.arange(n) + 0.5) * (of / n) for n, of in ((height, whole.shape[0]), (width, whole.shape[1])))
+    values = whole[np.ix_(down.astype(int), across.astype(int))]
+    if not plain:
+        values = values.astype(np.int64) @ [1 << 16, 1 << 8, 1]
     found, labels = np.unique(values, return_inverse=True)
     if not 2 <= len(found) <= MOST_COLOURS:
         raise InputError(f"{path.name}: a mask has 2 to {MOST_COLOURS} values or colours, not {len(found)}")

@@ -4,13 +4,12 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dpn.data.formats import opened_picture
+from dpn.data.images import open_upright
 from dpn.data.painted import BACKGROUND, Annotated, Region, found_image, outline
 from dpn.data.text import read_text
 from dpn.errors import InputError, first_line
@@ -91,7 +90,7 @@ def _region(kind: str, points: Sequence[Sequence[float]], shape: dict[str, Any],
     if kind == "circle":  # its centre, and a point on its edge
         region[disk((y - 0.5, x - 0.5), float(np.hypot(right - x, bottom - y)) or 0.5, shape=size)] = True
     else:
-        inside = np.asarray(opened_picture(BytesIO(base64.b64decode(shape["mask"]))).convert("L")) > 0
+        inside = np.asarray(open_upright("its mask", base64.b64decode(shape["mask"])).picture.convert("L")) > 0
         top, left = round(y), round(x)
         place = region[top : top + inside.shape[0], left : left + inside.shape[1]]
         if min(top, left) < 0 or place.shape != inside.shape:

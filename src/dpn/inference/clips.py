@@ -16,6 +16,7 @@ from PIL import Image
 
 from dpn.data import rgb
 from dpn.data.formats import opened_picture
+from dpn.data.limits import require_pixels
 from dpn.errors import InputError, first_line, warn
 
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".apng": "PNG"}
@@ -108,6 +109,7 @@ def opened_clip(path: Path | str) -> Iterator[Clip]:
         with _told(path, Exception):  # the decoders raise whatever they stumble over
             picture = opened_picture(path)
         with picture:
+            require_pixels(path, *picture.size)
             yield _animation(path, picture)
         return
     av = pyav(path)
@@ -171,6 +173,7 @@ def _video(path: Path, container: Any) -> Clip:
     if not container.streams.video:
         raise InputError(f"{path}: has no pictures")
     stream = container.streams.video[0]
+    require_pixels(path, stream.width, stream.height)
     stream.thread_type = "AUTO"
     rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
     count = stream.frames or round(Fraction(container.duration or 0, 1_000_000) * rate)
