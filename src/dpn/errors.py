@@ -4,6 +4,7 @@ import errno
 import re
 import sys
 import warnings
+from numbers import Integral
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What the next file would meet as well: no room, or no writing there any more."""
@@ -31,6 +32,22 @@ def warn(message: str) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("dpn", "torch"):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, OwnWarning, stacklevel=level)
+
+
+def require_whole(name: str, value: object, least: int = 1, most: int | None = None) -> None:
+    """Raises InputError unless a value is a whole number in a range; `name` is what to call it. NaN and 2.5 are none.
+
+    Example:
+        >>> require_whole("window", float("nan"))
+        Traceback (most recent call last):
+        dpn.errors.InputError: window must be a whole number, got nan
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number, got {value!r}")
+    if int(value) < least:
+        raise InputError(f"{name} must {'not be negative' if least == 0 else f'be at least {least}'}, got {value}")
+    if most is not None and int(value) > most:
+        raise InputError(f"{name} must be at most {most}, got {value}")
 
 
 def out_of_memory(error: BaseException) -> bool:

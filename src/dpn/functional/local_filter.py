@@ -61,8 +61,8 @@ def local_filter(
         Differentiable once, to p and to the weights; by torch.func and forward derivatives, to any order.
 
     Raises:
-        InputError: if shapes, window, kernel or backend do not fit, or a weight, where it is a float or on the CPU, is
-            negative, infinite or NaN.
+        InputError: if shapes, window, kernel, absent_below or backend do not fit, or a weight, where it is a float or on the
+            CPU, is negative, infinite or NaN.
         NotImplementedError: from a second derivative.
 
     Example:
@@ -82,6 +82,8 @@ def local_filter(
         raise InputError(f"weights must be finite and not negative, got {weights}")
     if stride < 1:
         raise InputError(f"stride must be at least 1 pixel, got {stride}")
+    if not 0 <= absent_below < math.inf:
+        raise InputError(f"absent_below must be finite and not negative, got {absent_below}")
     kernel_named(kernel)
     wide = torch.promote_types(p.dtype, torch.float32)
     backend = choose(backend, p.device, p.dtype, kernel=kernel)

@@ -1,6 +1,7 @@
 """Several scales, a mirrored view and several networks, averaged (Section 4.2)."""
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class Average(nn.Module):
         self.scales, self.flip = tuple(scales), flip
         if not models:
             raise InputError("nothing to average: give one network or more")
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < scale < inf for scale in self.scales):
             raise InputError(f"scales must be positive factors, got {self.scales}")
         self.labels = models[0].labels
         for model in models:

@@ -163,7 +163,7 @@ def segment(
         >>> segment(np.zeros((40, 60, 3), np.uint8), model).labels.shape
         (40, 60)
     """
-    if size < 1:
+    if not size >= 1:  # NaN is not
         raise InputError(f"size must be at least 1 pixel, got {size}")
     network, names = opened_network(model)
     pixels = rgb_pixels(image)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 from dpn.metrics.confusion import intersection_and_union
 
 
@@ -40,7 +40,7 @@ def paired_bootstrap(
         level: of the interval, in (0, 1): .95 cuts 2.5 % off either end.
 
     Raises:
-        InputError: shapes differ or there is no image.
+        InputError: shapes differ, there is no image, or resamples or the level is out of range.
 
     Example:
         >>> a = torch.tensor([[[3, 1], [1, 3]], [[4, 0], [2, 2]]])
@@ -55,6 +55,9 @@ def paired_bootstrap(
             f"confusion matrices {tuple(confusions_a.shape)} and {tuple(confusions_b.shape)}: "
             "both systems need (M,L,L) over the same M > 0 images"
         )
+    require_whole("resamples", resamples)
+    if not 0 < level < 1:
+        raise InputError(f"level must be above 0 and below 1, got {level}")
     drawn = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
     times = torch.cat([torch.ones(1, images, dtype=torch.float64), torch.from_numpy(drawn).double()])
     gains = _mean_iou(times, confusions_b) - _mean_iou(times, confusions_a)

@@ -98,6 +98,6 @@ def differs_within(values: Tensor, radius: int) -> Tensor:
 
 def checked_radius(radius: int) -> int:
     """The radius, unless it is below 1: that raises InputError."""
-    if radius < 1:
+    if not radius >= 1:  # NaN is not
         raise InputError(f"radius {radius}: the boundary band must be at least 1 pixel wide")
     return radius

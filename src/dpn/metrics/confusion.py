@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torchmetrics import Metric
 
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 
 
 class MeanIoU(Metric):
@@ -37,6 +37,7 @@ class MeanIoU(Metric):
 
     def __init__(self, labels: int, void: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        require_whole("labels", labels)
         self.labels, self.void = labels, void
         self.add_state("confusion", torch.zeros(labels, labels, dtype=torch.int64), dist_reduce_fx="sum")
 

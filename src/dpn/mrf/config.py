@@ -106,7 +106,7 @@ class MRFConfig:
                     )
         elif self.normalize == "symmetric":
             raise InputError("normalize='symmetric' needs window=None: every pixel is a neighbour")
-        if self.frames < 1 or self.frames % 2 == 0:
+        if self.frames % 2 == 0:
             raise InputError(f"frames must be odd, as many after this one as before, got {self.frames}")
         if self.frames > 1 and (self.window is None or self.aligned is not None):
             kind = "window=None" if self.window is None else "aligned"

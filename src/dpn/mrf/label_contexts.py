@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 from dpn.functional import label_contexts
 from dpn.functional.cells import interpolated, means
 from dpn.functional.label_contexts import label_contexts_and_components
@@ -46,8 +46,7 @@ class LabelContexts(nn.Module):
 
     def __init__(self, labels: int, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any) -> None:
         super().__init__()
-        if labels < 1:
-            raise InputError(f"labels must be at least 1, got {labels}")
+        require_whole("labels", labels)
         config = (config or MRFConfig()).changed(**options)
         self.labels, self.backend = labels, backend
         self.dilation, self.cell = config.context_dilation, config.context_stride

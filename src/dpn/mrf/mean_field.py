@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 from dpn.functional.fully_connected import left_to_eager
 from dpn.functional.modes import watched
 from dpn.mrf import by_parts
@@ -62,6 +62,7 @@ class MRF(nn.Module):
         self, labels: int = 21, config: MRFConfig | None = None, *, backend: str | None = None, **options: Any
     ) -> None:
         super().__init__()
+        require_whole("labels", labels, least=0)
         if labels < 2:
             raise InputError(
                 f"an MRF chooses among two labels or more, got {labels}; for one object of score x take two, the second for "

@@ -32,13 +32,16 @@ def tint(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: floa
     colours, so that a red car is not taken for a red label, and `alpha` of the label is seen, 0 to 1.
 
     Raises:
-        InputError: the image is not (H, W, 3) uint8, the labels are not of its size, or one has no colour.
+        InputError: the image is not (H, W, 3) uint8, the labels are not of its size, one has no colour, or alpha is out of
+            range.
 
     Example:
         >>> grey = np.full((1, 2, 3), 100, np.uint8)
         >>> tint(grey, np.array([[1, 1]]), np.array([[0, 0, 0], [200, 100, 0]]), alpha=0.5).tolist()
         [[[150, 100, 50], [150, 100, 50]]]
     """
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha must be in [0,1], got {alpha}")
     tinted = np.empty(image.shape, np.uint8)
     _draw(tinted, image, labels, palette, alpha)
     return tinted

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 from dpn.registry import Registry
 from dpn.unary.sound import require_sound
 
@@ -44,8 +44,8 @@ class UnaryNetwork(nn.Module, ABC):
 
     def __init__(self, labels: int, *, stride: int, activation: Activation = "softmax", **arguments: Any) -> None:
         super().__init__()
-        if labels < 1:
-            raise InputError(f"labels must be at least 1, got {labels}")
+        require_whole("labels", labels)
+        require_whole("stride", stride)
         if activation not in ("softmax", "sigmoid"):
             raise InputError(f"activation must be softmax or sigmoid, got {activation!r}")
         self.labels, self.stride, self.activation = labels, stride, activation

@@ -1,5 +1,6 @@
 """Anyone's segmentation network as a unary network."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 from dpn.unary.base import Activation, Channels, Normalize, UnaryNetwork
 
 USUAL_KEYS = ("out", "logits")  # torchvision's and transformers'
@@ -67,8 +68,13 @@ class Wrap(UnaryNetwork):
         self.made_with["stride"] = stride
         if (mean is None) != (std is None):
             raise InputError(f"mean and std must be given together, got mean={mean}, std={std}")
-        if multiple < 1 or (size and multiple > 1):
+        if not multiple >= 1 or (size and multiple > 1):
             raise InputError(f"multiple must be at least 1 pixel, and 1 where there is a size, got {multiple}")
+        require_whole("multiple", multiple)
+        for side in size or ():
+            require_whole("size's height and width", side)
+        if not all(map(math.isfinite, mean or ())) or not all(0 < each < math.inf for each in std or ()):
+            raise InputError(f"mean must be finite numbers, and std positive ones, got mean={mean}, std={std}")
         self.normalize = nn.Identity() if mean is None or std is None else Normalize(mean, std)
         self.module = module
         self.output_key, self.multiple, self.size = output_key, multiple, size
