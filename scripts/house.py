@@ -20,7 +20,7 @@ import dpn
 HOME = Path(dpn.__file__).parent
 FLOORS = [
     ["cli", "app", "serve"],
-    ["experiments", "bench", "runs"],
+    ["experiments", "bench", "runs", "http"],
     ["training", "inference", "exporting"],
     ["plots", "metrics", "data"],
     ["storage"],

@@ -148,6 +148,11 @@ def narrow(start: Callable[..., Server]) -> Server:
     return start("--queue", "2", "--timeout", "1", "--token", TOKEN)
 
 
+@pytest.fixture(scope="module")
+def two(start: Callable[..., Server]) -> Server:
+    return start("--workers", "2", "--batch", "1", "--timeout", "8")
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -210,8 +215,9 @@ def test_a_form_has_a_field_image_whose_name_is_told_without_its_folders(server:
     assert told["image"] == "photo.png" and sum(each["share"] for each in told["labels"]) == pytest.approx(1)
     reply = form("photo")
     assert reply.status == 400 and "no file called image" in reply.error
-    reply = server.segment("", b"no form", "multipart/form-data; boundary=x")
-    assert reply.status == 400 and reply.error
+    for body in (b"no form", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n' * 10_000 + b"--x--\r\n"):
+        reply = server.segment("", body, "multipart/form-data; boundary=x")
+        assert reply.status == 400 and reply.error
 
 
 @pytest.mark.parametrize(
@@ -308,7 +314,7 @@ def test_the_description_names_the_body_the_options_and_every_status(server: Ser
     told = json.loads(server.ask("/openapi.json").content)["paths"]["/segment"]["post"]
     assert set(told["requestBody"]["content"]) == {"image/jpeg", "image/png", "multipart/form-data"}
     assert {each["name"] for each in told["parameters"]} == {"write", "size"}
-    assert set(told["responses"]) == {"200", "400", "401", "413", "415", "422", "500", "503", "504"}
+    assert set(told["responses"]) == {"200", "400", "401", "408", "413", "415", "422", "500", "503", "504"}
     assert told["responses"]["422"]["content"]["application/json"]["schema"]["required"] == ["error"]
     assert server.ask("/docs").status == 200
 
@@ -320,6 +326,8 @@ def test_all_pages_but_health_need_the_token(narrow: Server) -> None:
             reply = narrow.ask(path, **given)
             assert reply.status == 401 and reply.headers["www-authenticate"] == "Bearer" and "token" in reply.error
     assert narrow.ask("/openapi.json", Authorization=f"Bearer {TOKEN}").status == 200
+    assert narrow.segment("", bytes(8_000_000), Authorization="Bearer wrong").status == 401
+    assert TOKEN not in narrow.log.read_text()
 
 
 def test_a_request_is_given_up_in_time_and_one_too_many_is_sent_away(narrow: Server) -> None:
@@ -343,26 +351,38 @@ def test_a_request_is_given_up_in_time_and_one_too_many_is_sent_away(narrow: Ser
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_within_seconds_and_leaves_no_child(start: Callable[..., Server], number: int) -> None:
-    server = start("--workers", "2")
-    assert len(children(server)) >= 4
-    server.process.send_signal(number)
-    assert server.process.wait(20) == 0
-    assert none_is_left(server) and "Traceback" not in server.log.read_text()
+def test_a_worker_that_dies_takes_its_own_request_with_it_alone_and_is_started_anew(two: Server) -> None:
+    with ThreadPoolExecutor(3) as clients:
+        list(clients.map(lambda _: two.segment("", png(96, 20)), range(2)))  # each worker makes its code for this size
+        slow = [clients.submit(two.segment, "", png(96, 20)) for _ in range(2)]
+        time.sleep(1)
+        os.kill(children(two, "spawn_main")[0], signal.SIGKILL)
+        after = clients.submit(two.segment, "", png(30, 20))
+        assert sorted(each.result().status for each in slow) == [200, 504] and after.result().status == 200
+    assert len(children(two, "spawn_main")) == 2 and two.process.poll() is None
 
 
-def test_a_worker_that_dies_is_started_anew(start: Callable[..., Server]) -> None:
-    server = start("--timeout", "5")
-    os.kill(children(server, "spawn_main")[0], signal.SIGKILL)
-    for _ in range(60):
-        if server.segment("", png(30, 20)).status == 200:
-            break
-    assert len(children(server, "spawn_main")) == 1 and server.process.poll() is None
+# The tests from here on end the servers of those before.
 
 
-def test_the_death_of_the_process_that_listens_ends_all_with_1(start: Callable[..., Server]) -> None:
-    server = start()
+def test_sigterm_lets_a_request_end_and_leaves_no_child(two: Server) -> None:
+    assert len(children(two)) >= 4
+    with ThreadPoolExecutor(1) as clients:
+        slow = clients.submit(two.segment, "", png(96, 20))
+        time.sleep(0.5)
+        two.process.terminate()
+        assert slow.result().status == 200
+    assert two.process.wait(20) == 0
+    assert none_is_left(two) and "Traceback" not in two.log.read_text()
+
+
+def test_ctrl_c_ends_it_within_seconds_and_leaves_no_child(narrow: Server) -> None:
+    narrow.process.send_signal(signal.SIGINT)
+    assert narrow.process.wait(20) == 0
+    assert none_is_left(narrow) and "Traceback" not in narrow.log.read_text()
+
+
+def test_the_death_of_the_process_that_listens_ends_all_with_1(server: Server) -> None:
     os.kill(children(server, "serve")[-1], signal.SIGKILL)  # the last that was begun
     assert server.process.wait(30) == 1
     assert none_is_left(server)
@@ -393,6 +413,7 @@ def group_of(pid: int) -> int:
     ("options", "says"),
     [
         (["--host", "0.0.0.0"], "give --token, or the environment variable DPN_TOKEN"),
+        (["--token", "of two"], "--token must be of letters, digits and signs, without spaces"),
         (["--host", "example.org"], "--host must be one of 127.0.0.1, 0.0.0.0, ::"),
         (["--port", "80"], "--port must be from 1024 to 65535"),
         (["--queue", "0"], "--queue must be at least 1, got 0"),

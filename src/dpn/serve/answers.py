@@ -1,6 +1,5 @@
 """What a worker does: images that wait go through the network together where they can, and each gets its own answer."""
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import torch
 
 from dpn.data import read_image, to_tensor
 from dpn.errors import InputError
+from dpn.http.passage import told
 from dpn.inference.segmentation import SIZE, Segmentation, at_most, segment
 from dpn.model import DPN
 
@@ -81,16 +81,6 @@ def answers(asked: Sequence[Asked], network: DPN, most: int) -> Iterator[tuple[i
                     yield i, _written(one, asked[i], len(batch) if found else 1)
                 except Exception as error:
                     yield i, _failed(error, 422)
-
-
-def told(message: str) -> bytes:
-    """One line of JSON that says what was wrong.
-
-    Example:
-        >>> told("the body is empty")
-        b'{"error": "the body is empty"}\\n'
-    """
-    return json.dumps({"error": " ".join(message.split())}).encode() + b"\n"
 
 
 def _seen_together(images: Sequence[np.ndarray], sizes: Sequence[int], network: DPN) -> Sequence[Segmentation | None]:

@@ -1,5 +1,6 @@
 """LitServe's server, with `POST /segment`, `GET /metrics` and errors in one line each."""
 
+import asyncio
 import os
 import signal
 from contextlib import suppress
@@ -20,11 +21,13 @@ from starlette.requests import ClientDisconnect
 
 from dpn import __version__
 from dpn.devices import cores, device_named
+from dpn.http.images import checked_pixels, take_no_others
+from dpn.http.passage import Refusal, told
 from dpn.inference.segmentation import SIZE
 from dpn.model import DPN
-from dpn.serve.answers import MEDIA_TYPES, Answer, Asked, Served, answers, told
+from dpn.serve.answers import MEDIA_TYPES, Answer, Asked, Served, answers
 from dpn.serve.gate import BATCH, PATH, Gate
-from dpn.serve.limits import LARGEST, Limits, Refusal, checked_pixels
+from dpn.serve.limits import LARGEST, Limits
 from dpn.serve.metrics import MEDIA_TYPE, Meter
 from dpn.storage import load
 from dpn.unary.fused import fuse
@@ -51,7 +54,8 @@ async def asked(
         content, name = await _image(request)
     except ClientDisconnect:
         raise Refusal(400, "the body was not sent whole") from None
-    return Asked(content, write, size, name, checked_pixels(content, request.app.state.limits))
+    pixels = await asyncio.to_thread(checked_pixels, content, request.app.state.limits.max_megapixels)
+    return Asked(content, write, size, name, pixels)
 
 
 async def _image(request: Request) -> tuple[bytes, str]:
@@ -109,6 +113,7 @@ class SegmentAPI(LitAPI):  # type: ignore[misc]
     def setup(self, device: str) -> None:
         """Opens the network in a worker's own process, and lets it see one image, so that the first request need not wait."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+        take_no_others()
         threads = max(1, cores() // self.workers)
         os.environ.setdefault("HL_NUM_THREADS", str(threads))
         if "OMP_NUM_THREADS" not in os.environ:
@@ -126,6 +131,14 @@ class SegmentAPI(LitAPI):  # type: ignore[misc]
         return Response(output.content, output.status, headers, output.media_type)
 
 
+class Answers(dict[str, Any]):
+    """What LitServe waits for, forgotten with the request that asked: one that was given up leaves nothing behind."""
+
+    def __setitem__(self, uid: str, item: Any) -> None:
+        super().__setitem__(uid, item)
+        cast("asyncio.Task[Any]", asyncio.current_task()).add_done_callback(lambda _: self.pop(uid, None))
+
+
 def server_of(api: SegmentAPI, token: str | None) -> LitServer:
     """The server, not yet started. A worker that dies is started anew."""
     limits = api.limits
@@ -133,6 +146,7 @@ def server_of(api: SegmentAPI, token: str | None) -> LitServer:
         api, accelerator="cpu", devices=1, workers_per_device=api.workers, timeout=limits.timeout, restart_workers=True
     )  # LitServe's accelerator is not used: a worker goes where --device says
     server.uvicorn_graceful_timeout = GRACE
+    server.response_buffer = Answers()
     meter, app = Meter(), server.app
     app.title, app.version, app.state.limits = "dpn serve", __version__, limits
 
@@ -161,6 +175,7 @@ def _describe(route: Any, limits: Limits) -> None:
     refused = {
         401: "A token is needed, and none or another was sent",
         400: "Not an image that can be read",
+        408: "The body came slowly while as many requests waited as may",
         413: f"More than {limits.max_mb:g} MB, or more than {limits.max_megapixels:g} megapixels",
         415: "A body of another type",
         422: "An option that is not taken, or an image that the network does not take",

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from functools import partial
 from time import sleep
 
 from dpn.devices import device_named
@@ -20,6 +21,9 @@ HOSTS = (LOOPBACK, "0.0.0.0", "::")
 
 BATCH = 8
 """Images seen together at most, on a GPU."""
+
+OTHERS = 128
+"""Connections, beside those of the queue, at one time."""
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
 
@@ -87,6 +91,7 @@ def serve(
             raise InputError(f"--{name} must be {'at least 1' if isinstance(value, int) else 'above 0'}, got {value}")
     _check_address(host, port, token)
     try:
+        from dpn.http.connection import Connection
         from dpn.serve.api import SegmentAPI, server_of
     except ImportError as error:
         raise InputError("serving needs litserve and more: pip install -c constraints.txt -e '.[serve]'") from error
@@ -97,7 +102,10 @@ def serve(
     died = _end_whole()
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}/docs (Ctrl-C stops it)", flush=True)
     try:
-        server.run(host=host, port=port, num_api_servers=1, log_level="warning", generate_client_file=False)
+        server.run(
+            host=host, port=port, num_api_servers=1, log_level="warning", generate_client_file=False, ws="none",
+            server_header=False, http=partial(Connection, most=queue + OTHERS)
+        )  # fmt: skip
     except RuntimeError as error:
         raise InputError(f"the server did not start ({error}); its workers say why above") from error
     finally:
@@ -141,6 +149,8 @@ def _check_address(host: str, port: int, token: str | None) -> None:
         raise InputError(f"--host must be one of {', '.join(HOSTS)}, got {host}")
     if host != LOOPBACK and not token:
         raise InputError(f"--host {host} lets other machines in; give --token, or the environment variable DPN_TOKEN, too")
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise InputError("--token must be of letters, digits and signs, without spaces or line ends; no header carries others")
     if not 1024 <= port <= 65535:
         raise InputError(f"--port must be from 1024 to 65535, got {port}")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
