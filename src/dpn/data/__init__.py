@@ -7,9 +7,10 @@ from dpn.data.coco import coco
 from dpn.data.dataset import Sample, SegmentationData, unique_stems
 from dpn.data.download import get as download
 from dpn.data.folder import folder
-from dpn.data.images import PHOTOGRAPHS, VOID, list_images, photograph, read_image, rgb, to_tensor
+from dpn.data.images import PHOTOGRAPHS, VOID, photograph, read_image, rgb, to_tensor
 from dpn.data.label_map import LabelMap
 from dpn.data.labels import read_labels
+from dpn.data.listing import list_images
 from dpn.data.masks import read_mask
 from dpn.data.palette import CAMVID_LABELS, VOC_LABELS, camvid_palette, voc_palette
 from dpn.data.registry import DATA_SETS, DataSet, data_sets_help, open_data

@@ -7,10 +7,10 @@ from pathlib import Path
 from dpn.data.coco import read_coco
 from dpn.data.cvat import read_cvat
 from dpn.data.dataset import SegmentationData
-from dpn.data.images import IMAGE_SUFFIXES
 from dpn.data.label_map import LabelMap, few
 from dpn.data.labelme import is_labelme, read_labelme
 from dpn.data.labels import labels_file, read_labels
+from dpn.data.listing import IMAGE_SUFFIXES
 from dpn.data.painted import BACKGROUND, Annotated, Painted
 from dpn.data.pairs import MASK_SUFFIXES, Matched, match
 from dpn.data.registry import DATA_SETS, GIVE_ROOT, DataSet, Labels

@@ -1,7 +1,7 @@
 """Images as arrays, whatever way they were stored, and one clear line for what is none."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -17,7 +17,6 @@ from dpn.data.formats import POSTSCRIPT, opened_picture
 from dpn.data.limits import OPTION, most_pixels, require_pixels
 from dpn.data.png import PNG, sound_chunks
 from dpn.errors import InputError
-from dpn.files import absent
 
 warnings.filterwarnings("ignore", "(possibly )?corrupt EXIF data", UserWarning)  # it is passed over, and the pixels are whole
 warnings.filterwarnings("ignore", "Image size .* decompression bomb", Image.DecompressionBombWarning)  # refused, in our words
@@ -38,9 +37,6 @@ PART = 2**21
 
 VOID = 255
 """The mask value of pixels that are neither trained on nor counted."""
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""What counts as an image when a folder is listed; a file named by itself may have any suffix."""
 
 PHOTOGRAPHS = ("astronaut", "cat", "motorcycle")
 """The photographs that come with scikit-image, for demonstrations and measurements."""
@@ -105,49 +101,6 @@ def _rgb(picture: Image.Image, name: str) -> np.ndarray:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-
-
-def list_images(
-    paths: str | Path | Iterable[str | Path], *, nested: bool = False, suffixes: Set[str] = IMAGE_SUFFIXES
-) -> list[Path]:
-    """Expands folders to the images in them, in the order of their names; files are kept as they are.
-
-    Hidden files and other suffixes are left out of a folder.
-
-    Args:
-        paths: a file or a folder, or several.
-        nested: also take images from folders in the folders, but not from hidden ones.
-        suffixes: those of images, in small letters.
-
-    Raises:
-        InputError: a path does not exist, or a folder holds no image.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("b.png", "a.JPG", "notes.txt"):
-        ...         Path(folder, name).touch()
-        ...     [path.name for path in list_images(folder)]
-        ['a.JPG', 'b.png']
-    """
-    found: list[Path] = []
-    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
-        if path.is_dir():
-            inside = [
-                file
-                for file in sorted(path.rglob("*") if nested else path.iterdir())
-                if file.suffix.lower() in suffixes
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            ]
-            if not inside:
-                raise InputError(f"{path}: no image in this folder (looked for {', '.join(sorted(suffixes))})")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise InputError(f"{path}: {absent(path)}")
-    return found
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

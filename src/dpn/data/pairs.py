@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dpn.data.images import list_images
+from dpn.data.listing import list_images
 from dpn.errors import InputError
 
 IMAGE_SUFFIXES = ("_leftImg8bit", "_image", "_img")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dpn.data.dataset import SegmentationData, unique_stems
-from dpn.data.images import IMAGE_SUFFIXES
 from dpn.data.label_map import LabelMap
+from dpn.data.listing import IMAGE_SUFFIXES
 from dpn.data.pairs import MASK_SUFFIXES, Matched
 from dpn.errors import InputError, first_line
 from dpn.terminal import progress_bar

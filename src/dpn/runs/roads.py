@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from dpn.data.images import IMAGE_SUFFIXES
+from dpn.data.listing import IMAGE_SUFFIXES
 from dpn.errors import InputError, warn
 from dpn.files import written_whole
 from dpn.inference.clips import ANIMATIONS, is_clip

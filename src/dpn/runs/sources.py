@@ -7,7 +7,7 @@ from dataclasses import replace
 from glob import glob
 from pathlib import Path, PurePosixPath
 
-from dpn.data.images import list_images
+from dpn.data.listing import list_images
 from dpn.errors import InputError, first_line
 from dpn.inference.names import output_names
 from dpn.runs.items import Item
