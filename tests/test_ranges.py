@@ -52,7 +52,7 @@ def test_other_numbers_of_a_configuration(name: str) -> None:
 def test_the_rest_of_a_configuration(options: dict) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         MRFConfig(**options)
-    with pytest.raises(InputError, match="aligned's height and width must be a whole number, got nan"):
+    with pytest.raises(InputError, match=r"aligned must be \(a whole number, a whole number\) or none, got \(nan, 5\)"):
         MRFConfig(aligned=(math.nan, 5))
 
 

@@ -67,15 +67,15 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def of_one(shown: str, error: Exception) -> InputError:
-    """An error as one line that begins with what it is about, a photograph or another file.
+def of_one(shown: str, error: Exception, less: str = "a smaller --size takes") -> InputError:
+    """An error as one line that begins with what it is about, a photograph or another file; `less` takes less memory.
 
     Example:
         >>> of_one("photo.jpg", OSError("no more"))
         InputError('photo.jpg: OSError: no more')
     """
     if out_of_memory(error):
-        return InputError(f"{shown}: out of memory; a smaller --size takes less")
+        return InputError(f"{shown}: out of memory; {less} less")
     line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
     return InputError(line if shown in line else f"{shown}: {line}")
 

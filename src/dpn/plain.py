@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -194,7 +195,7 @@ def _is(value: Any, kind: Any) -> bool:
         of = get_args(kind)
         return isinstance(value, tuple | list) and len(value) == len(of) and all(map(_is, value, of))
     if kind in (int, float):
-        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     return isinstance(value, str | Path if kind is Path else kind)
 
 

@@ -148,7 +148,7 @@ def test_a_trained_head_takes_frames_as_it_is():
     ("options", "words"),
     [
         ({"frames": 2}, "frames must be odd"),
-        ({"frames": 0}, "frames must be odd"),
+        ({"frames": 0}, "frames must be at least 1"),
         ({"frames": 3, "window": None}, "frames=3 needs filters in a window, .* not window=None"),
         ({"frames": 3, "aligned": (8, 8)}, "frames=3 needs filters in a window, .* not aligned"),
         ({"frames": 3, "sigma_time": 0.0}, "sigma_time must be positive"),

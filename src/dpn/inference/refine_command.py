@@ -129,7 +129,7 @@ def refine_masks(
                     refine(name, mask, files)
                     made += 1
                 except Exception as error:
-                    complain(str(of_one(str(mask), error)))
+                    complain(str(of_one(str(mask), error, "fewer labels or a smaller image take")))
                     failed += 1
                     if is_full(error):
                         break

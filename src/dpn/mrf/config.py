@@ -10,7 +10,7 @@ from dpn.plain import require_kinds
 
 LEAST = {
     "components": 1, "window": 1, "window_stride": 1, "context": 1, "context_dilation": 1, "context_stride": 1,
-    "context_rank": 1, "iterations": 1, "blur": 0,
+    "context_rank": 1, "iterations": 1, "blur": 0, "frames": 1,
 }  # fmt: skip
 MOST = {
     "components": 255, "window": 65_536, "window_stride": 65_536, "context": 63, "context_dilation": 4096,
