@@ -156,7 +156,7 @@ def test_a_coarse_mask_is_sharpened(page, tmp_path: Path) -> None:
 def test_a_file_that_is_no_picture_is_told_and_the_page_goes_on(page, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_text("no picture")
     page.locator("#photo input[type=file]").first.set_input_files(tmp_path / "photo.jpg")
-    page.wait_for_selector("text=photo.jpg: not an image", timeout=60_000)
+    page.wait_for_selector("text=photo.jpg is not an image", timeout=60_000)
     assert page.locator(".dpn-empty").is_visible()
     page.reload()
     choose(page, 2)

@@ -1,9 +1,12 @@
 """The page: what stands on it, and what happens when something is moved. gradio draws it."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
+from time import time
 from typing import Any
 
 import gradio as gr
@@ -14,6 +17,8 @@ from dpn.app.viewer import viewer
 from dpn.data import PHOTOGRAPHS
 from dpn.data import photograph as sample
 from dpn.errors import InputError
+from dpn.http.images import checked_pixels
+from dpn.http.passage import Refusal
 from dpn.inference.segmentation import Kind
 from dpn.model import DPN, TITLES
 
@@ -21,10 +26,21 @@ TITLE = """<div class="dpn-title"><h1>Deep Parsing Network</h1>
 <p>A network says what each pixel looks like; one learned mean-field step says what it can be among its neighbours.
 Drag the divider to compare; point at a pixel for its probabilities.</p></div>"""
 EMPTY = '<div class="dpn-empty">Drop a photograph on the left, or choose one below it.</div>'
-FOLDER = tempfile.TemporaryDirectory(prefix="dpn-app-")
+FOLDER = tempfile.TemporaryDirectory(prefix="dpn-app-", dir=Path(tempfile.gettempdir()).resolve())
 """Where files lie until the page is stopped."""
 
-HOUR = 3600  # seconds, after which gradio's own copies are deleted
+FILES_OF_GRADIO = Path(FOLDER.name, "gradio")
+"""What was sent, and copies of what is to be downloaded: all that gradio lets anybody read."""
+
+SAMPLES = Path(FOLDER.name, "samples")
+"""Photographs to try."""
+
+os.environ["GRADIO_TEMP_DIR"] = str(FILES_OF_GRADIO)
+
+HOUR = 3600  # seconds, after which files are deleted
+
+MAX_MEGAPIXELS = 50
+"""Of a photograph or a mask, in 10^6 pixels."""
 
 FILES: tuple[Kind, ...] = ("labels", "overlay", "json")
 """What can be downloaded, of what Segmentation.save writes."""
@@ -44,10 +60,12 @@ def page(networks: Mapping[str, DPN]) -> gr.Blocks:
                     type="filepath", image_mode=None, label="Photograph", sources=["upload", "clipboard"], height=220,
                     elem_id="photo", buttons=[]
                 )  # fmt: skip
+                _take_what_was_sent(photo)
                 photo.preprocess = _file  # whatever is in it, so that `photograph` may say what is wrong
                 gr.Examples([[path] for path in _samples()], [photo], label="Or one of these", elem_id="examples")
                 with gr.Accordion("A coarse mask of your own", open=False):
                     mask = gr.File(label="PNG of labels or colours", file_types=["image"], height=110, elem_id="mask")
+                    _take_what_was_sent(mask)
                     gr.Markdown("A new head sharpens it along the photograph's edges; no network is asked.")
             with gr.Column(elem_id="found"):
                 view = gr.HTML(EMPTY, elem_id="view")
@@ -88,6 +106,8 @@ def _opened(networks: Mapping[str, DPN]) -> Any:
         if photo is None:
             return [None, *(gr.skip() for _ in astuple(Knobs("", 0, 0, 0, 0)))]
         try:
+            for path in (photo, mask):
+                _check(path)
             look = with_mask(photo, mask) if mask else photograph(photo, networks)
         except InputError as error:
             raise gr.Error(str(error).replace(str(Path(photo).parent) + "/", ""), print_exception=False) from error
@@ -96,6 +116,27 @@ def _opened(networks: Mapping[str, DPN]) -> Any:
         return [look, gr.update(choices=names, value=names[-1]), *numbers]
 
     return opened
+
+
+def _check(path: str | None) -> None:
+    """Raises InputError where a file is no image, or has too many pixels."""
+    if path:
+        try:
+            checked_pixels(Path(path).read_bytes(), MAX_MEGAPIXELS, Path(path).name)
+        except Refusal as error:
+            raise InputError(error.message) from None
+
+
+def _take_what_was_sent(component: Any) -> None:
+    """Has a component take files that were sent, and the samples: a question may name any path, and a URL, which is fetched."""
+    keep = component.async_move_resource_to_block_cache
+
+    async def kept(path: Any) -> Any:
+        if path is not None and not any(Path(path).resolve().is_relative_to(each) for each in (FILES_OF_GRADIO, SAMPLES)):
+            raise gr.Error("only a file that was sent can be opened", print_exception=False)
+        return await keep(path)
+
+    component.async_move_resource_to_block_cache = kept
 
 
 def _file(given: Any) -> str | None:
@@ -124,14 +165,17 @@ def _written(look: Look | None, on: bool, *knobs: Any) -> list[Any]:
     """The files to download, at the photograph's own size."""
     if look is None:
         return [gr.update(value=None, interactive=False) for _ in FILES]
-    folder = Path(FOLDER.name, str(id(look)))  # of each photograph what was written last
+    for old in Path(FOLDER.name).glob("made-*"):
+        if old.stat().st_mtime < time() - HOUR:
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(FOLDER.name, f"made-{id(look)}")  # of each photograph what was written last
     paths = refined(look, Knobs(*knobs) if on else None).save(folder, Path(look.source).stem, FILES)
     return [gr.update(value=str(path), interactive=True) for path in paths]
 
 
 def _samples() -> list[str]:
     """Photographs to try, as files."""
-    folder = Path(FOLDER.name)
+    SAMPLES.mkdir(exist_ok=True)
     for name in PHOTOGRAPHS:
-        Image.fromarray(sample(name)).save(folder / f"{name}.jpg", quality=95)
-    return [str(folder / f"{name}.jpg") for name in PHOTOGRAPHS]
+        Image.fromarray(sample(name)).save(SAMPLES / f"{name}.jpg", quality=95)
+    return [str(SAMPLES / f"{name}.jpg") for name in PHOTOGRAPHS]

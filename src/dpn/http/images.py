@@ -19,8 +19,8 @@ def take_no_others() -> None:
     Image.ID[:] = FORMATS
 
 
-def checked_pixels(content: bytes, max_megapixels: float) -> int:
-    """How many pixels an image has, by its head alone: nothing is decoded.
+def checked_pixels(content: bytes, max_megapixels: float, name: str = "the body") -> int:
+    """How many pixels an image has, by its head alone: nothing is decoded. `name` is what to call it in errors.
 
     Raises:
         Refusal: 400, it is no image of `FORMATS`; 413, it has too many pixels.
@@ -36,7 +36,7 @@ def checked_pixels(content: bytes, max_megapixels: float) -> int:
         raise Refusal(413, f"the image has more than {max_megapixels:g} megapixels; scale it down") from None
     except Exception:  # Pillow raises what its parsers stumble over: SyntaxError, struct.error, ...
         told = "is not an image" if content else "is empty"
-        raise Refusal(400, f"the body {told}; send one of {', '.join(FORMATS)}") from None
+        raise Refusal(400, f"{name} {told}; send one of {', '.join(FORMATS)}") from None
     if width * height > 1e6 * max_megapixels:
         most = f"{max_megapixels:g} megapixels"
         raise Refusal(413, f"the image has {width} x {height} pixels, more than {most}; scale it down")
