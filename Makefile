@@ -40,7 +40,7 @@ test-app: $(STAMP)  ## the page in a browser; installs gradio and playwright, an
 
 test-serve: $(STAMP)  ## the server; installs litserve
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,serve]'
-	$(BIN)/python -m pytest -q tests/serve
+	$(BIN)/python -m pytest -q tests/http tests/serve
 
 package: $(STAMP)  ## a wheel and an sdist, the same bytes when built again, each installed into an empty environment and used there
 	scripts/check_package.sh $(PYTHON) python3.12 python3.13
