@@ -3,6 +3,7 @@
     pip install -c constraints.txt -e '.[serve]'
     python scripts/load_test.py                            # 200 requests from 20 clients
     python scripts/load_test.py --batch 8 --workers 2      # what batches give, and workers
+    python scripts/load_test.py --strangers 20             # while as many clients misbehave
 
 It starts a server of its own, asks once for each photograph so that all code is compiled, and then lets the clients ask, each
 again as soon as it has its answer. A request is lost if it is answered with anything but 200, or with another mask than before.
@@ -17,10 +18,11 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from statistics import median
+from threading import Event, Thread
 from time import perf_counter, sleep
 
 from jsonargparse import auto_cli
@@ -29,7 +31,9 @@ from PIL import Image
 from dpn.data import PHOTOGRAPHS, photograph
 
 
-def main(requests: int = 200, clients: int = 20, workers: int = 1, batch: int = 1, model: str = "voc") -> None:
+def main(
+    requests: int = 200, clients: int = 20, workers: int = 1, batch: int = 1, model: str = "voc", strangers: int = 0
+) -> None:
     """Starts a server, asks it, and prints one table.
 
     Args:
@@ -38,19 +42,28 @@ def main(requests: int = 200, clients: int = 20, workers: int = 1, batch: int = 
         workers: as dpn serve takes it.
         batch: as dpn serve takes it.
         model: as dpn serve takes it.
+        strangers: clients that misbehave meanwhile: heads and bodies that do not come, bodies far too large, answers that
+            nobody takes.
     """
     options = ["--workers", str(workers), "--batch", str(batch), "--model", model, "--queue", str(max(64, clients))]
     with served(options) as (address, server):
         images = [jpeg(name) for name in PHOTOGRAPHS]
         masks = [ask(address, image)[1] for _ in range(workers + 1) for image in images][-len(images) :]
         before = memory(server)
+        done = Event()
+        others = [Thread(target=misbehave, args=(int(address.rpartition(":")[2]), i, done)) for i in range(strangers)]
+        for each in others:
+            each.start()
         began = perf_counter()
         with ThreadPoolExecutor(clients) as pool:
             found = list(pool.map(lambda i: ask(address, images[i % len(images)]), range(requests)))
+        done.set()
         took, after = perf_counter() - began, memory(server)
         seconds = sorted(each for each, _, _ in found)
         lost = sum(mask != masks[i % len(masks)] for i, (_, mask, _) in enumerate(found))
         print(f"{requests} requests, {clients} clients, {workers} workers, batches of at most {batch}, model {model}")
+        if strangers:
+            print(f"strangers           {strangers:8d}")
         print(f"requests a second   {requests / took:8.2f}")
         print(f"median, s           {median(seconds):8.2f}")
         print(f"slowest, s          {seconds[-1]:8.2f}")
@@ -70,6 +83,18 @@ def ask(address: str, image: bytes) -> tuple[float, bytes, int]:
     except OSError as error:
         print(error, file=sys.stderr)
         return perf_counter() - began, b"", 0
+
+
+def misbehave(port: int, which: int, done: Event) -> None:
+    """Does one thing that no client should, over and over."""
+    begins = b"POST /segment HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
+    deeds = [begins, begins + b"Content-Length: 1000\r\n\r\n" + bytes(9),
+             begins + b"Content-Length: 99000000\r\n\r\n" + bytes(9_000_000),
+             b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 100]  # fmt: skip
+    while not done.is_set():
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            client.sendall(deeds[which % len(deeds)])
+            done.wait(5)
 
 
 def jpeg(name: str) -> bytes:
