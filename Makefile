@@ -25,8 +25,8 @@ demo: $(STAMP)  ## segment three photographs with the shipped network
 bench: $(STAMP)  ## speed and memory, by layer and beside peers; BENCH='--quick --crfrnn FOLDER ...' adds options
 	$(BIN)/dpn bench --out results/bench $(BENCH)
 
-test: $(STAMP)  ## all tests; DPN_DATA=<folder of VOCdevkit/, CamVid/, weights/> adds those on real data
-	$(BIN)/python -m pytest -q
+test: $(STAMP)  ## all tests, in a process a core; DPN_DATA=<folder of VOCdevkit/, CamVid/, weights/> adds those on real data
+	OMP_NUM_THREADS=1 HL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope
 
 test-triton: $(STAMP)  ## the Triton kernels under their interpreter and their compiler, on the CPU; installs triton (700 MB)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gpu]'

@@ -103,8 +103,13 @@ def speed(folder: Path, home: Path, turns: int, size: int, ray: bool) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     written = sum(path.stat().st_size for path in (home / "a folder run").iterdir()) / 1e6 / count
     say(f"peak memory of this process: {peak:.0f} MB; written: {written:.2f} MB an image")
-    for path in (home / "one at a time").iterdir():
-        assert (home / "a folder run" / path.name).read_bytes() == path.read_bytes(), path.name
+    alike = [same(path, home / "a folder run" / path.name) for path in (home / "one at a time").glob("*_labels.png")]
+    say(f"labels that are the same in both: {sum(alike) / len(alike):.3%}; a folder run fuses its networks")
+
+
+def same(one: Path, other: Path) -> float:
+    """The share of pixels of two masks that are equal."""
+    return (np.asarray(Image.open(one)) == np.asarray(Image.open(other))).mean().item()
 
 
 def memory(folder: Path, home: Path, part: int, size: int) -> None:
