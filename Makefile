@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo bench test test-triton test-app test-serve package audit docs lint clean
+.PHONY: install demo bench test test-triton test-app test-serve soak package audit docs lint clean
 
 install: $(STAMP)
 
@@ -41,6 +41,9 @@ test-app: $(STAMP)  ## the page in a browser; installs gradio and playwright, an
 test-serve: $(STAMP)  ## the server; installs litserve
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,serve]'
 	$(BIN)/python -m pytest -q tests/http tests/serve
+
+soak: $(STAMP)  ## kills, full disks, damaged files, long runs: half an hour; SOAK='--minutes 2' is what CI does
+	$(BIN)/python scripts/soak $(SOAK)
 
 package: $(STAMP)  ## a wheel and an sdist, the same bytes when built again, each installed into an empty environment and used there
 	scripts/check_package.sh $(PYTHON) python3.12 python3.13

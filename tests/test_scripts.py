@@ -1,25 +1,30 @@
 """Scripts need a GPU, hours or a peer to run, but not to be read: what they import from the package is there."""
 
-import subprocess
-import sys
+import zlib
 from importlib.util import module_from_spec, spec_from_file_location
+from io import BytesIO
 from pathlib import Path
+from random import Random
 from types import ModuleType
 
 import pytest
 import torch
+from PIL import Image
 
 from dpn.data.palette import VOC_LABELS
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.py"))
 
 
-def loaded(path: Path) -> ModuleType:
-    spec = spec_from_file_location(path.stem, path)
+def loaded(path: Path, name: str = "") -> ModuleType:
+    spec = spec_from_file_location(name or path.stem, path)
     assert spec and spec.loader
     script = module_from_spec(spec)
     spec.loader.exec_module(script)
     return script
+
+
+SOAK = SCRIPTS[0].with_name("soak")
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
@@ -28,25 +33,15 @@ def test_a_script_imports_without_a_gpu_or_a_peer(path: Path) -> None:
     assert f"python scripts/{path.name}" in script.__doc__ and script.main.__doc__
 
 
-@pytest.mark.slow
-def test_runs_that_are_killed_end_as_one_that_is_not() -> None:
-    words = [sys.executable, SCRIPTS[0].with_name("kills.py"), "--runs", "train", "segment", "--every", "60", "--moments", "1"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["train", "segment"]
-    assert all(killed == resumed > "1" and lost == "0" for _, _, killed, resumed, lost in rows)
-
-
 def test_what_runs_wrote_is_compared_but_for_times(tmp_path: Path) -> None:
-    kills = loaded(SCRIPTS[0].with_name("kills.py"))
+    runs = loaded(SOAK / "runs.py")
     for n, folder in enumerate(("a", "b", "c")):
         (tmp_path / folder / "tensorboard").mkdir(parents=True)
         (tmp_path / folder / "tensorboard" / f"events.out.{n}").touch()
         (tmp_path / folder / "stages.json").write_text(f'[{{"miou": 0.5, "seconds": {n}}}]')
         state = {"step": 1, "seconds": n, "model": {"weight": torch.tensor([float(folder == "c")])}}
         torch.save(state, tmp_path / folder / "last.ckpt")
-    a, b, c = (kills.wrote(tmp_path / folder) for folder in ("a", "b", "c"))
+    a, b, c = (runs.wrote(tmp_path / folder) for folder in ("a", "b", "c"))
     assert a == b and [*a] == ["last.ckpt", "stages.json"]
     assert [name for name in a if a[name] != c[name]] == ["last.ckpt"]
 
@@ -69,3 +64,24 @@ def test_weak_maps_of_stride_32_are_averages_of_32_pixels() -> None:
     means = log_p.unflatten(3, (3, 32)).unflatten(2, (2, 32)).mean((3, 5)).log_softmax(1)
     torch.testing.assert_close(weak.coarse(log_p)[..., 0, 0], means[..., 0, 0])
     assert weak.coarse(log_p[..., :50, :70]).shape == (1, 3, 50, 70)
+
+
+def test_the_soak_imports_alone_and_its_parts_fit_their_time() -> None:
+    script = loaded(SOAK / "__main__.py", "soak")
+    assert "python scripts/soak" in script.__doc__ and script.main.__doc__
+    for of_lane in script.LANES:
+        assert sum(share for _, share in of_lane.values()) == pytest.approx(1)
+    assert max(len(path.read_text().splitlines()) for path in SOAK.glob("*.py")) <= 300
+
+
+def test_damage_is_the_same_each_time_and_mends_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SOAK)
+    from mutations import mutated
+
+    out = BytesIO()
+    Image.new("L", (5, 4)).save(out, "png")
+    sound = out.getvalue()
+    damaged = [mutated(sound, ".png", sound, Random(seed)) for seed in range(60)]
+    assert damaged == [mutated(sound, ".png", sound, Random(seed)) for seed in range(60)]
+    claimed = {content[16:24] for content in damaged if int.from_bytes(content[29:33]) == zlib.crc32(content[12:29])}
+    assert len(claimed) > 2  # sizes that the picture has not, under a checksum that fits
