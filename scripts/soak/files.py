@@ -21,7 +21,7 @@ from sound import sound
 from table import Plan, Row
 from uses import Use, uses
 
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 
 COUNT = 10_000
 SECONDS = 5.0
@@ -63,11 +63,10 @@ def files(plan: Plan) -> Iterator[Row]:
         refused[kind] += outcome.refused
         peaks[kind] = max(peaks[kind], outcome.peak)
         if outcome.wrong:
-            path = _case(plan.home, plan.seed, number, kind)
-            row.lost.append(f"{path.name}: {outcome.wrong}")
+            name, content = damaged(plan.home, plan.seed, number, kind)
+            row.lost.append(f"{name}: {outcome.wrong}")
             if plan.keep:
-                (plan.keep / path.name).write_bytes(path.read_bytes())
-            path.unlink()
+                (plan.keep / name).write_bytes(content)
     for kind, row in rows.items():
         row.note = f"refused in a line: {refused[kind]:,}; peak {peaks[kind] / 1e6:.0f} MB"
         yield row
@@ -100,20 +99,21 @@ def _work(plan: Plan, order: list[str], kinds: dict[str, Use], first: int, writi
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        if not plan.keep:
-            os.dup2(null, 2)
+        os.dup2(null, 2)
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+        folder = plan.home / "damaged"
+        folder.mkdir(exist_ok=True)
         with os.fdopen(writing, "wb") as told:
             for number in range(first, len(order)):
                 if plan.left() < 0:
                     break
-                path = _case(plan.home, plan.seed, number, order[number])
+                name, content = damaged(plan.home, plan.seed, number, order[number])
+                path = folder / name
+                path.write_bytes(content)
                 pickle.dump(_outcome(kinds[order[number]], path), told)
                 told.flush()
                 path.unlink()
         code = 0
-    except BaseException:
-        traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -131,16 +131,20 @@ def _outcome(use: Use, path: Path) -> Outcome:
         if len(str(error).splitlines()) != 1:
             wrong = f"several lines: {str(error)[:200]!r}"
     except BaseException as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        wrong = f"{type(error).__name__}: {str(error)[:200]} ({Path(frame.filename).name}:{frame.lineno})"
-        if path.parent.name == "damaged" and not isinstance(error, RuntimeError):
-            traceback.print_exc()
+        wrong = told_of(error)
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
     peak = _peak()
     if peak > MEMORY:
         wrong = wrong or f"{peak / 1e9:.1f} GB of memory"
     return Outcome(refused, wrong, peak)
+
+
+def told_of(error: BaseException) -> str:
+    """An error in a line, with the last line of this package that it passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((each for each in reversed(frames) if f"{os.sep}dpn{os.sep}" in each.filename), frames[-1])
+    return f"{type(error).__name__}: {first_line(error)[:200]} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def _peak() -> int:
@@ -152,14 +156,9 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _case(home: Path, seed: int, number: int, kind: str) -> Path:
-    """Writes the damaged file of this number."""
+def damaged(home: Path, seed: int, number: int, kind: str) -> tuple[str, bytes]:
+    """The damaged file of this number: what it is called, and its bytes."""
     random = Random(f"{seed} {number} {kind}")
     given = sorted((home / kind).iterdir())
-    path, other = random.choice(given), random.choice([each for each in given if each.suffix])
-    content = mutated(path.read_bytes(), path.suffix, other.read_bytes(), random)
-    folder = home / "damaged"
-    folder.mkdir(exist_ok=True)
-    file = folder / f"{kind}_{number}@{path.name}"
-    file.write_bytes(content)
-    return file
+    path, other = random.choice(given), random.choice(given)
+    return f"{kind}_{number}@{path.name}", mutated(path.read_bytes(), path.suffix, other.read_bytes(), random)
