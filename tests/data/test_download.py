@@ -278,3 +278,15 @@ def test_every_source_is_whole():
             algorithm, _, digest = (file.checksum or "none:").partition(":")
             assert len(digest) == {"md5": 32, "sha256": 64, "none": 0}[algorithm], name
             assert file.checksum or name == "camvid"
+
+
+def test_a_download_that_a_kill_left_beside_its_content_is_removed(tmp_path: Path, server: Server) -> None:
+    server.files["/voc.tar"] = VOC
+    sources = source("voc2012", VOC, f"{server.url}/voc.tar")
+    left = tmp_path / sources["voc2012"][0].name
+    get("voc2012", tmp_path, sources=sources)
+    for content, stays in ((VOC, False), (b"somebody's own", True)):
+        left.write_bytes(content)
+        get("voc2012", tmp_path, sources=sources)
+        assert left.exists() is stays
+    assert len(server.asked) == 1

@@ -77,6 +77,8 @@ def get(
                 raise InputError(f"{root}: no {file.needs} here, and {name} adds to it; get {file.needs} first")
             if not _is_there(file, root):
                 _install(file, root, None if archive is None else Path(archive))
+            elif archive is None:
+                _remove_download(file, root)
     except OSError as error:
         raise InputError(f"{root}: {name} cannot be written ({error}); choose another folder") from error
     return root / os.path.commonpath([file.place for file in files])
@@ -122,6 +124,13 @@ def _install(file: File, root: Path, archive: Path | None) -> None:
         synced(place.parent)
     if not archive:
         source.unlink()
+
+
+def _remove_download(file: File, root: Path) -> None:
+    """What is left of a download whose process was killed as soon as its content was in place."""
+    left = root / file.name
+    if left != root / file.place and left.is_file() and not _fault(file, left):
+        left.unlink()
 
 
 def _unpack(file: File, source: Path, folder: Path) -> Path:
