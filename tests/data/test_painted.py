@@ -12,7 +12,7 @@ from PIL import Image
 
 from dpn.data import folder
 from dpn.data.folder import open_folder
-from dpn.data.painted import outline
+from dpn.data.painted import found_image, outline
 from dpn.errors import InputError
 
 SIZE = (6, 8)
@@ -222,3 +222,8 @@ def test_a_mistake_in_cvat_s_file_is_one_line(root: Path, shape: str, head: str,
     with pytest.raises(InputError, match=rf"annotations\.xml: .*({said})") as error:
         folder(cvat(root, shape, head=head))[0]
     assert "\n" not in str(error.value)
+
+
+def test_an_image_whose_name_no_system_takes_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no image 'aaa"):
+        found_image("a" * 5000, [tmp_path], tmp_path / "photo.json")

@@ -462,3 +462,17 @@ def test_a_codec_that_is_not_there_is_named_with_its_extra(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "InputError" in done.stderr and "its compression, LZW, needs imagecodecs: pip install" in done.stderr
+
+
+def test_a_tiff_whose_strips_are_not_where_it_says_is_told_in_one_line(tmp_path: Path) -> None:
+    for kind, damage in (("raw", lambda whole: whole[:-50]), ("tiff_deflate", without_rows)):
+        Image.new("RGB", (40, 30)).save(tmp_path / "whole.tif", compression=kind)
+        (tmp_path / "cut.tif").write_bytes(damage((tmp_path / "whole.tif").read_bytes()))
+        with pytest.raises(InputError, match=r"cut.tif: a broken TIFF"), open_raster(tmp_path / "cut.tif") as raster:
+            raster.window(Box(0, 0, 30, 40))
+
+
+def without_rows(whole: bytes) -> bytes:
+    """A little-endian TIFF whose strips have no rows: RowsPerStrip, whose value lies 8 bytes behind the tag, is 0."""
+    at = next(at for at in range(10, len(whole)) if whole[at : at + 2] == b"\x16\x01" and whole[at + 3] == 0)
+    return whole[: at + 8] + bytes(4) + whole[at + 12 :]

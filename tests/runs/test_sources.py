@@ -137,3 +137,11 @@ def test_without_fsspec_a_url_says_which_extra_it_needs(monkeypatch: pytest.Monk
 
 def test_a_name_that_no_system_takes_is_one_line(kit: type, tmp_path: Path) -> None:
     assert named("a" * 5000 + ".png", kit.photograph(tmp_path / "b.png"))[0] == "b"
+
+
+def test_a_line_of_a_list_that_can_be_no_path_is_one_line_and_the_others_serve(kit: type, tmp_path: Path) -> None:
+    kit.photographs(tmp_path / "in", 1)
+    (tmp_path / "list.txt").write_text(f"a\0b/*.png\n{tmp_path}/in\n")
+    told: list[str] = []
+    found = items_of([tmp_path / "list.txt"], lambda source, error: told.append(str(error)))
+    assert len(found) == 1 and len(told) == 1 and "no path" in told[0]

@@ -1,6 +1,7 @@
 """Label maps that are painted from outlines, as annotation tools write them."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,6 +107,7 @@ def found_image(name: str, folders: Iterable[Path], source: Path) -> Path:
     path, tried = Path(name.replace("\\", "/")), list(folders)
     for folder in tried:
         for file in (folder / path, folder / path.name):
-            if file.is_file():
-                return file
+            with suppress(OSError):  # too long for a name
+                if file.is_file():
+                    return file
     raise InputError(f"{source}: no image {name!r}; looked in {', '.join(map(str, tried))}")

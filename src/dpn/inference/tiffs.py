@@ -43,6 +43,14 @@ class Tiff(Raster):
         self.kept: OrderedDict[tuple[int, int], np.ndarray | None] = OrderedDict()
 
     def read(self, level: int, box: Box) -> np.ndarray:
+        try:
+            return self._read(level, box)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # what the file says of its strips and tiles may be anything
+            raise InputError(_told(self.file.filehandle.path, self.pages[level], error)) from error
+
+    def _read(self, level: int, box: Box) -> np.ndarray:
         page = self.pages[level]
         channels = page.samplesperpixel
         if page.is_memmappable and page.planarconfig == 1:
@@ -108,7 +116,7 @@ def open_tiff(path: Path | BytesIO) -> Tiff | None:
     page = pages[0]
     grey_16 = page.dtype == np.uint16 and page.samplesperpixel == 1
     turned = "Orientation" in page.tags and page.tags["Orientation"].value != 1
-    if turned or grey_16 or page.photometric in (PHOTOMETRIC.PALETTE, PHOTOMETRIC.MINISWHITE) or page.bitspersample < 8:
+    if turned or grey_16 or page.photometric in (PHOTOMETRIC.PALETTE, PHOTOMETRIC.MINISWHITE) or np.min(page.bitspersample) < 8:
         file.close()
         return None
     if fault := _fault(page, series.axes):

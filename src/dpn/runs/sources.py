@@ -49,6 +49,8 @@ def items_of(
                 complain(line, error)
             except OSError as error:
                 complain(line, InputError(f"{line}: cannot be read ({error.strerror})"))
+            except ValueError as error:  # a line with a NUL in it
+                complain(line, InputError(f"{line}: no path ({error})"))
     names = output_names([Path(item.shown) for item in found.values()])
     return [replace(item, name=name) for item, name in zip(found.values(), names, strict=True)]
 
