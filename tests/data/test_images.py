@@ -370,3 +370,13 @@ def test_tensor_is_channels_first_in_0_to_1() -> None:
     tensor = to_tensor(RED_GREEN)
     assert tensor.dtype == torch.float32
     assert tensor.tolist() == [[[1, 0]], [[0, 1]], [[0, 0]]]
+
+
+def test_a_palette_image_without_its_palette_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "bare.png"
+    Image.new("P", (3, 2)).save(path)
+    whole = path.read_bytes()
+    at = whole.index(b"PLTE") - 4
+    path.write_bytes(whole[:at] + whole[at + 12 + int.from_bytes(whole[at : at + 4]) :])
+    with pytest.raises(InputError, match=r"bare.png: a broken image \(no palette\)"):
+        read_image(path)

@@ -64,7 +64,13 @@ def read_image(path: str | Path, content: bytes | None = None) -> np.ndarray:
         >>> image.shape, image[0, 0].tolist()
         ((2, 3, 3), [200, 200, 200])
     """
-    return rgb(open_upright(path, content).picture, str(path))
+    picture = open_upright(path, content).picture
+    try:
+        return rgb(picture, str(path))
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises ValueError, AssertionError, ... of palettes that lack what pixels name
+        raise InputError(f"{path}: a broken image ({str(error) or 'no palette'}); was it written to its end?") from error
 
 
 def rgb(picture: Image.Image, name: str = "the image") -> np.ndarray:
