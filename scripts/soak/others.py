@@ -125,11 +125,11 @@ def _actor(plan: Plan) -> Row:
 
 def _victims(row: Row, plan: Plan, words: list[str], victims: Callable[[Process], list[int]], *, each: int) -> Row:
     """Runs a command again and again, of whose processes one is killed at a random moment, and compares what it made."""
-    whole, out, random = plan.home / f"{each}_whole", plan.home / f"{each}_killed", plan.drawn(row.what)
+    out, random = plan.home / f"processes_{each}", plan.drawn(row.what)  # the folder is noted in about.json
     began = time.monotonic()
-    process = _process(words, whole)
+    process = _process(words, out)
     said, _ = process.communicate()
-    seconds, expected = time.monotonic() - began, wrote(whole)
+    seconds, expected = time.monotonic() - began, wrote(out)
     if process.returncode:
         row.planned = row.tried = 1
         row.lost.append(f"the run that nobody disturbs: exit code {process.returncode}: {last(said)}")
@@ -155,8 +155,7 @@ def _victims(row: Row, plan: Plan, words: list[str], victims: Callable[[Process]
         row.tried += 1
         if wrong := "; ".join(filter(None, (wrong, differing(expected, out)))):
             if plan.keep:
-                for name, of in (("whole", whole), ("killed", out)):
-                    shutil.copytree(of, plan.keep / f"{row.what}_{number}_{name}", dirs_exist_ok=True)
+                shutil.copytree(out, plan.keep / f"{row.what}_{number}", dirs_exist_ok=True)
             row.lost.append(f"after {wait:.2f} s: {wrong}")
     return row
 
