@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SPREAD := -n auto --maxprocesses 8
 
 .PHONY: install demo bench test test-triton test-app test-serve soak package audit docs lint clean
 
@@ -26,13 +27,12 @@ bench: $(STAMP)  ## speed and memory, by layer and beside peers; BENCH='--quick 
 	$(BIN)/dpn bench --out results/bench $(BENCH)
 
 test: $(STAMP)  ## all tests, in a process a core; DPN_DATA=<folder of VOCdevkit/, CamVid/, weights/> adds those on real data
-	OMP_NUM_THREADS=1 HL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope
+	OMP_NUM_THREADS=1 HL_NUM_THREADS=1 $(BIN)/python -m pytest -q $(SPREAD) --dist loadscope
 
 test-triton: $(STAMP)  ## the Triton kernels under their interpreter and their compiler, on the CPU; installs triton (700 MB)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,gpu]'
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_backends.py -k triton
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_triton.py tests/mrf/test_by_parts.py tests/test_gpu_kit.py
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q tests/functional/test_triton.py tests/mrf/test_by_parts.py
+	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(SPREAD) tests/functional/test_backends.py -k triton
+	TRITON_INTERPRET=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(SPREAD) tests/functional/test_triton.py tests/mrf/test_by_parts.py tests/test_gpu_kit.py
 
 test-app: $(STAMP)  ## the page in a browser; installs gradio and playwright, and needs chromium, which playwright does not bring
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,app]' playwright
