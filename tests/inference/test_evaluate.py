@@ -87,10 +87,18 @@ def test_a_network_in_training_is_measured_as_trained(tmp_path: Path) -> None:
     assert not model.training
 
 
-def test_other_labels_than_the_data_sets_are_refused(tmp_path: Path) -> None:
+def test_other_labels_than_the_data_sets_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = SegmentationData([pair(tmp_path, "one", [[0]], [[0]])], ["a", "b", "c", "d", "e"])
-    with pytest.raises(InputError, match=r"mine: labels \(red, green, blue: 3\) .* \(a, b, c, d, ...: 5\)"):
+    said = r"^mine: labels \(red, green, blue: 3\) are not the data set's \(a, b, c, d, ...: 5\)$"
+    with pytest.raises(InputError, match=said):
         measured({"mine": brightest()}, data)
+    monkeypatch.setattr("dpn.inference.evaluate._by_stage", lambda *_: {"mine": brightest()})
+    monkeypatch.setattr("dpn.inference.evaluate._open", lambda *_: data)
+    with pytest.raises(InputError, match=said):
+        evaluate(["mine"], data="mine", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,8 @@ def evaluate(
     others = {path.stem: Scores.load(path) for path in beside}
     if taken := networks.keys() & others.keys():
         raise InputError(f"--beside: {min(taken)} is the name of a row already; give that file another name")
+    for name, network in networks.items():
+        _check(name, network, images)
     (out / "predictions" if predictions else out).mkdir(parents=True, exist_ok=True)
     palette = images.palette if len(images.palette) > len(images.labels) else palette_of(images.labels)
     worst, mine = Worst(images.labels, palette[: len(images.labels)]), group.part(len(images))
@@ -139,8 +141,10 @@ def evaluate(
         measure(evaluation, networks, images, keep, mine, tell)
     except KeyboardInterrupt as stop:
         ended, code = told(stop), code_of(stop)
-    except InputError as error:  # no room
-        ended, code = str(error), 2
+    except Exception as error:
+        if not is_full(error):
+            raise
+        ended, code = str(of_one(str(out), error)), 2
     _, *of_others = gathered((evaluation, worst, failed, ended, code))
     if group.rank:
         return code
@@ -153,7 +157,8 @@ def evaluate(
     scores = evaluation.scores
     number = max((len(each.images) for each in scores.values()), default=0)
     if ended:
-        complain(f"{ended}: {number} of {len(images)} images are measured, the table is of these, and no file of it is written")
+        of_these = ", the table is of these, and no file of it is written" if number else ""
+        complain(f"{ended}: {number} of {len(images)} images are measured{of_these}")
     if not number:
         if ended:
             return code
