@@ -288,6 +288,16 @@ def test_a_file_of_35_bytes_that_claims_169_megapixels_is_refused_before_it_is_d
     tracemalloc.stop()
 
 
+def test_of_a_file_that_is_no_image_the_head_alone_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "disk.jpg").open("wb") as file:
+        file.truncate(50_000_000)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"disk\.jpg: not an image$"):
+        read_image(tmp_path / "disk.jpg")
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
 def test_the_limit_of_pixels_can_be_raised_and_lowered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("1", (1100, 1000)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)

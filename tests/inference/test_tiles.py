@@ -127,6 +127,15 @@ def test_a_turned_tiff_is_upright(tmp_path: Path) -> None:
         assert raster.size == (451, 300)
 
 
+def test_an_image_beyond_the_limit_is_told_both_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPN_MAX_MEGAPIXELS", "0.001")
+    Image.new("L", (64, 32)).save(tmp_path / "image.png")
+    with pytest.raises(
+        InputError, match=r"64 x 32 pixels; scale it down, or raise DPN_MAX_MEGAPIXELS=0\.001, or save it as a tiled"
+    ):
+        open_raster(tmp_path / "image.png")
+
+
 def test_channels_beyond_rgb_that_are_no_transparency_are_left_out(tmp_path: Path) -> None:
     four = np.dstack([rgb(), rgb()[..., :1]])
     tifffile.imwrite(tmp_path / "image.tif", four, photometric="rgb", extrasamples=["unspecified"])

@@ -1,4 +1,4 @@
-"""Which files Pillow opens: all that it decodes by itself."""
+"""What an image file is, by its first bytes, and which ones Pillow opens: all that it decodes by itself."""
 
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +10,19 @@ STARTED = frozenset({"EPS", "IPTC", "WMF"})
 
 POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 """What a PostScript file begins with."""
+
+
+def head(source: str | Path | BytesIO) -> bytes:
+    """The first eight bytes of a file, which tell what it holds.
+
+    Example:
+        >>> head(BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0"))
+        b'%!PS-Ado'
+    """
+    if isinstance(source, BytesIO):
+        return bytes(source.getbuffer()[:8])
+    with Path(source).open("rb") as file:
+        return file.read(8)
 
 
 def opened_picture(source: str | Path | BytesIO) -> Image.Image:

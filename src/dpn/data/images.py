@@ -13,7 +13,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from dpn.data.formats import POSTSCRIPT, opened_picture
+from dpn.data.formats import POSTSCRIPT, head, opened_picture
 from dpn.data.limits import OPTION, most_pixels, require_pixels
 from dpn.data.png import PNG, sound_chunks
 from dpn.errors import InputError
@@ -219,12 +219,12 @@ def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Im
     except PermissionError:
         raise InputError(f"{path}: no permission to read it") from None
     except UnidentifiedImageError:
-        head = (Path(path).read_bytes() if content is None else content)[:4]
-        if head in (b"II*\0", b"MM\0*"):
+        begin = head(_source(path, content))
+        if begin.startswith((b"II*\0", b"MM\0*")):
             raise InputError(f"{path}: a TIFF of unusual channels; save it with 1, 3 or 4 of 8 bits each") from None
-        if head in POSTSCRIPT:
+        if begin.startswith(POSTSCRIPT):
             raise InputError(f"{path}: PostScript, which another program would draw; save it as PNG") from None
-        raise InputError(f"{path}: not an image{'' if head else ': the file is empty'}") from None
+        raise InputError(f"{path}: not an image{'' if begin else ': the file is empty'}") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: too large to be read safely ({error}); scale it down, or raise {OPTION}") from None
     except Exception as error:  # the decoders raise OSError, SyntaxError, ValueError, struct.error, ... on bad bytes
@@ -236,12 +236,15 @@ def _identified(path: str | Path, content: bytes | None) -> Image.Image:
     if Image.MAX_IMAGE_PIXELS and (most := most_pixels()) > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = most  # Pillow warns of more, and refuses twice as many
     try:
-        return opened_picture(path if content is None else BytesIO(content))
+        return opened_picture(_source(path, content))
     except UnidentifiedImageError:
-        content = Path(path).read_bytes() if content is None else content
-        if not content.startswith(PNG):
+        if head(_source(path, content)) != PNG:
             raise
-        return opened_picture(BytesIO(sound_chunks(content)))
+        return opened_picture(BytesIO(sound_chunks(Path(path).read_bytes() if content is None else content)))
+
+
+def _source(path: str | Path, content: bytes | None) -> str | Path | BytesIO:
+    return path if content is None else BytesIO(content)
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from dpn.data import rgb
+from dpn.data.formats import head
 from dpn.data.images import open_upright, upright_size
 from dpn.errors import InputError
 
@@ -165,8 +166,8 @@ def open_raster(path: str | Path) -> Raster:
     """Opens an image file to be read window by window.
 
     Of a TIFF, no more is read than the window needs: tiled or in strips, BigTIFF, with pyramids as slides (SVS, OME-TIFF) and
-    cloud-optimised GeoTIFFs have them. A JPEG is decoded
-    as small as that can be: see `Jpeg`. Any other image is decoded whole: see `Decoded`.
+    cloud-optimised GeoTIFFs have them. A JPEG is decoded as small as that can be: see `Jpeg`. Any other image is decoded
+    whole: see `Decoded`.
 
     Raises:
         InputError: the file cannot be read, or its pixels are not 8-bit RGB or grey.
@@ -181,20 +182,17 @@ def open_raster(path: str | Path) -> Raster:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            head = file.read(4)
+        begin = head(path)
     except OSError:
-        head = b""
-    if head in TIFF:
+        begin = b""
+    if begin.startswith(TIFF):
         from dpn.inference.tiffs import open_tiff
 
         if (tiff := open_tiff(path)) is not None:
             return tiff
     try:
-        return Jpeg(path) if head[:3] == JPEG else Decoded(path)
+        return Jpeg(path) if begin.startswith(JPEG) else Decoded(path)
     except InputError as error:
         if "too large" in str(error):
-            raise InputError(
-                f"{path}: beyond what Pillow decodes safely; save it as a tiled TIFF (vips tiffsave --tile)"
-            ) from None
+            raise InputError(f"{error}, or save it as a tiled TIFF (vips tiffsave --tile)") from None
         raise

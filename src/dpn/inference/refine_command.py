@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO, Annotated
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from dpn.data import list_images, read_image, read_mask, voc_palette
-from dpn.data.formats import opened_picture
+from dpn.data.formats import head, opened_picture
 from dpn.data.limits import OPTION, most_pixels
 from dpn.devices import device_named
 from dpn.errors import InputError, is_full, of_one
@@ -210,7 +210,7 @@ def _loaded(path: Path, key: str | None) -> np.ndarray:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, BadZipFile, zlib.error) as error:
-        if "Object arrays" in str(error) or _begins(path, PICKLE):
+        if "Object arrays" in str(error) or (isinstance(error, ValueError) and head(path).startswith(PICKLE)):
             raise InputError(
                 f"{path}: holds pickled objects, such as IRN's dictionaries, which are not read, since they could run code; "
                 "save the array (L,h,w) of all labels alone, with np.save"
@@ -226,12 +226,6 @@ def _require_size(path: Path, file: IO[bytes]) -> None:
     shape, _, kind = read(file)
     if prod(shape) * kind.itemsize > BYTES * most_pixels():
         raise InputError(f"{path}: too large to be read safely, an array {shape} of {kind}; make it smaller, or raise {OPTION}")
-
-
-def _begins(path: Path, head: bytes) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(len(head)) == head
-    return False
 
 
 def _write(q: np.ndarray, files: Sequence[Path], labels: np.ndarray, mask: Path, labels_last: bool) -> None:
