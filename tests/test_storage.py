@@ -537,7 +537,7 @@ def test_a_hub_id_is_fetched(tmp_path: Path, model: DPN, monkeypatch: pytest.Mon
         return str(tmp_path / "cached.safetensors")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr("dpn.model_files._is_reached", lambda host: True)
+    monkeypatch.setattr("dpn.model_files._is_reached", lambda *_: True)
     assert torch.equal(output(load("someone/dpn-v1.5")), output(model))
     assert asked == [("someone/dpn-v1.5", "model.safetensors")]
 
@@ -548,7 +548,7 @@ def test_what_the_hub_does_not_give_is_told_in_one_line(error: Exception, monkey
         raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr("dpn.model_files._is_reached", lambda host: True)
+    monkeypatch.setattr("dpn.model_files._is_reached", lambda *_: True)
     with pytest.raises(InputError, match=r"^someone/none: no file or folder here, and .* \((Repository Not Found|Conn\w+)\)$"):
         load("someone/none")
 
@@ -592,3 +592,28 @@ def test_a_new_head_on_a_network_is_two_stages_that_share_it() -> None:
     assert torch.equal(output(load(None, unary=net)), output(networks["triple_penalty"]))
     with pytest.raises(InputError, match="a new head needs a network: give unary"):
         load(None)
+
+
+@pytest.mark.parametrize(
+    ("hub", "address"),
+    [
+        ("https://huggingface.co", ("huggingface.co", 443)),
+        ("http://mirror", ("mirror", 80)),
+        ("http://here:8123/hf", ("here", 8123)),
+    ],
+)
+def test_a_hub_of_one_s_own_is_looked_for_where_its_address_says(
+    hub: str, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refused(where: tuple[str, int], timeout: float) -> None:
+        asked.append(where)
+        raise OSError("Connection refused")
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub)
+    monkeypatch.setattr("socket.create_connection", refused)
+    monkeypatch.setattr("dpn.model_files.getproxies", dict)
+    with pytest.raises(InputError, match=f"{address[0]} cannot be reached"):
+        load("someone/none-of-these")
+    assert asked == [address]

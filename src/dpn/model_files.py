@@ -111,21 +111,22 @@ def _from_hub(name: str) -> Path:
     """A model's file from the hub, or from its cache; where the hub is not to be reached nothing is tried again and again."""
     from huggingface_hub import constants, hf_hub_download
 
-    hub = urlsplit(constants.ENDPOINT).hostname or ""
-    there = constants.HF_HUB_OFFLINE or bool(getproxies()) or _is_reached(hub)
+    hub = urlsplit(constants.ENDPOINT)
+    port = hub.port or (80 if hub.scheme == "http" else 443)
+    there = constants.HF_HUB_OFFLINE or bool(getproxies()) or _is_reached(hub.hostname or "", port)
     try:
         return Path(hf_hub_download(name, "model.safetensors", local_files_only=not there))
     except Exception as error:  # the hub's own, its HTTP client's, OSError, ...
-        reason = first_line(error) if there else f"{hub} cannot be reached"
+        reason = first_line(error) if there else f"{hub.hostname} cannot be reached"
         raise InputError(f"{name}: no file or folder here, and no model.safetensors from the hub ({reason})") from error
 
 
-def _is_reached(host: str) -> bool:
+def _is_reached(host: str, port: int) -> bool:
     """Whether a host answers at once; also looking up its name may take long where there is no network."""
     found: list[bool] = []
 
     def look() -> None:
-        with suppress(OSError), socket.create_connection((host, 443), timeout=WAIT):
+        with suppress(OSError), socket.create_connection((host, port), timeout=WAIT):
             found.append(True)
 
     looking = threading.Thread(target=look, daemon=True)
