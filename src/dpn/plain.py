@@ -51,11 +51,10 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: if it is too large, no text in UTF-8 or no JSON, or cannot be read.
     """
+    text = read_text(path, LARGEST)
     try:
-        return json.loads(read_text(path, LARGEST))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: is no JSON: {first_line(error)}") from error
 
 

@@ -121,6 +121,11 @@ def test_a_mistake_is_told_in_one_line_with_the_file(tmp_path: Path, text: str, 
     assert "\n" not in str(error.value)
 
 
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"labels\.yaml: has 1,000,013 bytes; at most 1,000,000 are read"):
+        read(tmp_path, "labels: [a]\n#" + 1_000_000 * "x")
+
+
 def test_a_file_that_is_not_utf_8_says_so(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes("Straße\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"labels\.txt: not a text file in UTF-8; save it as one"):

@@ -11,7 +11,7 @@ from dpn.data.images import VOID
 from dpn.data.label_map import LabelMap, Value, few
 from dpn.data.text import read_lines, read_text
 from dpn.errors import InputError
-from dpn.plain import require_bounded
+from dpn.plain import LARGEST, require_bounded
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 """How YAML's booleans are written, in any case of letters."""
@@ -52,7 +52,7 @@ def read_labels(path: Path) -> LabelMap:
     if path.suffix not in (".yaml", ".yml"):
         return LabelMap.numbered(list(read_lines(path).values()))
     try:
-        require_bounded(path, text := read_text(path))
+        require_bounded(path, text := read_text(path, LARGEST))
         return _parsed(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error

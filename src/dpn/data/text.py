@@ -6,13 +6,13 @@ from dpn.errors import InputError
 from dpn.plain import read_text as whole
 
 
-def read_text(path: Path) -> str:
-    """A UTF-8 text file, with a byte order mark or without.
+def read_text(path: Path, most: int | None = None) -> str:
+    """A UTF-8 text file, with a byte order mark or without, and of at most so many bytes.
 
     Raises:
-        InputError: the file cannot be read, is not UTF-8, or holds nothing.
+        InputError: the file cannot be read, is larger, is not UTF-8, or holds nothing.
     """
-    text = whole(path)
+    text = whole(path, most)
     if not text.strip():
         raise InputError(f"{path}: the file is empty")
     return text
