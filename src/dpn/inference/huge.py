@@ -16,7 +16,7 @@ from dpn.errors import InputError
 from dpn.files import scratch
 from dpn.inference.pyramids import SUFFIXES, georeference_of, write_pyramid
 from dpn.inference.rasters import Box, Raster, Size, open_raster
-from dpn.inference.segmentation import opened_network
+from dpn.inference.segmentation import labels_found, opened_network
 from dpn.inference.tiles import (
     ALIGNED,
     Known,
@@ -116,9 +116,7 @@ def segment_in_tiles(
 
                 bands = label_bands(maps, labels_at, tile, counts, tell)
                 write_pyramid(out, bands, labels_at, _palette(names), georeference_of(raster, labels_at), fine)
-        order = [label for label in np.argsort(-counts, kind="stable").tolist() if counts[label]]
-        pixels = labels_at.height * labels_at.width
-        found = [{"label": u, "name": names[u], "pixels": int(counts[u]), "share": float(counts[u] / pixels)} for u in order]
+        found = labels_found(counts, names)
         record = {"image": str(image), "width": labels_at.width, "height": labels_at.height, "labels": found}
         return record | {"scale": scale, "labels_scale": labels_at.height / raster.size.height}
 

@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from dpn.data.formats import opened_picture
+from dpn.data.formats import head, opened_picture
 from dpn.files import written_whole
 from dpn.inference.huge import label_bands
 from dpn.inference.outputs import WRITERS, save_probabilities
 from dpn.inference.pyramids import georeference_of, write_pyramid
 from dpn.inference.rasters import TIFF, Box, Raster, Size, open_raster
-from dpn.inference.segmentation import Kind, Segmentation
+from dpn.inference.segmentation import Kind, Segmentation, labels_found
 from dpn.inference.tiles import Known
 
 Extent = Literal["photograph", "map", "huge"]
@@ -68,7 +68,7 @@ def extent_of(file: Path | BytesIO) -> Extent:
         'photograph'
     """
     try:
-        if _head(file) in TIFF:
+        if head(file).startswith(TIFF):
             from dpn.inference.tiffs import open_tiff
 
             if (tiff := open_tiff(file)) is not None:
@@ -124,9 +124,7 @@ def written_large(found: Segmentation, of: Large, files: Mapping[Kind, Path]) ->
         write_pyramid(labels, bands, of.size, palette_of(found.names), of.georeference, of.micrometres)
     else:
         deque(bands, 0)
-    order = [label for label in np.argsort(-counts, kind="stable").tolist() if counts[label]]
-    pixels = of.size.height * of.size.width
-    there = [{"label": u, "name": found.names[u], "pixels": int(counts[u]), "share": float(counts[u] / pixels)} for u in order]
+    there = labels_found(counts, found.names)
     summary = {"image": found.source, "width": of.size.width, "height": of.size.height, "labels": there}
     for kind, path in files.items():
         if kind == "json":
@@ -152,10 +150,3 @@ def _at_most(raster: Raster, size: int) -> np.ndarray:
     scale = min(1.0, size / max(raster.size))
     smaller = Size(*(max(1, round(scale * side)) for side in raster.size))
     return raster.window(Box(0, 0, *smaller), smaller)
-
-
-def _head(file: Path | BytesIO) -> bytes:
-    if isinstance(file, BytesIO):
-        return file.getvalue()[:4]
-    with file.open("rb") as opened:
-        return opened.read(4)

@@ -220,6 +220,17 @@ def _resized(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return maps if maps.shape[1:] == size else interpolate(torch.from_numpy(maps)[None], size, mode="bilinear")[0].numpy()
 
 
+def labels_found(counts: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The labels that are there, largest first, of each one's pixels (L,); of plain types, as in `Segmentation.summary`.
+
+    Example:
+        >>> labels_found(np.array([1, 0, 3]), ("sky", "sea", "land"))[0]
+        {'label': 2, 'name': 'land', 'pixels': 3, 'share': 0.75}
+    """
+    order, of = np.argsort(-counts, kind="stable").tolist(), int(counts.sum())
+    return [{"label": u, "name": names[u], "pixels": int(counts[u]), "share": int(counts[u]) / of} for u in order if counts[u]]
+
+
 def at_most(size: int, pixels: np.ndarray) -> np.ndarray:
     """The image scaled down, antialiased, until its longer side has `size` pixels; itself where it has no more."""
     height, width = pixels.shape[:2]

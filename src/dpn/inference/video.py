@@ -16,7 +16,7 @@ from dpn.devices import cores_shared
 from dpn.errors import InputError, first_line, out_of_memory
 from dpn.inference.clips import Frame, opened_clip
 from dpn.inference.finite import require_finite
-from dpn.inference.segmentation import SIZE, Segmentation, at_most, opened_network
+from dpn.inference.segmentation import SIZE, Segmentation, at_most, labels_found, opened_network
 from dpn.inference.video_outputs import WRITERS, Write
 from dpn.model import DPN
 from dpn.mrf import MRF, changed
@@ -117,13 +117,8 @@ def labelled_clip(
             counts += np.bincount(found.labels.ravel(), minlength=len(names))
             if tell:
                 tell(done, clip.count)
-    labels = [
-        {"label": u, "name": names[u], "pixels": counts[u].item(), "share": counts[u].item() / counts.sum().item()}
-        for u in np.argsort(-counts, kind="stable").tolist()
-        if counts[u]
-    ]
     about = {"video": str(path), "width": shape[1], "height": shape[0], "frames": done, "seconds": float(time)}
-    return about | {"labels": labels}
+    return about | {"labels": labels_found(counts, names)}
 
 
 def usual_frames(network: nn.Module) -> int:
