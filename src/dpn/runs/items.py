@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dpn.data import read_image
+from dpn.data.shards import Part
 from dpn.errors import InputError, first_line
 
 
@@ -46,10 +47,10 @@ class Item:
         Raises:
             InputError: if they cannot be read.
         """
-        if self.system is None and self.part is None:
-            return None
         try:
-            return _bytes(self.path, self.part) if self.system is None else _stored(self.system, self.path, self.part)
+            if self.system is not None:
+                return _stored(self.system, self.path, self.part)
+            return None if self.part is None else Part(Path(self.path), *self.part).read()
         except Exception as error:  # each kind of store has its own
             raise InputError(f"{self.shown}: cannot be read ({first_line(error)})") from error
 
@@ -73,13 +74,6 @@ class Item:
         """
         content = self.content() if content is None else content
         return read_image(self.path if content is None else self.shown, content)
-
-
-def _bytes(path: str, part: tuple[int, int] | None) -> bytes:
-    first, end = part or (0, -1)
-    with Path(path).open("rb") as file:
-        file.seek(first)
-        return file.read(end - first)
 
 
 def _stored(system: Any, path: str, part: tuple[int, int] | None) -> bytes:
