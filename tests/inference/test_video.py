@@ -312,7 +312,7 @@ def test_a_file_that_is_no_clip_is_told_in_one_line(av, tmp_path, capsys):
         ({"write": "polygons"}, "write must be one of overlay, masks, labels, rle"),
         ({"size": 0}, "size must be at least 1"),
         ({"frames": 2}, "frames must be odd"),
-        ({"frames": 0}, "frames must be odd"),
+        ({"frames": 0}, "frames must be at least 1, got 0"),
         ({"model": network(window=None)}, "frames=3 needs filters in a window"),
         ({"model": Average([network()])}, "frames=3 needs a DPN, got a Average; frames=1"),
         ({"out": "clip.gif/seen.gif"}, "cannot be made a folder"),
