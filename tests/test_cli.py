@@ -245,7 +245,7 @@ def test_a_file_that_is_no_model(run: Run, tmp_path: Path, kind: str) -> None:
         (["segment", "PHOTO", "--model", "EMPTY", "--out", "OUT"], ["empty: the folder holds no model.safetensors"]),
         (["segment", "PHOTO", "--model", "MODEL", "--out", "PHOTO"], ["photo.png: cannot be made a folder"]),
         (["segment", "PHOTO", "--model", "MODEL", "--out", "PHOTO/below"], ["below: cannot be made a folder"]),
-        (["segment", "PHOTO", "--model", "MODEL", "--out", "OUT", "--size", "0"], ["at least 1 pixel, got 0"]),
+        (["segment", "PHOTO", "--model", "MODEL", "--out", "OUT", "--size", "0"], ["size must be at least 1, got 0"]),
         (
             ["segment", "PHOTO", "--model", "MODEL", "--out", "OUT", "--size", "big"],
             ['"size": Expected a int. Got value: big', "segment --help"],

@@ -228,9 +228,13 @@ def test_over_256_labels_have_16_bits(tmp_path: Path) -> None:
     assert len(json.loads(paths[2].read_text())["features"]) == 300
 
 
-def test_a_size_without_pixels_is_refused(brightest: DPN) -> None:
-    with pytest.raises(InputError, match="at least 1 pixel, got 0"):
-        segment(photograph(), brightest, size=0)
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "size must be at least 1, got 0"), (2.5, "a whole number, got 2.5"), (np.nan, "a whole number, got nan")],
+)
+def test_a_size_that_is_no_number_of_pixels_is_refused(brightest: DPN, size: int, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        segment(photograph(), brightest, size=size)
 
 
 def test_a_network_that_does_not_take_the_image_is_told_in_one_line() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dpn.devices import device_named
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 from dpn.files import scratch
 from dpn.inference.pyramids import SUFFIXES, georeference_of, write_pyramid
 from dpn.inference.rasters import Box, Raster, Size, open_raster
@@ -94,7 +94,7 @@ def segment_in_tiles(
         ([1], 'green')
     """
     out = Path(out)
-    _require(image, out, scale=scale, sharp=sharp, tile=tile, halo=halo)
+    _require(image, out, scale=scale, pixel=pixel, sharp=sharp, tile=tile, halo=halo)
     where = device_named(device)
     whole, names = opened_network(load(model, device=where) if isinstance(model, str | Path) else model)
     whole = whole.eval().to(where)
@@ -208,15 +208,15 @@ def _folder(out: Path) -> Path:
     return out.parent
 
 
-def _require(image: str | Path, out: Path, *, scale: float, sharp: int, tile: int, halo: int) -> None:
+def _require(image: str | Path, out: Path, *, scale: float, pixel: float | None, sharp: int, tile: int, halo: int) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"{out}: labels in tiles are written as TIFF; choose a name that ends with .tif")
     if out.resolve() == Path(image).resolve():
         raise InputError(f"{out}: the image would be written over; choose another name")
-    if not scale > 0:
-        raise InputError(f"scale must be positive, got {scale}")
-    if sharp < 1:
-        raise InputError(f"sharp must be a whole number, at least 1, got {sharp}")
+    for name, value in (("scale", scale), ("pixel", pixel)):
+        if value is not None and not 0 < value < inf:
+            raise InputError(f"{name} must be positive and finite, got {value}")
+    require_whole("sharp", sharp)
     if tile < ALIGNED or tile % ALIGNED:
         raise InputError(f"tile must be a multiple of {ALIGNED} pixels, got {tile}")
     if halo < 0 or halo % ALIGNED or halo > tile:

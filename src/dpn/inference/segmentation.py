@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from dpn.data import read_image, rgb, to_tensor
-from dpn.errors import InputError, first_line, out_of_memory
+from dpn.errors import InputError, first_line, out_of_memory, require_whole
 from dpn.inference.finite import require_finite
 from dpn.model import DPN
 from dpn.storage import WRAPPERS, load
@@ -163,8 +163,7 @@ def segment(
         >>> segment(np.zeros((40, 60, 3), np.uint8), model).labels.shape
         (40, 60)
     """
-    if not size >= 1:  # NaN is not
-        raise InputError(f"size must be at least 1 pixel, got {size}")
+    require_whole("size", size)
     network, names = opened_network(model)
     pixels = rgb_pixels(image)
     seen = at_most(size, pixels)

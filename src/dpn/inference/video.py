@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dpn.data import to_tensor
 from dpn.devices import cores_shared
-from dpn.errors import InputError, first_line, out_of_memory
+from dpn.errors import InputError, first_line, out_of_memory, require_whole
 from dpn.inference.clips import Frame, opened_clip
 from dpn.inference.finite import require_finite
 from dpn.inference.segmentation import SIZE, Segmentation, at_most, labels_found, opened_network
@@ -82,8 +82,7 @@ def segment_video(
     path, out = Path(path), Path(out)
     if write not in WRITERS:
         raise InputError(f"write must be one of {', '.join(WRITERS)}, got {write!r}")
-    if size < 1:
-        raise InputError(f"size must be at least 1 pixel, got {size}")
+    require_whole("size", size)
     if out.resolve() == path.resolve():
         raise InputError(f"{out}: the clip would be written over; choose another place")
     network, names = opened_network(model)

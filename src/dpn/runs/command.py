@@ -12,7 +12,7 @@ from PIL import Image
 
 from dpn.data import PHOTOGRAPHS, photograph
 from dpn.devices import device_named
-from dpn.errors import InputError
+from dpn.errors import InputError, require_whole
 from dpn.files import written_whole
 from dpn.inference.segmentation import SIZE, USUAL, Kind
 from dpn.inference.video_command import segment_clip
@@ -113,8 +113,7 @@ def segment_photographs(
         kind: Write = "overlay" if list(write) == ["overlay"] else "masks"
         opened: dict[str, Any] = {"model": model, "unary": unary, "size": size, "device": device, "json": json}
         return segment_clip(Path(local(str(images[0]))), out=Path(local(str(out))), write=kind, **opened)
-    if size < 1:
-        raise InputError(f"size must be at least 1 pixel, got {size}")
+    require_whole("size", size)
     part = shard_named(shard) if shard else None
     failed: list[dict[str, str]] = []
 
