@@ -82,6 +82,17 @@ def test_an_archive_gives_what_its_files_give(kit: type, run: Callable, tmp_path
     assert kit.outputs(tmp_path / "of_tar") == kit.outputs(tmp_path / "of_files")
 
 
+def test_an_archive_that_has_become_shorter_is_told(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "shard.tar", [], {"a.png": 2000 * b"x"})
+    (item,) = items_of([str(archive)], lambda *_: None)
+    with archive.open("r+b") as file:
+        file.truncate(600)
+    with pytest.raises(
+        InputError, match=r"shard\.tar/a\.png: cannot be read \(.* shorter than when it was opened; start again\)"
+    ):
+        item.read()
+
+
 def test_a_broken_or_empty_archive_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.tar").write_bytes(b"no archive" * 100)
     tar(tmp_path / "empty.tar", [], {"a.json": b"{}"})
