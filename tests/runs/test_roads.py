@@ -14,7 +14,10 @@ from PIL import Image
 
 from dpn import load, segment_video
 from dpn.cli import main
+from dpn.errors import InputError
 from dpn.inference import large
+from dpn.inference.rasters import Size
+from dpn.runs.destination import destination
 from dpn.runs.items import Item
 from dpn.runs.manifest import Manifest
 from dpn.runs.roads import road_of
@@ -303,3 +306,11 @@ def test_a_huge_photograph_in_an_archive_gives_what_its_file_gives(
     for source, out in (("a.tif", "one"), ("shard.tar", "two")):
         assert colours(tmp_path / source, "--size", 65, "--out", tmp_path / out)[0] == 0
     assert kit.outputs(tmp_path / "one") == kit.outputs(tmp_path / "two")
+
+
+def test_networks_do_not_see_a_huge_photograph_of_which_nothing_is_written(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    photograph = large.Large("huge", pixels, pixels, Size(2, 3), {}, None)
+    work = Work({}, ["geojson"], False, 65, destination(tmp_path))
+    with pytest.raises(InputError, match=r"a\.png: above 50 megapixels, .* add one of them to --write"):
+        work.work_on(Item("a.png", "/a.png", "", "/a.png", name="a"), photograph)

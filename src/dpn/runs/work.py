@@ -76,6 +76,8 @@ class Work:
             files = serving(item, image, self.write, self.stages)
             return clip_written(item, list(self.networks.values())[-1], self.size, self.folder, files, self._go_on)
         began, large = perf_counter(), image if isinstance(image, Large) else None
+        if large:
+            serving(item, large.extent, self.write, self.stages)  # before the networks work for nothing
         seen = image.seen if isinstance(image, Large) else image
         by_stage = {stage: segment(seen, network, size=self.size) for stage, network in self.networks.items()}
         if large:
@@ -91,7 +93,7 @@ class Work:
         if not isinstance(found, Found):
             return found
         last, road = replace(found.last, source=item.shown), found.large.extent if found.large else "photograph"
-        outputs = serving(item, road, self.write, self.stages)
+        outputs = self.outputs(item, road)
         paths = {kind: self.folder.path / file for kind, file in outputs.items()}
         if found.large:
             summary = written_large(last, found.large, {kind: paths[kind] for kind in self.write if kind in paths})
