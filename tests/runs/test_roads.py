@@ -1,6 +1,7 @@
 """Clips among photographs: each takes its own road, and is noted, resumed and complained of as any other item."""
 
 import json
+import os
 import re
 import sys
 import tarfile
@@ -314,3 +315,17 @@ def test_networks_do_not_see_a_huge_photograph_of_which_nothing_is_written(tmp_p
     work = Work({}, ["geojson"], False, 65, destination(tmp_path))
     with pytest.raises(InputError, match=r"a\.png: above 50 megapixels, .* add one of them to --write"):
         work.work_on(Item("a.png", "/a.png", "", "/a.png", name="a"), photograph)
+
+
+def test_a_clip_s_copy_that_a_kill_left_is_removed_by_the_next_run(
+    kit: type, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(copies))
+    with Item("shard.tar/a.gif", "", "", "", part=(0, 1)).file(b"clip") as file:
+        (copies / file.parent.name.replace(str(os.getpid()), "0", 1)).mkdir()
+    assert len(list(copies.iterdir())) == 1
+    kit.photograph(tmp_path / "in" / "a.png")
+    assert run(tmp_path / "in", "--out", tmp_path / "out")[0] == 0
+    assert list(copies.iterdir()) == []

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from dpn.data import read_image
 from dpn.data.shards import Part
 from dpn.errors import InputError, first_line
+from dpn.files import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class Item:
         if content is None:
             yield Path(self.path)
             return
-        with TemporaryDirectory(prefix="dpn-") as folder:
-            file = Path(folder, PurePosixPath(self.shown).name)
+        with scratch(Path(gettempdir())) as folder:
+            file = folder / PurePosixPath(self.shown).name
             file.write_bytes(content)
             yield file
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import gettempdir
 
 from dpn.files import sweep, unfinished_name
 from dpn.locks import refuse_if_taken
@@ -98,7 +100,8 @@ def resumed(
         for file in there:
             if unfinished_name(file) in taken | {name}:  # no other run has these
                 folder.remove(file)
-        sweep(folder.home)
+        for place in (folder.home, Path(gettempdir())):
+            sweep(place)
         try:
             yield manifest, [item for item in items if item.input not in made]
         finally:
