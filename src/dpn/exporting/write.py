@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from dpn.errors import InputError, first_line
 from dpn.exporting.compare import Agreement, compared
 from dpn.exporting.program import head_of, program_of
-from dpn.files import written_whole
+from dpn.files import sweep, written_whole
 from dpn.model import DPN
 from dpn.mrf import MRF
 from dpn.packages import versions
@@ -61,6 +61,7 @@ def export(model: DPN | MRF, path: Path | str) -> list[Agreement]:
         raise InputError(f"{path}: needs {' and '.join(missing)}: pip install -c constraints.txt -e '.[export]'")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    sweep(path.absolute().parent)
     with written_whole(path) as temporary:
         program = program_of(model, path)
         (_write_onnx if path.suffix == ".onnx" else _write_pt2)(program, model, temporary)
@@ -83,7 +84,8 @@ def about(model: DPN | MRF) -> dict[str, str]:
 
 
 def _write_pt2(program: ExportedProgram, model: DPN | MRF, path: Path) -> None:
-    torch.export.save(program, path, extra_files={"dpn.json": json.dumps(about(model))})
+    with path.open("wb") as file:  # torch would call what is inside after the path, which is not the file's yet
+        torch.export.save(program, file, extra_files={"dpn.json": json.dumps(about(model))})
 
 
 def _write_onnx(program: ExportedProgram, model: DPN | MRF, path: Path) -> None:
