@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -81,7 +81,7 @@ def held_back() -> Iterator[Callable[[], bool]]:
         _state.held -= 1
 
 
-def held(steps: Iterable[T]) -> Iterator[T]:
+def held(steps: Iterable[T]) -> Generator[T, None, None]:
     """The same, each with SIGTERM held back; who takes them looks whether it has `asked`."""
     with held_back():
         yield from steps

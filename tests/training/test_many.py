@@ -1,6 +1,7 @@
 """Two processes train as one does at the same batch, and a run goes on with another number of them."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -48,7 +49,8 @@ class Net(nn.Module):
         if os.environ.get("TERMINATES") == f"{os.environ.get('RANK')}:{self.seen}":
             os.kill(os.getppid(), signal.SIGTERM)
             time.sleep(1)
-        return self.layers(image)
+        broken = os.environ.get("BREAKS") == os.environ.get("RANK") and self.training and self.seen in (3, 4)
+        return self.layers(image) * (float("nan") if broken else 1.0)
 
 
 def net(labels):
@@ -139,6 +141,20 @@ def test_sigterm_stops_all_processes_after_one_step_with_a_checkpoint(tmp_path: 
     assert 3 <= step < 9 and f"stopped by SIGTERM, with a checkpoint; left are unary from step {step} of 9" in done.stdout
     train_recipe(recipe, tmp_path / "run", device="cpu")
     assert len(curve(tmp_path / "run")) == 10
+
+
+@pytest.mark.slow
+def test_all_processes_back_off_where_one_diverges_and_say_once_where(tmp_path: Path, recipe: Recipe) -> None:
+    stages = StagesRecipe(unary=replace(STEPS, validate_every=9), **dict.fromkeys(OTHERS, StageRecipe()))
+    recipe = replace(recipe, stages=stages, checkpoint_every=1)
+    done = command(recipe, tmp_path / "run", "--devices", "2", BREAKS="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = " ".join(done.stdout.split())
+    where = (
+        "stage unary, step 2: the loss is nan: layer unary.module gives what is not finite; goes on from its last checkpoint"
+    )
+    assert said.count(where) == 1 and "unary: goes on from step 2 of 3" in said
+    assert json.loads((tmp_path / "run" / "stages.json").read_text())[0]["backed_off"] == 1
 
 
 def test_gradients_of_several_batches_are_those_of_one(tmp_path: Path, recipe: Recipe) -> None:

@@ -26,7 +26,7 @@ from dpn.training.loop import Learner
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe, UnaryRecipe, as_plain
 from dpn.training.run import run_recipe
 from dpn.training.run_folder import RunFolder, unfinished
-from dpn.training.sampler import Draws
+from dpn.training.sampler import Draws, readers_told
 from dpn.unary import MobileNetV2
 
 NET = """
@@ -166,6 +166,16 @@ def test_sigterm_to_workers_ends_none_of_them():
     assert len([*found, *batches]) == 8
 
 
+def test_a_worker_that_the_system_ends_is_told_in_one_line():
+    batches = Draws(range(64), lambda item, seed: (torch.tensor(item),), 0).batches(1, 0, 64, workers=1)
+    told = r"^data\.workers: a process that reads images was ended \(.+\), as .*; lower data\.workers.*$"
+    with pytest.raises(InputError, match=told), readers_told(1):
+        next(batches)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGKILL)
+        list(batches)
+
+
 def test_a_run_whose_images_are_on_the_device_is_the_same_run(tmp_path, small_data):
     recipe = tiny(unary=StageRecipe(steps=3, balance=0.5, **TINY), joint=StageRecipe(steps=1, **TINY))
     read = train_recipe(recipe, tmp_path / "read").state_dict()
@@ -302,10 +312,65 @@ def test_a_full_disk_is_told_with_the_file_that_it_kept_from_being_written(tmp_p
 
 def test_a_lost_run_is_told_and_keeps_no_lost_network(tmp_path, small_data):
     lost = StageRecipe(steps=40, batch=2, optimizer="sgd", lr=1e9, clip=1e30, validate_every=40)
-    with pytest.raises(InputError, match=r"stage unary, step \d+: .* finite: lower stages.unary.lr"):
+    with pytest.raises(InputError, match=r"stage unary, step \d+: .* finite: lower stages.unary.lr, which .* 0.01 of it"):
         train_recipe(replace(tiny(unary=lost), checkpoint_every=1), tmp_path / "run")
     kept = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert kept["step"] < 40 and all(value.isfinite().all() for value in kept["model"].values())
+
+
+def diverging(monkeypatch, *, above):
+    """Has the fourth step of a stage lose the network at learning rates above this."""
+    gradient = Learner._gradient
+
+    def lost(self, step, losses):
+        if step == 3 and self.stage.recipe.lr > above:
+            raise self.diverged(step, "the loss is nan")
+        return gradient(self, step, losses)
+
+    monkeypatch.setattr(Learner, "_gradient", lost)
+
+
+@pytest.mark.parametrize(("above", "times"), [(0.002, 1), (0.0002, 2)])
+def test_a_diverging_stage_goes_on_at_lower_rates_also_when_it_was_killed_then(
+    tmp_path, small_data, monkeypatch, capsys, above, times
+):
+    (tmp_path / "net.py").write_text(NET)
+    stage = StageRecipe(steps=5, **TINY | {"validate_every": 5}, schedule="step")
+    recipe = replace(tiny(unary=stage), unary=UnaryRecipe(network=f"{tmp_path}/net.py:net"))
+    diverging(monkeypatch, above=above)
+    whole = train_recipe(recipe, tmp_path / "whole")
+    said = " ".join(capsys.readouterr().out.split())
+    lost = "stage unary, step 3: the loss is nan; goes on from"
+    assert f"{lost} its last checkpoint with 0.1 of the learning rates (1 of 2 times)" in said
+    assert (f"{lost} its best model with 0.01 of the learning rates (2 of 2 times)" in said) == (times == 2)
+    (row,) = json.loads((tmp_path / "whole" / "stages.json").read_text())
+    assert row["backed_off"] == times
+    log = [line.split(",") for line in (tmp_path / "whole" / "log.csv").read_text().splitlines()[1:]]
+    assert [step for _, step, *_ in log] == list("012345")
+    checkpoint = RunFolder.checkpoint
+    for at in range(1, times + 1):
+
+        def killed(self, at_stage, state, at=at):
+            checkpoint(self, at_stage, state)
+            if state.get("backed_off") == at:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(RunFolder, "checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_recipe(recipe, tmp_path / "killed")
+    monkeypatch.setattr(RunFolder, "checkpoint", checkpoint)
+    resumed = train_recipe(recipe, tmp_path / "killed")
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert (tmp_path / "killed" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
+def test_a_stage_that_diverges_once_more_stops_with_a_line(tmp_path, small_data, monkeypatch):
+    (tmp_path / "net.py").write_text(NET)
+    recipe = replace(tiny(unary=StageRecipe(steps=5, **TINY)), unary=UnaryRecipe(network=f"{tmp_path}/net.py:net"))
+    diverging(monkeypatch, above=0)
+    told = "stage unary, step 3: the loss is nan: lower stages.unary.lr, which failed at 0.01 of it too"
+    with pytest.raises(InputError, match=f"^{told}$"):
+        train_recipe(recipe, tmp_path / "run")
 
 
 def test_a_run_leaves_a_folder_that_explains_itself(tmp_path, small_data):

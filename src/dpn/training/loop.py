@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.model import DPN, STAGES
-from dpn.together import summed, synchronised
+from dpn.together import gathered, summed, synchronised
+from dpn.training.diverged import DivergedError, Fault, found, unsound
 from dpn.training.recipe import StageRecipe
 from dpn.training.sampler import mix
 from dpn.training.stages import begin, phase_in
@@ -62,18 +63,15 @@ class Step:
         """The batch's loss, which waits until the step is done.
 
         Raises:
-            InputError: if the loss or its gradient is no longer finite; the network is lost then.
+            DivergedError: if the loss or its gradient is no longer finite; the network is lost then.
         """
         if self.ready:
             self.ready.synchronize()
         loss, norm = self.told.tolist()
         if not (isfinite(loss) and isfinite(norm)):
-            raise self.lost(f"the norm of the gradient is {norm}" if isfinite(loss) else f"the loss is {loss}")
+            what = f"the norm of the gradient is {norm}" if isfinite(loss) else f"the loss is {loss}"
+            raise DivergedError(self.stage, self.done - 1, what)
         return float(loss)
-
-    def lost(self, what: str) -> InputError:
-        """The error that says what the step came to."""
-        return InputError(f"stage {self.stage}, step {self.done - 1}: {what}: lower stages.{self.stage}.lr")
 
 
 class Learner:
@@ -85,6 +83,11 @@ class Learner:
 
     Fabric brings device and precision; without it they are the CPU and float32. `network` is the model as Fabric runs it, and
     `optimizer` is Fabric's. Where there are several processes, a step's loss is the mean of theirs.
+
+    Args:
+        watches: whether each step's loss and gradient are looked at before the network moves, so that what is lost is told with
+            the layer, the parameter or the images where that arose. A GPU is waited for then; None is on the CPU alone.
+        named: the names of images: of these places in a part of a step's batch.
 
     Example:
         >>> from dpn import MRF
@@ -98,9 +101,18 @@ class Learner:
         4.0
     """
 
-    def __init__(self, model: DPN, stage: Stage, fabric: Fabric | None = None) -> None:
-        self.model, self.stage = model, stage
+    def __init__(
+        self,
+        model: DPN,
+        stage: Stage,
+        fabric: Fabric | None = None,
+        *,
+        watches: bool | None = None,
+        named: Callable[[int, int, Iterable[int]], list[str]] | None = None,
+    ) -> None:
+        self.model, self.stage, self._named = model, stage, named
         self.fabric = fabric or Fabric(accelerator="cpu", devices=1)
+        self.watches = self.fabric.device.type == "cpu" if watches is None else watches
         groups = begin(model, stage.name, stage.recipe)
         self._rates = [group["lr"] for group in groups]
         optimizer = torch.optim.SGD(groups, momentum=0.9) if stage.recipe.optimizer == "sgd" else torch.optim.AdamW(groups)
@@ -110,8 +122,8 @@ class Learner:
     def steps(self, batches: Iterable[Batch], loss: Callable[[Batch], Iterable[Tensor]], *, first: int = 0) -> Iterator[Step]:
         """Does the steps of the recipe from the `first` on, and yields each once the device has been given all of it.
 
-        It waits for the device one step late, so that this always has work: a lost network is told when the next step has been
-        given. Who keeps or measures the network looks at the step's own `loss` before.
+        Unless it `watches`, it waits for the device one step late, so that this always has work: a lost network is told when
+        the next step has been given. Who keeps or measures the network looks at the step's own `loss` before.
 
         Args:
             batches: one for each of these steps, or more.
@@ -119,7 +131,7 @@ class Learner:
                 iterator keeps only one part's activations in memory.
 
         Raises:
-            InputError: if the loss or its gradient is no longer finite.
+            DivergedError: if the loss or its gradient is no longer finite.
         """
         with synchronised(self.model.unary):
             yield from self._steps(batches, loss, first)
@@ -128,15 +140,10 @@ class Learner:
         recipe, last = self.stage.recipe, None
         for step, batch in zip(range(first, recipe.steps), batches, strict=False):
             self._prepare(step)
-            parts = []
-            for part in loss(batch):
-                self.fabric.backward(part)
-                parts.append(part.detach())
-            norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
+            of_all, norm = self._gradient(step, partial(loss, batch))
             self.optimizer.step()
             self.optimizer.zero_grad()
-            of_all = summed(torch.stack(parts).sum()) / self.fabric.world_size
-            told = _sent(torch.stack([of_all, torch.as_tensor(norm)]))
+            told = _sent(torch.stack([of_all, norm]))
             this = Step(self.stage.name, step + 1, self._rates[0] * _factor(recipe.schedule, step / recipe.steps), *told)
             if last:
                 _ = last.loss
@@ -145,19 +152,57 @@ class Learner:
         if last:
             _ = last.loss
 
-    def state(self, step: Step) -> dict[str, Any]:
-        """What a stage is taken up from after a step: the state dicts of "model" and "optimizer".
+    def _gradient(self, step: int, losses: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
+        """A step's loss, of all processes, and its gradient's norm before that is clipped; it moves nothing.
 
         Raises:
-            InputError: if the network is lost: as `Step.loss`, or if a value of its own is no longer finite.
+            DivergedError: if it `watches`, and one of both is not finite; or if a weight is not, which a layer refuses.
         """
-        model = self.model.state_dict()
-        finite = torch.stack([value.isfinite().all() for value in model.values()])
-        if isfinite(step.loss) and not finite.all():
-            raise step.lost(
-                f"{next(name for name, whole in zip(model, finite.tolist(), strict=True) if not whole)} is not finite"
+        parts = []
+        try:
+            for part in losses():
+                self.fabric.backward(part)
+                parts.append(part.detach())
+        except InputError as error:
+            if name := unsound(self.model):
+                raise self.diverged(step, f"{name} is not finite") from error
+            raise
+        of_all = summed(torch.stack(parts).sum()) / self.fabric.world_size
+        if self.watches and not isfinite(value := of_all.item()):
+            self.optimizer.zero_grad()  # which tells nothing of where
+            raise self._arose(step, f"the loss is {value}", losses)
+        try:
+            norm = self.fabric.clip_gradients(
+                self.network, self.optimizer, max_norm=self.stage.recipe.clip, error_if_nonfinite=self.watches
             )
-        return {"model": model, "optimizer": self.optimizer.state_dict()}
+        except RuntimeError as error:
+            if "non-finite" not in str(error):
+                raise
+            raise self._arose(step, "the gradient is not finite", losses) from None
+        return of_all, torch.as_tensor(norm)
+
+    def state(self, done: int) -> dict[str, Any]:
+        """What a stage is taken up from after so many steps: the state dicts of "model" and "optimizer".
+
+        Raises:
+            DivergedError: if a value of the network is no longer finite.
+        """
+        if name := unsound(self.model):
+            raise self.diverged(done - 1, f"{name} is not finite")
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def diverged(self, step: int, what: str, images: Iterable[str] = ()) -> DivergedError:
+        """The error that says what a step came to."""
+        return DivergedError(self.stage.name, step, what, tuple(images))
+
+    def _arose(self, step: int, what: str, losses: Callable[[], Iterable[Tensor]]) -> DivergedError:
+        """The same, which looks where that arose; of several processes all do."""
+        self._prepare(step)
+        met = found(self.model, losses)
+        named = self._named(step, met.part, met.images) if met and met.images and self._named else []
+        faults: list[tuple[Fault | None, list[str]]] = gathered((met, named))
+        met, named = next((each for each in faults if each[0]), (None, []))
+        return self.diverged(step, f"{what}: {met.where}" if met else what, named)
 
     def _prepare(self, step: int) -> None:
         """Seed, learning rates, Potts strength and modes of a step."""

@@ -45,7 +45,8 @@ class Outcome:
     """A stage, ended: mIoU on the validation images, in [0, 1], `before` it began and of the best model, which it now is.
 
     That was met at `best_step`, where 0 is the beginning. Seconds leave interruptions out. How fast it trained, and for what
-    share of that time the device computed, in [0, 1], are None where they were not measured.
+    share of that time the device computed, in [0, 1], are None where they were not measured. It has `backed_off` so often: went
+    on from an earlier network at a tenth of its learning rates.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class Outcome:
     seconds: float
     images_per_second: float | None = None
     busy: float | None = None
+    backed_off: int = 0
 
 
 class RunFolder:

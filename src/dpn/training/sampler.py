@@ -1,14 +1,16 @@
 """The endless order of training images: a function of the seed alone, so that a run can be taken up anywhere."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from dpn.errors import InputError
+from dpn.errors import InputError, first_line
 from dpn.processes import ALONE, Group
 
 Item = TypeVar("Item")
@@ -22,9 +24,13 @@ class Draws(Dataset[Sampled], Generic[Item]):
         self.items, self.prepare, self.seed = items, prepare, seed
 
     def __getitem__(self, t: int) -> Sampled:
+        return self.prepare(self.item(t), mix(self.seed, t))
+
+    def item(self, t: int) -> Item:
+        """What the t-th draw is of."""
         epoch, place = divmod(t, len(self.items))
         order = torch.randperm(len(self.items), generator=torch.Generator().manual_seed(mix(self.seed, epoch)))
-        return self.prepare(self.items[int(order[place])], mix(self.seed, t))
+        return self.items[int(order[place])]
 
     def __getitems__(self, draws: Sequence[int]) -> list[Sampled] | InputError:
         """The draws of a batch; or what is wrong with one, as a value, since a worker's exceptions arrive as tracebacks."""
@@ -51,6 +57,21 @@ class Draws(Dataset[Sampled], Generic[Item]):
 def _left_to_the_first(_: int) -> None:
     """SIGTERM, which a cluster sends to all processes, is not a worker's: the training process ends it after its last step."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextmanager
+def readers_told(workers: int) -> Iterator[None]:
+    """Tells in one line of a worker that the system has ended, whatever the training process was doing then."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:  # of the worker, or of a batch that it was sending
+        of_worker = "DataLoader worker (pid" in str(error) or not (isinstance(error, RuntimeError) or "Caught" in str(error))
+        if not (workers and of_worker):
+            raise
+        with suppress(RuntimeError):
+            time.sleep(0.1)  # in which torch tells of it once more
+        ended = f"data.workers: a process that reads images was ended ({first_line(error).rstrip('. ')})"
+        raise InputError(f"{ended}, as where memory is short; lower data.workers, and start it again to go on") from error
 
 
 def _collated(samples: list[Sampled] | InputError) -> Sampled | InputError:

@@ -1,10 +1,12 @@
 """A stage of a run: taken up where it stopped, trained, validated, and kept."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -18,14 +20,15 @@ from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.processes import Group, started
 from dpn.stopping import asked, held
-from dpn.together import summed
+from dpn.together import gathered, summed
 from dpn.training.cached import Cached
+from dpn.training.diverged import BACK_OFFS, LOWER, DivergedError, backed_off, slower
 from dpn.training.kept import take_up
 from dpn.training.loop import Learner, Stage, Step
 from dpn.training.pace import Pace
 from dpn.training.recipe import Recipe, StageRecipe
 from dpn.training.run_folder import Outcome, RunFolder
-from dpn.training.sampler import Draws, Sampled, mix
+from dpn.training.sampler import Draws, Sampled, mix, readers_told
 from dpn.training.stages import copied, label_weights, pixel_count, softmax_loss
 from dpn.unary import UnaryNetwork
 from dpn.unary.base import load_exactly, unwrapped
@@ -77,21 +80,56 @@ class StageRun:
     def stage(self, name: str, progress: Progress) -> Outcome | None:
         """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning.
 
-        Where the time is over first, or SIGTERM comes, it leaves a checkpoint after the step, and returns None.
+        Where the network is lost, it goes on from an earlier one at lower learning rates, BACK_OFFS times. Where the time is
+        over first, or SIGTERM comes, it leaves a checkpoint after the step, and returns None.
+
+        Raises:
+            DivergedError: if the network is lost once more, or before the first step.
         """
-        recipe: StageRecipe = getattr(self.recipe.stages, name)
         scored = self._scored(name, progress)
-        learner = Learner(self.model, Stage(name, recipe, self.penalty, self.recipe.seed), self.fabric)
-        if state := self.fabric.broadcast(self.folder.resume(name)):
+        while True:
+            state = self.fabric.broadcast(self.folder.resume(name))
+            times = state.get("backed_off", 0) if state else 0
+            try:
+                return self._trained(name, state, times, scored, progress)
+            except DivergedError as error:
+                if error.step < 0:
+                    raise
+                if times == BACK_OFFS:
+                    raise error.at(LOWER**times) from None
+                lost, times = str(error.what), times + 1
+            if state := self.folder.resume(name):
+                self.folder.checkpoint(name, backed_off(state))
+            origin = "its best model" if times == BACK_OFFS else "its last checkpoint"
+            rates = f"{LOWER**times:.2g} of the learning rates ({times} of {BACK_OFFS} times)"
+            progress.console.print(f"{lost}; goes on from {origin} with {rates}", soft_wrap=True)
+
+    def _trained(
+        self, name: str, state: dict[str, Any] | None, times: int, scored: tuple[Cached, Cached] | None, progress: Progress
+    ) -> Outcome | None:
+        """The same, from a checkpoint's state, after it has backed off so many times; DivergedError is a lost network's."""
+        recipe = slower(getattr(self.recipe.stages, name), times)
+        draws = self._draws(name, recipe, scored)
+
+        def named(step: int, part: int, places: Iterable[int]) -> list[str]:
+            first = (step * recipe.accumulate + part) * recipe.batch + recipe.batch * self.group.rank // self.group.size
+            return [self.learned[draws.item(first + place)].name for place in places]
+
+        stage = Stage(name, recipe, self.penalty, self.recipe.seed)
+        learner = Learner(self.model, stage, self.fabric, watches=True if times else None, named=named)
+        if state:
             take_up(self.folder.path / "last.ckpt", state, self.model, learner.optimizer, recipe.steps)
             if state.get("frozen"):  # as weights that were loaded at the beginning have it
                 self.unary.frozen()
             progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}", soft_wrap=True)
         else:
-            miou = self._miou(progress, scored)
+            begins = learner.state(0)
+            miou = self._miou(learner, 0, progress, scored)
             state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": copied(self.model)}
             state["frozen"] = self.unary.freeze_batchnorm
             self.folder.log(name, 0, None, 0.0, miou)
+            if recipe.steps:
+                self.folder.checkpoint(name, state | begins)
         weights = self.fabric.to_device(label_weights(spread(self.learned, COUNTED), self.model.mrf.labels, recipe.balance))
 
         def loss(batches: tuple[Sampled, ...]) -> Iterator[Tensor]:
@@ -103,7 +141,7 @@ class StageRun:
                     yield softmax_loss(log_q, labels, weights, count) * self.group.size  # gradients are averaged
 
         first, last = (recipe.accumulate * step for step in (state["step"], recipe.steps))
-        drawn = self._draws(name, recipe, scored).batches(recipe.batch, first, last, self.recipe.data.workers, self.group)
+        drawn = draws.batches(recipe.batch, first, last, self.recipe.data.workers, self.group)
         batches = zip(*[drawn] * recipe.accumulate, strict=True)
         bar = progress.add_task(name, total=recipe.steps, completed=state["step"])
         started, pace = time.monotonic() - state["seconds"], Pace(recipe.batch * recipe.accumulate, self.fabric.device)
@@ -114,34 +152,36 @@ class StageRun:
             progress.update(bar, completed=step.done, description=description)
 
         untold: Step | None = None  # the one before, which need not be waited for any longer
-        for step in held(learner.steps(batches, loss, first=state["step"])):
-            pace.stepped()
-            if untold:
-                tell(untold)
-            last, stops = step.done == recipe.steps, self.stops(step)
-            validates = last or step.done % recipe.validate_every == 0
-            keeps = last or stops or step.done % self.recipe.checkpoint_every == 0
-            untold = None if validates or keeps else step
-            if untold:
-                continue
-            now, measured = f"{name} {step.done}/{recipe.steps}: loss {step.loss:.3f}", None  # waits, and finds a lost network
-            with pace.paused():
-                if validates:
-                    measured = self._miou(progress, scored)
-                    if measured > state["miou"]:
-                        state |= {"miou": measured, "best_step": step.done, "best": copied(self.model)}
-                    now += f", mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
-                    progress.console.print(", ".join(filter(None, [now, str(pace)])), soft_wrap=True)
-                tell(step, measured)
-                state |= {"step": step.done, "seconds": time.monotonic() - started}
-                if keeps:
-                    self.folder.checkpoint(name, state | learner.state(step))
-            if stops and not last:
-                return None
+        with closing(held(learner.steps(batches, loss, first=state["step"]))) as steps, readers_told(self.recipe.data.workers):
+            for step in steps:
+                pace.stepped()
+                if untold:
+                    tell(untold)
+                last, stops = step.done == recipe.steps, self.stops(step)
+                validates = last or step.done % recipe.validate_every == 0
+                keeps = last or stops or step.done % self.recipe.checkpoint_every == 0
+                untold = None if validates or keeps else step
+                if untold:
+                    continue
+                now, measured = f"{name} {step.done}/{recipe.steps}: loss {step.loss:.3f}", None  # waits; a lost one is found
+                with pace.paused():
+                    kept = learner.state(step.done)
+                    if validates:
+                        measured = self._miou(learner, step.done, progress, scored)
+                        if measured > state["miou"]:
+                            state |= {"miou": measured, "best_step": step.done, "best": copied(self.model)}
+                        now += f", mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
+                        progress.console.print(", ".join(filter(None, [now, str(pace)])), soft_wrap=True)
+                    tell(step, measured)
+                    state |= {"step": step.done, "seconds": time.monotonic() - started}
+                    if keeps:
+                        self.folder.checkpoint(name, state | kept)
+                if stops and not last:
+                    return None
         load_exactly(self.model, state["best"])
         self.model.requires_grad_(True).eval()
         outcome = Outcome(name, recipe.steps, state["before"], state["miou"], state["best_step"], state["seconds"])
-        return replace(outcome, images_per_second=pace.images_per_second, busy=pace.busy)
+        return replace(outcome, backed_off=times, images_per_second=pace.images_per_second, busy=pace.busy)
 
     def _scored(self, name: str, progress: Progress) -> tuple[Cached, Cached] | None:
         """The images with the unary's scores, for a stage that learns from those."""
@@ -168,10 +208,15 @@ class StageRun:
         return Draws(range(len(self.learned)), prepare, mix(self.recipe.seed, STAGES.index(name)))
 
     @torch.no_grad()
-    def _miou(self, progress: Progress, scored: tuple[Cached, Cached] | None) -> float:
+    def _miou(self, learner: Learner, done: int, progress: Progress, scored: tuple[Cached, Cached] | None) -> float:
+        """mIoU on the validation images after so many steps.
+
+        Raises:
+            DivergedError: if what the network gives of one is no number.
+        """
         metric = MeanIoU(self.model.mrf.labels).to(self.fabric.device)
         self.model.eval()
-        mine = self.group.part(len(self.chosen))
+        mine, totals = self.group.part(len(self.chosen)), list[Tensor]()
         task = progress.add_task("validation", total=len(mine))
         for i in mine:
             sample, log_p = scored[1][i] if scored else (self.chosen[i], None)
@@ -180,8 +225,13 @@ class StageRun:
                 self.model(image[None]) if log_p is None else self.model.refine(self.fabric.to_device(log_p)[None], image[None])
             )
             metric.update(log_q, labels[None])
+            totals.append(log_q.sum())
             progress.advance(task)
         progress.remove_task(task)
+        finite = [total < math.inf for total in torch.stack(totals).tolist()] if totals else []  # NaN is not, -inf may be
+        lost = [i for i, whole in zip(mine, finite, strict=True) if not whole]
+        if names := [self.chosen[i].name for those in gathered(lost) for i in those]:
+            raise learner.diverged(done - 1, "what the network gives for validation is not finite", names)
         return float(metric.compute())
 
 
