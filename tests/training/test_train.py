@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -259,6 +260,60 @@ def test_a_refused_call_leaves_the_model_as_it_was(tmp_path: Path) -> None:
             train(model, DATA, how, out=out, console=QUIET)
     assert model.stage == "joint" and model.mrf.label_contexts.penalty == 2.0
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+class Spoilt(Dataset[Sample]):
+    """Scenes of which the second is not as the others."""
+
+    labels = LABELS
+
+    def __init__(self, data: SegmentationData, image: float | None = None, label: int | None = None) -> None:
+        self.data, self.image, self.label = data, image, label
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, labels, name = self.data[index]
+        if index == 1 and self.image is not None:
+            image[0, 2, 3] = self.image
+        if index == 1 and self.label is not None:
+            labels[20, 20] = self.label
+        return Sample(image, labels, name)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize(
+    ("spoilt", "split", "told"),
+    [
+        ({"image": torch.nan}, 0, "image {} has values that are NaN or infinite: mend it, or leave it out"),
+        ({"image": torch.inf}, 1, "image {} has values that are NaN or infinite: mend it, or leave it out"),
+        ({"label": -3}, 0, "image {} has the label -3; there are 0 to 9, and 255 for void"),
+        ({"label": 77}, 1, "image {} has the label 77; there are 0 to 9, and 255 for void"),
+    ],
+)
+def test_an_image_that_is_no_numbers_or_has_labels_that_there_are_not_is_named(
+    tmp_path: Path, spoilt: dict[str, float], split: int, told: str, cache: bool
+) -> None:
+    data: list[Any] = list(DATA)
+    data[split] = Spoilt(DATA[split], **spoilt)
+    with pytest.raises(InputError, match=f"^{told.format(DATA[split][1].name)}$"):
+        train(network(), tuple(data), recipe(triple_penalty=STEPS, cache=cache), out=tmp_path, console=QUIET)
+
+
+def test_scores_that_half_precision_cannot_hold_are_told_with_their_image(tmp_path: Path) -> None:
+    model = network()
+    torch.nn.init.constant_(model.unary.module.scores.bias, 1e5)
+    told = f"image {DATA[0][0].name}: the unary's scores are NaN or beyond 65,504"
+    with pytest.raises(InputError, match=told):
+        train(model, DATA, recipe(triple_penalty=STEPS, cache=True), out=tmp_path, console=QUIET)
+
+
+def test_weights_that_are_no_numbers_are_named_before_the_first_step(tmp_path: Path) -> None:
+    model = network()
+    torch.nn.init.constant_(model.unary.module.scores.bias, torch.nan)
+    with pytest.raises(InputError, match=r"^stage unary, before its first step: unary\.module\.scores\.bias is not finite"):
+        train(model, DATA, recipe(unary=STEPS), out=tmp_path, console=QUIET)
 
 
 def test_a_stage_that_was_stored_but_not_recorded_ends_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 from dpn.data import Sample
 from dpn.data.images import VOID
 from dpn.data.transforms import Crop
+from dpn.errors import InputError
 from dpn.files import written_whole
 from dpn.processes import ALONE, Group
 from dpn.unary import UnaryNetwork
@@ -45,6 +46,11 @@ class Cached:
                 seen = torch.frombuffer(bytearray(sha256(image.cpu().contiguous().numpy()).digest()), dtype=torch.uint8)
                 if not (self._path(i).is_file() and torch.equal(load(self._path(i).read_bytes())["seen"], seen)):
                     scores = unary.scores(image[None].to(device))[0].half().cpu().contiguous()
+                    if not scores.isfinite().all():
+                        raise InputError(
+                            f"image {images[i].name}: the unary's scores are NaN or beyond 65,504, half precision's largest; "
+                            "look at the image and the network, or set data.cache to false"
+                        )
                     with written_whole(self._path(i)) as temporary:
                         temporary.write_bytes(save({"scores": scores, "seen": seen}))
                 progress.advance(task)

@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset, Subset
 
-from dpn.data.dataset import spread
+from dpn.data.dataset import Sample, spread
+from dpn.data.images import VOID
 from dpn.data.survey import require_labels
 from dpn.errors import InputError
 from dpn.model import DPN
@@ -45,6 +47,35 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
     first = recipe.stages.unary
     if first.steps and first.batch == 1:
         _require_alone(model, first.crop or recipe.data.crop)
+
+
+class Sound(Dataset[Sample]):
+    """The same samples, each of which is refused by its name unless its values are numbers and its labels exist.
+
+    Example:
+        >>> image = torch.full((3, 4, 5), torch.nan)
+        >>> Sound([Sample(image, torch.zeros(4, 5, dtype=torch.int64), "dot")], labels=2)[0]
+        Traceback (most recent call last):
+        dpn.errors.InputError: image dot has values that are NaN or infinite: mend it, or leave it out
+    """
+
+    def __init__(self, data: Subset[Sample] | list[Sample], labels: int) -> None:
+        self.data, self.labels = data, labels
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = Sample(*self.data[index])
+        image, labels, name = sample
+        if image.is_floating_point() and not bool(image.isfinite().all()):
+            raise InputError(f"image {name} has values that are NaN or infinite: mend it, or leave it out")
+        if labels.is_floating_point():
+            raise InputError(f"the labels of image {name} are {labels.dtype}: give whole numbers, as .long() makes them")
+        odd = labels[(labels != VOID) & ((labels < 0) | (labels >= self.labels))]
+        if len(odd):
+            raise InputError(f"image {name} has the label {odd[0]}; there are 0 to {self.labels - 1}, and {VOID} for void")
+        return sample
 
 
 def _require_alone(model: DPN, crop: int) -> None:

@@ -22,7 +22,7 @@ from dpn.mrf import MRFConfig
 from dpn.terminal import progress_bar
 from dpn.together import fabric_on, noticing_loss
 from dpn.training.check import check
-from dpn.training.given import require
+from dpn.training.given import Sound, require
 from dpn.training.kept import read_ends
 from dpn.training.recipe import Recipe, as_plain, head_recipe, read_recipe
 from dpn.training.run_folder import RunFolder, Unwritten, spared
@@ -112,9 +112,9 @@ def train(
             load_exactly(model, list(ends.values())[-1])
         elif fabric.world_size > 1:
             load_exactly(model, fabric.broadcast(copied(model)))
-        chosen = spread(validation, recipe.data.val_images)
+        chosen = _sound(spread(validation, recipe.data.val_images), len(model.labels))
         left = [stage for stage, _ in plan if stage not in ends]
-        learned, measured = spread(given, recipe.data.train_images), chosen
+        learned, measured = _sound(spread(given, recipe.data.train_images), len(model.labels)), chosen
         if left and recipe.data.on_device:
             with progress_bar(console) as progress:
                 learned, measured = (
@@ -139,6 +139,10 @@ def train(
             _draw(folder, model, ends, validation, chosen)
         restore(model, *list(ends.items())[-1])
         return model
+
+
+def _sound(images: Subset[Sample], labels: int) -> Subset[Sample]:
+    return Subset(Sound(images, labels), range(len(images)))
 
 
 def _draw(
