@@ -26,7 +26,7 @@ GRACE = 10.0
 """Seconds that the others have to end by themselves when one has failed."""
 
 ENDING = 60.0
-"""Seconds that they have upon SIGTERM, in which dpn train does its step and leaves a checkpoint."""
+"""Seconds that they have upon Ctrl-C and SIGTERM, in which dpn train does its step and leaves a checkpoint."""
 
 AGAIN = "start it again; dpn train goes on from its last checkpoint with the same --out"
 """What to do then."""
@@ -116,7 +116,7 @@ def launch(words: Sequence[str], devices: int) -> int:
                 time.sleep(0.1)
             failed = any(each.poll() for each in there)
         except KeyboardInterrupt:  # which they have got too
-            _end(there)
+            _end(there, ENDING)
             return there[0].poll() or 130
         except SystemExit:
             for each in there:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ class TerminatedError(KeyboardInterrupt):
 
 class _State:
     held = 0
-    asked = False
+    asked: KeyboardInterrupt | None = None
 
 
 _state = _State()
@@ -55,11 +55,11 @@ def at_once(number: int, _: Any) -> None:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Both are raised as exceptions within, SIGTERM unless it is `held_back`; in the main thread alone."""
+    """Both are raised as exceptions within, unless they are `held_back`; in the main thread alone."""
     before = {}
     try:
-        if signal.getsignal(signal.SIGINT) is at_once:
-            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) in (at_once, signal.default_int_handler):
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, _on_ctrl_c)
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _on_sigterm)
     except ValueError:  # not in the main thread
         pass
@@ -68,31 +68,38 @@ def raised() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _state.held, _state.asked = 0, False
+        _state.held, _state.asked = 0, None
 
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], bool]]:
-    """Gives whether SIGTERM has asked to stop, which is not raised within."""
+def held_back() -> Iterator[None]:
+    """Neither is raised within, but for a second Ctrl-C; who is held back looks whether one has `asked`."""
     _state.held += 1
     try:
-        yield asked
+        yield
     finally:
         _state.held -= 1
 
 
 def held(steps: Iterable[T]) -> Generator[T, None, None]:
-    """The same, each with SIGTERM held back; who takes them looks whether it has `asked`."""
+    """The same, `held_back`."""
     with held_back():
         yield from steps
 
 
-def asked() -> bool:
-    """Whether SIGTERM came while it was held back."""
+def asked() -> KeyboardInterrupt | None:
+    """What asked to stop while it was held back."""
     return _state.asked
 
 
 def _on_sigterm(*_: object) -> None:
-    again, _state.asked = _state.asked, True  # a cluster tells all processes, and the first of them its others
-    if not (again or _state.held):
+    again, _state.asked = _state.asked, _state.asked or TerminatedError()
+    if not (again or _state.held):  # a cluster tells all processes, and the first of them its others
         raise TerminatedError
+
+
+def _on_ctrl_c(*_: object) -> None:
+    if _state.asked or not _state.held:
+        raise KeyboardInterrupt
+    _state.asked = KeyboardInterrupt()
+    os.write(2, b"\ndpn: stops after this step, with a checkpoint; Ctrl-C once more stops at once\n")

@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,37 +133,45 @@ def test_a_run_that_stops_by_itself_goes_on_to_the_same_end(tmp_path, small_data
     assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
 
 
-def test_sigterm_leaves_a_checkpoint_after_the_step_and_the_run_goes_on_to_the_same_end(
-    tmp_path, small_data, monkeypatch, capsys
+@pytest.mark.parametrize(
+    ("signals", "code", "said"),
+    [([signal.SIGTERM] * 2, 143, "stopped by SIGTERM"), ([signal.SIGINT], 130, "stopped"), ([signal.SIGINT] * 2, 130, None)],
+)
+def test_a_signal_leaves_a_checkpoint_after_the_step_and_the_run_goes_on_to_the_same_end(
+    tmp_path, small_data, monkeypatch, capsys, signals, code, said
 ):
-    recipe = replace(tiny(unary=StageRecipe(steps=5, **TINY), joint=StageRecipe(steps=1, **TINY)), checkpoint_every=100)
+    (tmp_path / "net.py").write_text(NET)
+    net = UnaryRecipe(network=f"{tmp_path}/net.py:net")
+    stages = {"unary": StageRecipe(steps=5, **TINY), "joint": StageRecipe(steps=1, **TINY)}
+    recipe = replace(tiny(**stages), checkpoint_every=100, unary=net)
     whole, steps = train_recipe(recipe, tmp_path / "whole"), Learner.steps
 
     def terminated(self, *given, **named):
         for step in steps(self, *given, **named):
             if step.done == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
-                os.kill(os.getpid(), signal.SIGTERM)  # to all processes, and from the first of them
+                for number in signals:  # a cluster sends SIGTERM to all processes, and the first of them to the others
+                    os.kill(os.getpid(), number)
             yield step
 
     monkeypatch.setattr(Learner, "steps", terminated)
-    with raised():
-        assert run_recipe(recipe, out=tmp_path / "parts") == 143
-    told = "parts: stopped by SIGTERM, with a checkpoint; left are unary from step 3 of 5, joint; start it again to go on"
-    assert told in capsys.readouterr().out
+    with raised(), nullcontext() if said else pytest.raises(KeyboardInterrupt):
+        assert run_recipe(recipe, out=tmp_path / "parts") == code
+    told = f"parts: {said}, with a checkpoint; left are unary from step 3 of 5, joint; start it again to go on"
+    assert (told in capsys.readouterr().out) == bool(said)
     monkeypatch.setattr(Learner, "steps", steps)
     assert run_recipe(recipe, out=tmp_path / "parts") == 0
-    for name, value in load(tmp_path / "parts").state_dict().items():
+    for name, value in load(tmp_path / "parts", unary=net.network).state_dict().items():
         assert torch.equal(value, whole.state_dict()[name]), name
     assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
 
 
-def test_sigterm_to_workers_ends_none_of_them():
+def test_signals_to_workers_end_none_of_them():
     draws = Draws(range(8), lambda item, seed: (torch.tensor(item),), 0)
     batches = draws.batches(1, 0, 8, workers=1)
     found = [next(batches)]
     for worker in multiprocessing.active_children():
         os.kill(worker.pid, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGINT)
     assert len([*found, *batches]) == 8
 
 

@@ -16,7 +16,7 @@ from dpn.errors import InputError, warn
 from dpn.model import DPN
 from dpn.mrf import MRF
 from dpn.processes import require_started, started
-from dpn.stopping import TERMINATED, asked
+from dpn.stopping import asked, code_of, told
 from dpn.terminal import say
 from dpn.training.check import check
 from dpn.training.recipe import Recipe, UnaryRecipe
@@ -113,7 +113,7 @@ def run_recipe(
 
     The run's folder explains itself: config.yaml, about.json, log.csv, stages.md, TensorBoard events, pictures, and
     model.safetensors for the other commands. A run that was stopped goes on when it is started again with the same --out.
-    SIGTERM, as a cluster sends it, stops it after the step with a checkpoint; the exit code is 143 then.
+    Ctrl-C, and SIGTERM as a cluster sends it, stop it after the step with a checkpoint; the exit code is 130 or 143 then.
 
     examples:
       dpn train                                               on made-up scenes; needs no data
@@ -137,10 +137,10 @@ def run_recipe(
         raise InputError(f"--strategy {strategy}: take ddp; no network here is so large that sharing out its parameters pays")
     out = out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
     train_recipe(recipe, out, seconds=math.inf if seconds is None else seconds, device=device)
-    left = [] if started().rank else unfinished(out)
+    left, stop = [] if started().rank else unfinished(out), asked()
     if left:
-        why = "stopped by SIGTERM, with a checkpoint" if asked() else "the time is over"
+        why = f"{told(stop)}, with a checkpoint" if stop else "the time is over"
         say(f"{out}: {why}; left are {', '.join(left)}; start it again to go on")
     elif not started().rank:
         say(f"{out}: model.safetensors, stages.md, log.csv, pictures/ and how it was made")
-    return TERMINATED if asked() and (left or started().rank) else 0
+    return code_of(stop) if stop and (left or started().rank) else 0

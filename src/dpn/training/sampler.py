@@ -55,8 +55,9 @@ class Draws(Dataset[Sampled], Generic[Item]):
 
 
 def _left_to_the_first(_: int) -> None:
-    """SIGTERM, which a cluster sends to all processes, is not a worker's: the training process ends it after its last step."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Ctrl-C and SIGTERM, which reach all processes, are not a worker's: the training process ends it after its last step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -68,8 +68,8 @@ class StageRun:
         return started()
 
     def is_over(self) -> bool:
-        """Whether the time is over, or SIGTERM came, in one of the processes; all must ask."""
-        over = asked() or time.monotonic() >= self.until
+        """Whether the time is over, or Ctrl-C or SIGTERM came, in one of the processes; all must ask."""
+        over = bool(asked()) or time.monotonic() >= self.until
         return over if self.group.size == 1 else summed(torch.tensor(float(over), device=self.fabric.device)).item() > 0
 
     def stops(self, step: Step) -> bool:
@@ -81,7 +81,7 @@ class StageRun:
         """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning.
 
         Where the network is lost, it goes on from an earlier one at lower learning rates, BACK_OFFS times. Where the time is
-        over first, or SIGTERM comes, it leaves a checkpoint after the step, and returns None.
+        over first, or Ctrl-C or SIGTERM comes, it leaves a checkpoint after the step, and returns None.
 
         Raises:
             DivergedError: if the network is lost once more, or before the first step.
