@@ -88,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         function = resolve_name(COMMANDS[word][0]) if word else None
         parser = _of_all({word: _of_word(word, function)} if function else {})
-        options = parser.instantiate(parser.parse_args(words))
+        options = _read(parser, words)
         if word and options[word].get("devices", 1) > 1 and options[word].get("nodes", 1) == 1 and started().size == 1:
             return launch(words, options[word]["devices"])
         with raised(), spared_by_libraries():
@@ -115,6 +115,18 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(told(stop))
         return code_of(stop)
     return 2
+
+
+def _read(parser: ArgumentParser, words: Sequence[str]) -> Any:
+    """The options of a command line; a parameter that is out of range has the name that it has among them."""
+    try:
+        return parser.instantiate(parser.parse_args(words))
+    except InputError as error:
+        if words[0] != "train":
+            raise
+        from dpn.mrf.config import named_in_recipe
+
+        raise named_in_recipe(error) from error
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:

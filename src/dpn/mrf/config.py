@@ -1,6 +1,7 @@
 """The configuration of b12 to b15: every parameter of the MRF, its default, its unit and where it comes from."""
 
 import math
+import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -18,6 +19,17 @@ MOST = {
 }  # fmt: skip
 MOST_ALIGNED = 1_000_000_000
 """What bounds the time and the memory that a file from elsewhere can ask for; nothing of use is beyond it."""
+
+
+def named_in_recipe(error: InputError) -> InputError:
+    """What is wrong with a recipe, of which a parameter of the section mrf has the name that it has there.
+
+    Example:
+        >>> named_in_recipe(InputError("components must be at most 255, got 300"))
+        InputError('mrf.components must be at most 255, got 300')
+    """
+    parameters = "|".join(field.name for field in fields(MRFConfig))
+    return InputError(re.sub(rf"^({parameters})\b(?!\.)", r"mrf.\1", str(error)))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dpn.data import DATA_SETS
 from dpn.errors import InputError, parser_line
 from dpn.model import STAGES
 from dpn.mrf import MRFConfig
+from dpn.mrf.config import named_in_recipe
 from dpn.plain import read_yaml, require_options
 from dpn.unary import UNARY_NETWORKS
 
@@ -197,7 +198,7 @@ def read_recipe(path: Path | str) -> Recipe:
     try:
         return Recipe(**parser.instantiate(parser.parse_path(str(path))))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {named_in_recipe(error)}") from error
     except (ArgumentError, TypeError) as error:
         raise InputError(f"{path}: {parser_line(str(error))}") from error
 
