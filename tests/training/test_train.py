@@ -301,6 +301,14 @@ def test_an_image_that_is_no_numbers_or_has_labels_that_there_are_not_is_named(
         train(network(), tuple(data), recipe(triple_penalty=STEPS, cache=cache), out=tmp_path, console=QUIET)
 
 
+def test_a_validation_image_that_the_network_gives_no_numbers_of_is_named(tmp_path: Path) -> None:
+    model = network()
+    torch.nn.init.constant_(model.unary.module.scores.weight, 100.0)
+    told = f"before its first step: what the network gives for validation is not finite .images: {DATA[1][1].name}."
+    with pytest.raises(InputError, match=told):
+        train(model, (DATA[0], Spoilt(DATA[1], image=3e38)), recipe(unary=STEPS), out=tmp_path, console=QUIET)
+
+
 def test_scores_that_half_precision_cannot_hold_are_told_with_their_image(tmp_path: Path) -> None:
     model = network()
     torch.nn.init.constant_(model.unary.module.scores.bias, 1e5)

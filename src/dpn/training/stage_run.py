@@ -16,6 +16,7 @@ from torch.utils.data import Subset
 
 from dpn.data import Augment, Sample
 from dpn.data.dataset import spread
+from dpn.errors import InputError
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
 from dpn.processes import Group, started
@@ -224,8 +225,12 @@ class StageRun:
             log_q = (
                 self.model(image[None]) if log_p is None else self.model.refine(self.fabric.to_device(log_p)[None], image[None])
             )
-            metric.update(log_q, labels[None])
             totals.append(log_q.sum())
+            try:
+                metric.update(log_q, labels[None])
+            except InputError:  # NaN has no label, which is told below by the images' names
+                if totals[-1] < math.inf:
+                    raise
             progress.advance(task)
         progress.remove_task(task)
         finite = [total < math.inf for total in torch.stack(totals).tolist()] if totals else []  # NaN is not, -inf may be
