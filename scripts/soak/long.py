@@ -21,7 +21,7 @@ MEMORY = 1.02
 """How much more of it the last tenth may take than the second."""
 
 SLOWER = 3.0
-"""How much more CPU time a step may take in the last tenth than in the second; parts beside it, and the machine's clock, vary it."""
+"""How much more CPU time a step may take in the last tenth than in the second; the parts beside it vary that by half."""
 
 RECIPE = """
 unary: {network: %s/net.py:net}
