@@ -97,7 +97,9 @@ def curve(out: Path) -> dict[tuple[str, str], tuple[float, float]]:
 def require_equal(one: Path, other: Path) -> None:
     assert curve(one).keys() == curve(other).keys()
     for at, values in curve(one).items():
-        assert curve(other)[at] == pytest.approx(values, abs=1e-5), at
+        (loss, miou), (other_loss, other_miou) = values, curve(other)[at]
+        assert other_loss == pytest.approx(loss, abs=1e-5), at
+        assert other_miou == pytest.approx(miou, abs=1e-3), at  # a pixel between two labels may take the other one
     ours, theirs = storage.states(one), storage.states(other)
     for stage, state in ours.items():
         for name, value in state.items():
