@@ -61,7 +61,7 @@ class Gate:
             await answer.refuse(error)
         except TimeoutError:
             await answer.refuse(Refusal(408, f"the body did not come within {TIMEOUT} seconds"))
-        except Exception:
+        except Exception:  # whatever it is, the browser gets no traceback of it
             logging.getLogger(__name__).exception("a request failed")
             await answer.refuse(Refusal(500, "a fault of the page's own; its log says why"))
 

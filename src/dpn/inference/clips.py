@@ -82,7 +82,7 @@ def is_clip(file: Path | BytesIO) -> bool:
             with TiffFile(file) as tiff:
                 series = tiff.series
                 return len(series) == len(series[0].levels) == 1 and len(series[0].pages) > 1 and "C" not in series[0].axes
-        except Exception:
+        except Exception:  # the decoders raise whatever they stumble over, and will again where the clip is opened
             return True
 
 

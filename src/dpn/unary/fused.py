@@ -38,7 +38,8 @@ def fuse(network: nn.Module) -> None:
     unary = unwrapped(network)
     ours = isinstance(unary, UnaryNetwork) and unary.made_by is None and not isinstance(unary, Wrap)
     on_cpu = all(each.is_cpu and each.dtype == torch.float32 for each in unary.parameters())
-    if not ours or not on_cpu or unary.training or not torch.backends.mkldnn.is_available():
+    able = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # not on all
+    if not ours or not on_cpu or unary.training or not able:
         return
     for parent in list(unary.modules()):
         layers = list(parent.named_children())
