@@ -1,6 +1,7 @@
 """What all tests share: one seed, and the real data where it is at hand."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import torch
 from PIL import Image
 
 from dpn.data import voc_palette
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell runs in the background; some tests send it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
