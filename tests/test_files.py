@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dpn.errors import InputError
-from dpn.files import OLD, sweep, synced, temporary_for, written_whole
+from dpn.files import OLD, git_hash, sweep, synced, temporary_for, written_whole
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -87,3 +88,15 @@ def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) ->
     os.utime(older, (0, older.stat().st_mtime - OLD - 1))
     sweep(tmp_path)
     assert {each.name for each in tmp_path.iterdir()} == {mine.name, elsewhere.name, ".1-mask.png", "mask.png"}
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_a_folder_has_the_hash_that_git_gives_it(tmp_path: Path) -> None:
+    for name in ("a/b/c.png", "a.png", "a-b", "é", "a/b.png", "empty"):  # git sorts a folder as if a / ended its name
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode() if name != "empty" else b"")
+    for words in (["init", "--quiet"], ["-c", "core.autocrlf=false", "add", "."]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    tree = subprocess.run(["git", "write-tree"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+    shutil.rmtree(tmp_path / ".git")
+    assert git_hash(tmp_path) == tree

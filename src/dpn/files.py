@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import file_digest, sha256
+from hashlib import file_digest, sha1, sha256
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -46,6 +46,25 @@ def checksum(path: Path, algorithm: str = "sha256") -> str:
     """The checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
         return file_digest(file, algorithm).hexdigest()
+
+
+def git_hash(path: Path) -> str:
+    """What git calls a file, or a folder of such (of its trees, without what may be executed, and links), in hexadecimal.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     print(git_hash(Path(folder)))
+        4b825dc642cb6eb9a060e54bf8d69288fbee4904
+    """
+    if path.is_dir():
+        kind, content = b"tree", b""
+        for each in sorted(path.iterdir(), key=lambda each: os.fsencode(each.name) + b"/" * each.is_dir()):
+            mode = b"40000" if each.is_dir() else b"100644"
+            content += mode + b" " + os.fsencode(each.name) + b"\0" + bytes.fromhex(git_hash(each))
+    else:
+        kind, content = b"blob", path.read_bytes()
+    return sha1(b"%b %d\0" % (kind, len(content)) + content, usedforsecurity=False).hexdigest()
 
 
 def cache_folder() -> Path:

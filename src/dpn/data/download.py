@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from dpn.data.sources import SOURCES, File
 from dpn.errors import InputError
-from dpn.files import checksum, scratch, sweep, synced
+from dpn.files import checksum, git_hash, scratch, sweep, synced
 from dpn.terminal import download_bar, progress_bar
 
 Member = TypeVar("Member", zipfile.ZipInfo, tarfile.TarInfo)
@@ -40,7 +40,7 @@ def get(
     sbd      SBD's benchmark, 1.4 GB                         VOC's split train_aug, `convert_sbd`       md5
     coco     COCO 2014's train, val and instances, 20.4 GB   ``coco/train2014``, ``val2014``,           sha256
                                                              ``annotations``
-    camvid   SegNet's tutorial, which GitHub packs anew      ``CamVid``                                 none
+    camvid   SegNet's tutorial, which GitHub packs anew      ``CamVid``                                 git tree
     vgg16    torchvision's weights for ImageNet, 0.6 GB      ``weights/vgg16-397923af.pth``             sha256
     =======  ==============================================  =========================================  ========
 
@@ -155,7 +155,10 @@ def _unpack(file: File, source: Path, folder: Path) -> Path:
     for part in ("", *file.holds):
         if not (folder / file.inside / part).exists():
             raise InputError(f"{source}: not {file.name}, for {Path(file.inside, part)} is not in it; get it again")
-    return folder / file.inside
+    content = folder / file.inside
+    if file.tree and (found := git_hash(content)) != file.tree:
+        raise InputError(f"{source}: not the {file.name} that was published: {file.inside} is git tree {found}; get it again")
+    return content
 
 
 def _bounded(members: Iterable[Member], file: File, source: Path) -> Iterator[Member]:

