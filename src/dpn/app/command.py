@@ -6,13 +6,13 @@ import webbrowser
 from functools import partial
 from pathlib import Path
 
+from dpn.app.gate import LOOPBACK, Gate
 from dpn.errors import InputError
 from dpn.http.images import take_no_others
 from dpn.model_files import DEFAULT_MODEL
 from dpn.storage import load_stages
 
 HOME = Path(__file__).parent
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 CONNECTIONS = 256
 """At one time; a browser has six."""
@@ -67,7 +67,6 @@ def app(
         from fastapi import FastAPI
     except ImportError as error:
         raise InputError("the page needs gradio: pip install -c constraints.txt -e '.[app]'") from error
-    from dpn.app.gate import Gate
     from dpn.app.page import FILES_OF_GRADIO, page
     from dpn.http.connection import Connection
 

@@ -1,4 +1,4 @@
-"""What every request passes before gradio sees it: the password, the paths that the page needs, a body's size and time."""
+"""What every request passes before gradio sees it: whose page asks, the password, the path, a body's size and time."""
 
 import asyncio
 import logging
@@ -7,8 +7,12 @@ from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dpn.http.passage import Answer, Body, Message, Receive, Refusal, Send
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""What this machine calls itself."""
 
 MAX_MB = 40
 """Of a body, in 10^6 bytes."""
@@ -32,7 +36,7 @@ class Gate:
 
     Args:
         folder: where gradio keeps files.
-        password: that a browser is asked for, with any name; None lets everybody in.
+        password: that a browser is asked for, with any name; None lets in whoever calls this machine by a name of `LOOPBACK`.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], *, folder: Path, password: str | None) -> None:
@@ -44,10 +48,14 @@ class Gate:
             return await self.app(scope, receive, send)
         body = Body(scope, receive, MAX_MB)
         answer = Answer(send, body)
+        headers = dict(scope["headers"])
         try:
-            if self._password and not compare_digest(_password_of(dict(scope["headers"])), self._password):
+            if not self._password:
+                _check_host(headers)
+            elif not compare_digest(_password_of(headers), self._password):
                 asked = [(b"www-authenticate", b'Basic realm="dpn", charset="UTF-8"')]
                 return await answer.refuse(Refusal(401, "this page needs a password"), asked)
+            _check_origin(headers)
             if scope["method"] in ("GET", "HEAD"):
                 _check_path(READ, scope["path"])
                 return await self.app(scope, body, answer)
@@ -64,6 +72,24 @@ class Gate:
         except Exception:  # whatever it is, the browser gets no traceback of it
             logging.getLogger(__name__).exception("a request failed")
             await answer.refuse(Refusal(500, "a fault of the page's own; its log says why"))
+
+
+def _check_host(headers: dict[bytes, bytes]) -> None:
+    """Refuses one who was led here by a name of somebody else's, whose pages the browser takes for this one then."""
+    try:
+        name = urlsplit(f"//{headers.get(b'host', b'').decode('latin-1')}").hostname
+    except ValueError:
+        name = None
+    if name not in LOOPBACK:
+        raise Refusal(403, "without a password this page is called localhost; a proxy has to say so, or give --password")
+
+
+def _check_origin(headers: dict[bytes, bytes]) -> None:
+    """Refuses what another site's page asks through somebody's browser, which sends the password along."""
+    origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+    own = b"//" + headers.get(b"host", b"")
+    if origin and not (site == b"same-origin" if site else origin.endswith(own)):
+        raise Refusal(403, "another site's page asks; a proxy has to pass on the header Host")
 
 
 def _check_path(allowed: re.Pattern[str], path: str) -> None:
