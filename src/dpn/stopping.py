@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,9 +21,14 @@ class TerminatedError(KeyboardInterrupt):
     """SIGTERM: what ends upon Ctrl-C ends upon it too."""
 
 
+AGAIN = 0.01
+"""Seconds after which what was raised in vain is raised again."""
+
+
 class _State:
     held = 0
     asked: KeyboardInterrupt | None = None
+    again: Timer | None = None
 
 
 _state = _State()
@@ -63,9 +70,25 @@ def raised() -> Iterator[None]:
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _on_sigterm)
     except ValueError:  # not in the main thread
         pass
+    unraisable = sys.unraisablehook
+
+    def again(met: "sys.UnraisableHookArgs") -> None:
+        """Python ignores what is raised in a weak reference's callback or a finalizer."""
+        if isinstance(met.exc_value, KeyboardInterrupt):
+            _state.asked = None
+            number = signal.SIGTERM if isinstance(met.exc_value, TerminatedError) else signal.SIGINT
+            _state.again = Timer(AGAIN, os.kill, (os.getpid(), number))
+            _state.again.start()
+        else:
+            unraisable(met)
+
+    sys.unraisablehook = again
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
+        if _state.again:
+            _state.again.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
         _state.held, _state.asked = 0, None
