@@ -134,15 +134,20 @@ def test_a_process_that_is_killed_stops_the_run_which_goes_on_with_any_number(tm
 
 
 @pytest.mark.slow
-def test_sigterm_stops_all_processes_after_one_step_with_a_checkpoint(tmp_path: Path, recipe: Recipe) -> None:
-    stages = StagesRecipe(unary=replace(STEPS, steps=9, validate_every=9), **dict.fromkeys(OTHERS, StageRecipe()))
+@pytest.mark.parametrize("validate_every", [9, 1])
+def test_sigterm_stops_all_processes_after_one_step_with_a_checkpoint(
+    tmp_path: Path, recipe: Recipe, validate_every: int
+) -> None:
+    stages = StagesRecipe(unary=replace(STEPS, steps=9, validate_every=validate_every), **dict.fromkeys(OTHERS, StageRecipe()))
     recipe = replace(recipe, stages=stages, checkpoint_every=9)
     done = command(recipe, tmp_path / "run", "--devices", "2", TERMINATES="1:3")
     assert done.returncode == 143 and done.stderr == ""
-    step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["step"]
-    assert 3 <= step < 9 and f"stopped by SIGTERM, with a checkpoint; left are unary from step {step} of 9" in done.stdout
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    told = state["step"] - ("due" in state)
+    assert 3 <= state["step"] < 9 and ("due" in state) == (validate_every == 1)
+    assert f"stopped by SIGTERM, with a checkpoint; left are unary from step {told} of 9" in done.stdout
     train_recipe(recipe, tmp_path / "run", device="cpu")
-    assert len(curve(tmp_path / "run")) == 10
+    assert [step for _, step in curve(tmp_path / "run")] == [str(step) for step in range(10)]
 
 
 @pytest.mark.slow

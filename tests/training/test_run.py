@@ -20,6 +20,7 @@ from dpn import load
 from dpn.cli import main
 from dpn.data import scenes
 from dpn.errors import InputError
+from dpn.metrics import MeanIoU
 from dpn.mrf import MRFConfig
 from dpn.stopping import raised
 from dpn.training import Recipe, train_recipe
@@ -165,6 +166,44 @@ def test_a_signal_leaves_a_checkpoint_after_the_step_and_the_run_goes_on_to_the_
     assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
 
 
+@pytest.mark.parametrize(
+    ("image", "left"),
+    [
+        (3, "unary from step 1 of 3, joint"),
+        (4, "unary from step 2 of 3, joint"),
+        (5, "unary from step 2 of 3, joint"),
+        (6, "joint"),
+        (9, "joint from step 0 of 1"),
+    ],
+)
+def test_a_signal_in_a_validation_stops_it_and_it_is_made_when_the_run_goes_on(
+    tmp_path, small_data, monkeypatch, capsys, image, left
+):
+    """Of two images each, at the steps 0, 2 and 3, and 0 and 1; at the last image of one there is nothing to stop."""
+    (tmp_path / "net.py").write_text(NET)
+    net = UnaryRecipe(network=f"{tmp_path}/net.py:net")
+    stages = {"unary": StageRecipe(steps=3, **TINY), "joint": StageRecipe(steps=1, **TINY)}
+    recipe, update, measured = replace(tiny(**stages), checkpoint_every=100, unary=net), MeanIoU.update, []
+    whole = train_recipe(recipe, tmp_path / "whole")
+
+    def terminated(self, *given):
+        update(self, *given)
+        measured.append(given)
+        if len(measured) == image:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MeanIoU, "update", terminated)
+    with raised():
+        assert run_recipe(recipe, out=tmp_path / "parts") == 143
+    assert f"stopped by SIGTERM, with a checkpoint; left are {left};" in capsys.readouterr().out
+    assert len(measured) == image
+    monkeypatch.setattr(MeanIoU, "update", update)
+    assert run_recipe(recipe, out=tmp_path / "parts") == 0
+    for name, value in load(tmp_path / "parts", unary=net.network).state_dict().items():
+        assert torch.equal(value, whole.state_dict()[name]), name
+    assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
+
+
 def test_signals_to_workers_end_none_of_them():
     draws = Draws(range(8), lambda item, seed: (torch.tensor(item),), 0)
     batches = draws.batches(1, 0, 8, workers=1)
@@ -269,6 +308,8 @@ def test_a_checkpoint_that_lacks_or_holds_something_else_is_told_in_one_line(tmp
         ([1], "not a whole checkpoint (without stage, step, "),
         ({key: value for key, value in whole.items() if key != "best"}, "not a whole checkpoint (without best)"),
         (whole | {"step": "2"}, "not a whole checkpoint (without step)"),
+        (whole | {"due": [1.0]}, "not a whole checkpoint (without due)"),
+        (whole | {"due": 1}, "not a whole checkpoint (without due)"),
         (whole | {"step": 5}, "not a checkpoint of this run (it is at step 5 of 4)"),
         (whole | {"best": {}}, "not a checkpoint of this run (weights: "),
         (whole | {"model": {"a": torch.zeros(1)}}, "not a checkpoint of this run (weights: "),

@@ -22,7 +22,7 @@ HELD = {
     "stage": str, "step": int, "seconds": float, "before": float, "miou": float, "best_step": int, "best": dict, "model": dict,
     "optimizer": dict,
 }  # fmt: skip
-"""What a checkpoint holds at least."""
+"""What a checkpoint holds at least. One of a validation that was stopped has `due`, the step's loss and learning rate."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -53,9 +53,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged pickle can raise anything
         raise InputError(f"{path}: not a whole checkpoint ({first_line(error)}): {ANEW}") from error
     lacking = [key for key, kind in HELD.items() if not isinstance(state, Mapping) or not isinstance(state.get(key), kind)]
+    if not lacking and "due" in state and not _two_numbers(state["due"]):
+        lacking = ["due"]
     if lacking:
         raise InputError(f"{path}: not a whole checkpoint (without {', '.join(lacking)}): {ANEW}")
     return dict(state)
+
+
+def _two_numbers(given: Any) -> bool:
+    return isinstance(given, list) and list(map(type, given)) == [float, float]
 
 
 def take_up(path: Path, state: dict[str, Any], model: nn.Module, optimizer: Any, steps: int) -> None:

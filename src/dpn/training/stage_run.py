@@ -70,19 +70,21 @@ class StageRun:
 
     def is_over(self) -> bool:
         """Whether the time is over, or Ctrl-C or SIGTERM came, in one of the processes; all must ask."""
-        over = bool(asked()) or time.monotonic() >= self.until
-        return over if self.group.size == 1 else summed(torch.tensor(float(over), device=self.fabric.device)).item() > 0
+        return self._any(bool(asked()) or time.monotonic() >= self.until)
 
-    def stops(self, step: Step) -> bool:
-        """The same after a step; of several GPUs at every tenth, since they wait for each other."""
-        asks = self.group.size == 1 or self.fabric.device.type == "cpu" or step.done % 10 == 0
-        return asks and self.is_over()
+    def _any(self, mine: bool) -> bool:
+        return mine if self.group.size == 1 else summed(torch.tensor(float(mine), device=self.fabric.device)).item() > 0
+
+    def _asks(self, done: int) -> bool:
+        """Whether to ask after so many steps or images: several GPUs do at every tenth, since they wait for each other."""
+        return self.group.size == 1 or self.fabric.device.type == "cpu" or done % 10 == 0
 
     def stage(self, name: str, progress: Progress) -> Outcome | None:
         """Trains a stage, from its checkpoint if it has one; leaves the best model of its validations and of its beginning.
 
         Where the network is lost, it goes on from an earlier one at lower learning rates, BACK_OFFS times. Where the time is
-        over first, or Ctrl-C or SIGTERM comes, it leaves a checkpoint after the step, and returns None.
+        over first, or Ctrl-C or SIGTERM comes, it leaves a checkpoint after the step, and returns None; a validation that is
+        stopped is made when the stage goes on.
 
         Raises:
             DivergedError: if the network is lost once more, or before the first step.
@@ -125,12 +127,30 @@ class StageRun:
             progress.console.print(f"{name}: goes on from step {state['step']} of {recipe.steps}", soft_wrap=True)
         else:
             begins = learner.state(0)
-            miou = self._miou(learner, 0, progress, scored)
+            if (miou := self._miou(learner, 0, progress, scored)) is None:
+                return None
             state = {"step": 0, "seconds": 0.0, "before": miou, "miou": miou, "best_step": 0, "best": copied(self.model)}
             state["frozen"] = self.unary.freeze_batchnorm
             self.folder.log(name, 0, None, 0.0, miou)
             if recipe.steps:
                 self.folder.checkpoint(name, state | begins)
+        pace = Pace(recipe.batch * recipe.accumulate, self.fabric.device)
+
+        def validated(done: int, loss: float, lr: float) -> bool:
+            """Measures the network after so many steps, and keeps it if it is the best; False where that was stopped."""
+            measured = self._miou(learner, done, progress, scored)
+            if measured is None:
+                return False
+            if measured > state["miou"]:
+                state.update(miou=measured, best_step=done, best=copied(self.model))
+            self.folder.log(name, done, loss, lr, measured)
+            best = f"mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
+            now = [f"{name} {done}/{recipe.steps}: loss {loss:.3f}", best, str(pace)]
+            progress.console.print(", ".join(filter(None, now)), soft_wrap=True)
+            return True
+
+        if (due := state.pop("due", None)) and not validated(state["step"], *due):
+            return None
         weights = self.fabric.to_device(label_weights(spread(self.learned, COUNTED), self.model.mrf.labels, recipe.balance))
 
         def loss(batches: tuple[Sampled, ...]) -> Iterator[Tensor]:
@@ -145,10 +165,9 @@ class StageRun:
         drawn = draws.batches(recipe.batch, first, last, self.recipe.data.workers, self.group)
         batches = zip(*[drawn] * recipe.accumulate, strict=True)
         bar = progress.add_task(name, total=recipe.steps, completed=state["step"])
-        started, pace = time.monotonic() - state["seconds"], Pace(recipe.batch * recipe.accumulate, self.fabric.device)
+        started = time.monotonic() - state["seconds"]
 
-        def tell(step: Step, measured: float | None = None) -> None:
-            self.folder.log(name, step.done, step.loss, step.lr, measured)
+        def tell(step: Step) -> None:
             description = f"{name}  loss {step.loss:.3f}  mIoU {100 * state['miou']:.2f}"
             progress.update(bar, completed=step.done, description=description)
 
@@ -157,27 +176,26 @@ class StageRun:
             for step in steps:
                 pace.stepped()
                 if untold:
+                    self.folder.log(name, untold.done, untold.loss, untold.lr, None)
                     tell(untold)
-                last, stops = step.done == recipe.steps, self.stops(step)
+                last, stops = step.done == recipe.steps, self._asks(step.done) and self.is_over()
                 validates = last or step.done % recipe.validate_every == 0
                 keeps = last or stops or step.done % self.recipe.checkpoint_every == 0
                 untold = None if validates or keeps else step
                 if untold:
                     continue
-                now, measured = f"{name} {step.done}/{recipe.steps}: loss {step.loss:.3f}", None  # waits; a lost one is found
+                reached = [step.loss, step.lr]  # waits; a lost one is found
                 with pace.paused():
                     kept = learner.state(step.done)
-                    if validates:
-                        measured = self._miou(learner, step.done, progress, scored)
-                        if measured > state["miou"]:
-                            state |= {"miou": measured, "best_step": step.done, "best": copied(self.model)}
-                        now += f", mIoU {100 * measured:.2f} (best {100 * state['miou']:.2f} at {state['best_step']})"
-                        progress.console.print(", ".join(filter(None, [now, str(pace)])), soft_wrap=True)
-                    tell(step, measured)
+                    if not validates:
+                        self.folder.log(name, step.done, step.loss, step.lr, None)
+                    elif not validated(step.done, *reached):
+                        kept["due"] = reached
+                    tell(step)
                     state |= {"step": step.done, "seconds": time.monotonic() - started}
-                    if keeps:
+                    if keeps or "due" in kept:
                         self.folder.checkpoint(name, state | kept)
-                if stops and not last:
+                if "due" in kept or (stops and not last):
                     return None
         load_exactly(self.model, state["best"])
         self.model.requires_grad_(True).eval()
@@ -209,8 +227,8 @@ class StageRun:
         return Draws(range(len(self.learned)), prepare, mix(self.recipe.seed, STAGES.index(name)))
 
     @torch.no_grad()
-    def _miou(self, learner: Learner, done: int, progress: Progress, scored: tuple[Cached, Cached] | None) -> float:
-        """mIoU on the validation images after so many steps.
+    def _miou(self, learner: Learner, done: int, progress: Progress, scored: tuple[Cached, Cached] | None) -> float | None:
+        """mIoU on the validation images after so many steps; None where Ctrl-C or SIGTERM came in one of the processes.
 
         Raises:
             DivergedError: if what the network gives of one is no number.
@@ -219,7 +237,10 @@ class StageRun:
         self.model.eval()
         mine, totals = self.group.part(len(self.chosen)), list[Tensor]()
         task = progress.add_task("validation", total=len(mine))
-        for i in mine:
+        for number, i in enumerate(mine):
+            if number < len(self.chosen) // self.group.size and self._asks(number) and self._any(bool(asked())):
+                progress.remove_task(task)
+                return None
             sample, log_p = scored[1][i] if scored else (self.chosen[i], None)
             image, labels, _ = self.fabric.to_device(sample)
             log_q = (
