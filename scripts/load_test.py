@@ -19,6 +19,8 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -45,10 +47,45 @@ def main(
         strangers: clients that misbehave meanwhile: heads and bodies that do not come, bodies far too large, answers that
             nobody takes.
     """
-    options = ["--workers", str(workers), "--batch", str(batch), "--model", model, "--queue", str(max(64, clients))]
-    with served(options) as (address, server):
+    options = ["--workers", str(workers), "--batch", str(batch), "--model", model]
+    load = loaded(options, requests, clients, strangers, warmed=workers + 1)
+    print(f"{requests} requests, {clients} clients, {workers} workers, batches of at most {batch}, model {model}")
+    if strangers:
+        print(f"strangers           {strangers:8d}")
+    print(f"requests a second   {requests / load.took:8.2f}")
+    print(f"median, s           {median(load.seconds):8.2f}")
+    print(f"slowest, s          {max(load.seconds):8.2f}")
+    print(f"seen together, mean {load.together:8.2f}")
+    print(f"lost                {load.lost:8d}")
+    print(f"memory before, MB   {load.before / 1e6:8.0f}")
+    print(f"memory after, MB    {load.after / 1e6:8.0f}")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What became of requests.
+
+    Attributes:
+        seconds: of each.
+        took: seconds, of all of them.
+        together: how many images were seen together, in the mean.
+        lost: how many had another answer than when the server had nothing else to do, or none.
+        before, after: bytes of memory.
+    """
+
+    seconds: list[float]
+    took: float
+    together: float
+    lost: int
+    before: int
+    after: int
+
+
+def loaded(options: list[str], requests: int, clients: int, strangers: int = 0, *, warmed: int = 2) -> Load:
+    """Starts a server of its own, asks it `warmed` times for each photograph, and then lets the clients ask."""
+    with served(["--queue", str(max(64, clients)), *options]) as (address, server):
         images = [jpeg(name) for name in PHOTOGRAPHS]
-        masks = [ask(address, image)[1] for _ in range(workers + 1) for image in images][-len(images) :]
+        masks = [ask(address, image)[1] for _ in range(warmed) for image in images][-len(images) :]
         before = memory(server)
         done = Event()
         others = [Thread(target=misbehave, args=(int(address.rpartition(":")[2]), i, done)) for i in range(strangers)]
@@ -59,18 +96,8 @@ def main(
             found = list(pool.map(lambda i: ask(address, images[i % len(images)]), range(requests)))
         done.set()
         took, after = perf_counter() - began, memory(server)
-        seconds = sorted(each for each, _, _ in found)
-        lost = sum(mask != masks[i % len(masks)] for i, (_, mask, _) in enumerate(found))
-        print(f"{requests} requests, {clients} clients, {workers} workers, batches of at most {batch}, model {model}")
-        if strangers:
-            print(f"strangers           {strangers:8d}")
-        print(f"requests a second   {requests / took:8.2f}")
-        print(f"median, s           {median(seconds):8.2f}")
-        print(f"slowest, s          {seconds[-1]:8.2f}")
-        print(f"seen together, mean {sum(together for _, _, together in found) / requests:8.2f}")
-        print(f"lost                {lost:8d}")
-        print(f"memory before, MB   {before / 1e6:8.0f}")
-        print(f"memory after, MB    {after / 1e6:8.0f}")
+    lost = sum(mask != masks[i % len(masks)] or not mask for i, (_, mask, _) in enumerate(found))
+    return Load([each for each, _, _ in found], took, sum(of for _, _, of in found) / requests, lost, before, after)
 
 
 def ask(address: str, image: bytes) -> tuple[float, bytes, int]:
@@ -80,7 +107,7 @@ def ask(address: str, image: bytes) -> tuple[float, bytes, int]:
         request = urllib.request.Request(f"{address}/segment", image, {"Content-Type": "image/jpeg"})
         with urllib.request.urlopen(request, timeout=120) as answer:
             return perf_counter() - began, answer.read(), int(answer.headers["x-batch-size"])
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         print(error, file=sys.stderr)
         return perf_counter() - began, b"", 0
 

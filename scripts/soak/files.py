@@ -84,7 +84,8 @@ def _outcomes(plan: Plan, order: list[str], kinds: dict[str, Use]) -> Iterator[t
         os.close(writing)
         with os.fdopen(reading, "rb") as told, suppress(EOFError):
             while True:
-                yield number, order[number], pickle.load(told)
+                outcome = pickle.load(told)
+                yield number, order[number], outcome
                 number += 1
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code:

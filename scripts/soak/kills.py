@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from runs import Begun, Job, cleared, differing, inputs, jobs, last, run, wrote
+from runs import Begun, Job, cleared, complaint, differing, inputs, jobs, last, run, wrote
 from table import Plan, Row
 
 MOMENTS = {"train": 100, "segment": 40, "refine": 20, "tile": 20}
-"""Random moments at which each run is killed, beside every event."""
+"""Random moments at which each run is killed, beside every event; and half as many at which it is asked to end."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,25 @@ def kills(plan: Plan) -> Iterator[Row]:
 
 
 def killed(name: str, job: Job, plan: Plan, moments: int) -> Row:
-    """Kills a run at every event and at so many moments; in an order drawn at random, until the time is over."""
+    """Kills a run at every event and at so many moments, asks it to end at half as many; in an order drawn at random."""
     of = whole(name, job, plan.home)
     out, random = plan.home / f"{name}_killed", plan.drawn(name)
     faults: list[dict[str, float]] = [{"at": number} for number in range(1, of.events + 1)]
-    faults += [{"after": random.uniform(0, of.seconds)} for _ in range(moments)]
+    faults += [{how: random.uniform(0, of.seconds)} for how in ("after", "after", "asked") for _ in range(moments // 2)]
     random.shuffle(faults)
     row = Row("kills", name, len(faults), note="resumed to equal bits")
     for fault in faults:
         if row.tried and plan.left() < 0:
             break
         cleared(out)
-        run(job, out, **fault)
+        ((how, where),) = fault.items()
+        code, said = run(job, out, **fault)
+        wrong = [complaint(code, said) if how == "asked" else ""]
         code, said = run(job, out)
         row.tried += 1
-        if (differ := differing(of.expected, out)) or code:
-            ((how, where),) = fault.items()
-            row.lost.append(f"{how} {where:g}: exit code {code}; {differ}; {last(said)}")
+        wrong += [f"then exit code {code}: {last(said)}" if code else "", differing(of.expected, out)]
+        if wrong := list(filter(None, wrong)):
+            row.lost.append(f"{how} {where:g}: {'; '.join(wrong)}")
             if plan.keep:
                 shutil.copytree(out, plan.keep / f"{name}_{how}_{where:g}", dirs_exist_ok=True)
     cleared(out)

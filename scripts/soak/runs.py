@@ -105,10 +105,11 @@ def run(
     *,
     at: int | None = None,
     after: float | None = None,
+    asked: float | None = None,
     how: Literal["kill", "full"] = "kill",
     first: Callable[[], object] = lambda: None,
 ) -> tuple[int, str]:
-    """Does a job in a fork, which is killed before its `at`-th event, or `after` seconds.
+    """Does a job in a fork, which is killed before its `at`-th event, or `after` seconds; or `asked` to end (SIGTERM) then.
 
     Args:
         how: "full" does not kill it: from that event on there is no room for what it writes.
@@ -118,10 +119,11 @@ def run(
         Its exit code, negative where a signal ended it, and what it said.
     """
     begun = Begun(job, out, at=at, how=how, first=first)
-    if after is not None:
-        time.sleep(after)
-        with suppress(ProcessLookupError):
-            os.kill(begun.process, signal.SIGKILL)
+    for seconds, number in ((after, signal.SIGKILL), (asked, signal.SIGTERM)):
+        if seconds is not None:
+            time.sleep(seconds)
+            with suppress(ProcessLookupError):
+                os.kill(begun.process, number)
     return begun.ended()
 
 
@@ -180,9 +182,9 @@ def complaint(code: int, said: str) -> str:
     """What is wrong with how a run ended that met a fault: it shall say in a line that begins with dpn: what was wrong."""
     if "Traceback (most" in said:
         return f"a traceback: {last(said)}"
-    if code not in (0, 2):
+    if code not in (0, 2, 128 + signal.SIGTERM, -signal.SIGTERM):
         return f"exit code {code}: {last(said)}"
-    if code and not any(line.startswith("dpn: ") for line in said.splitlines()):
+    if code == 2 and not any(line.startswith("dpn: ") for line in said.splitlines()):
         return f"no line says what is wrong: {last(said)}"
     return ""
 

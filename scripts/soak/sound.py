@@ -92,7 +92,8 @@ def _models(home: Path) -> None:
     torch.save({"a.weight": torch.zeros(2, 3), "a.bias": torch.zeros(2)}, home / "weights" / "layer.pt")
     torch.save({"state_dict": {"a.weight": torch.zeros(2, 3)}, "epoch": 3}, home / "weights" / "nested.pt")
     save_file({"a.weight": torch.zeros(2, 3)}, home / "weights" / "layer.safetensors")
-    command(["train", str(home / "recipe.yaml"), "--device", "cpu"], home / "finished")
+    with redirect_stdout(io.StringIO()):
+        command(["train", str(home / "recipe.yaml"), "--device", "cpu"], home / "finished")
     (home / "runs").mkdir()
     for path in (home / "finished").iterdir():
         if path.is_file() and path.suffix in (".json", ".yaml", ".csv", ".ckpt", ".safetensors"):

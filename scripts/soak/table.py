@@ -69,8 +69,13 @@ def lane(parts: list[tuple[Part, float]], plan: Plan) -> tuple[int, int]:
         with os.fdopen(writing, "wb") as rows:
             whole = sum(share for _, share in parts)
             for part, share in parts:
-                for row in part(plan.within(share / whole)):
-                    pickle.dump(row, rows)
+                try:
+                    for row in part(plan.within(share / whole)):
+                        pickle.dump(row, rows)
+                        rows.flush()
+                except Exception:  # the parts after it are done all the same
+                    sys.excepthook(*sys.exc_info())
+                    pickle.dump(Row(part.__name__, "the part itself", 1, 1, ["it fell over; the traceback is above"]), rows)
                     rows.flush()
                 whole -= share
         code = 0
