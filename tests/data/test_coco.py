@@ -122,6 +122,11 @@ def test_area_and_iscrowd_may_be_missing(tmp_path):
     assert torch.equal(data[0].labels, expected)
 
 
+def test_an_area_may_be_any_number(tmp_path):
+    drawn = [rectangle(1, 1, 17, 0, 0, 4, 6) | {"area": 10**400}, rectangle(2, 1, 1, 0, 0, 2, 6) | {"area": 0.5}]
+    assert folder(instances(tmp_path, drawn))[0].labels[0].tolist() == [1, 1, 2, 2, 0, 0, 0, 0]
+
+
 def test_annotations_that_share_an_id_are_all_drawn(tmp_path):
     drawn = [rectangle(1, 1, 17, 0, 0, 2, 6), rectangle(1, 1, 1, 2, 0, 2, 6), rectangle(1, 1, 70, 4, 0, 2, 6)]
     assert folder(instances(tmp_path, drawn))[0].labels[0].tolist() == [2, 2, 1, 1, 4, 4, 0, 0]
@@ -162,6 +167,8 @@ def test_a_flat_list_of_coordinates_is_one_outline(tmp_path):
             {"segmentation": {"size": [5, 5], "counts": [25]}},
             r"annotation 1: .* \(a mask of 5 x 5 pixels on an image",
         ),
+        ({"area": "24"}, "annotation 1: its area is no number"),
+        ({"area": [24]}, "annotation 1: its area is no number"),
         ({"category_id": 99}, r"not COCO's instances \(99\)"),
         ({"image_id": 99}, r"not COCO's instances \(99\)"),
     ],

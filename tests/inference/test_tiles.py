@@ -485,6 +485,24 @@ def test_a_tiff_whose_strips_are_not_where_it_says_is_told_in_one_line(tmp_path:
             raster.window(Box(0, 0, 30, 40))
 
 
+@pytest.mark.parametrize(
+    ("tag", "value", "said"),
+    [("ImageWidth", 2**30, ", and its size needs"), ("ImageLength", 2**30, ", and its size needs"),
+     ("ImageWidth", 0, "30 x 0 pixels"), ("ImageLength", 0, "0 x 40 pixels")],
+)  # fmt: skip
+@pytest.mark.parametrize("how", [{"tile": (16, 16)}, {"rowsperstrip": 8, "compression": "zlib"}])
+def test_a_tiff_that_claims_more_pixels_than_its_parts_hold_is_refused_before_any_is_read(
+    tmp_path: Path, how: dict, tag: str, value: int, said: str
+) -> None:
+    path = tmp_path / "claims.tif"
+    tifffile.imwrite(path, rgb(30, 40), photometric="rgb", metadata=None, **how)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[tag].overwrite(value)
+    strips_of_any_width = tag == "ImageWidth" and value and "rowsperstrip" in how
+    with pytest.raises(InputError, match="broken TIFF" if strips_of_any_width else f"broken TIFF .*{said}"):
+        open_raster(path).window(Box(0, 0, 8, 8))
+
+
 def without_rows(whole: bytes) -> bytes:
     """A little-endian TIFF whose strips have no rows: RowsPerStrip, whose value lies 8 bytes behind the tag, is 0."""
     at = next(at for at in range(10, len(whole)) if whole[at : at + 2] == b"\x16\x01" and whole[at + 3] == 0)

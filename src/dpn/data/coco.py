@@ -115,7 +115,9 @@ def _regions(
 ) -> Iterator[tuple[str | None, Region]]:
     def order(annotation: dict[str, Any]) -> tuple[bool, float]:
         area = annotation.get("area")
-        return not annotation.get("iscrowd"), -float(_region(index, annotation, file, size).sum() if area is None else area)
+        if not isinstance(area, int | float | None):
+            raise InputError(f"{file}: annotation {annotation.get('id')}: its area is no number")
+        return not annotation.get("iscrowd"), -(int(_region(index, annotation, file, size).sum()) if area is None else area)
 
     for annotation in sorted(drawn, key=order):
         category = None if annotation.get("iscrowd") else categories[annotation["category_id"]]

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from io import BytesIO
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,9 @@ class Tiff(Raster):
             whole = np.memmap(path, np.uint8, "r", start, (height, width, channels))
             return _rgb(np.array(whole[box.top : box.bottom, box.left : box.right]), page)
         found = np.zeros((box.height, box.width, channels), np.uint8)
-        rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
-        columns = page.tilewidth if page.is_tiled else page.imagewidth
-        down, across = -(-page.imagelength // rows), -(-page.imagewidth // columns)
-        planes = range(channels if page.planarconfig == 2 else 1)
+        (rows, columns), (planes, down, across) = _parts(page)
         needed = range(box.top // rows, -(-box.bottom // rows)), range(box.left // columns, -(-box.right // columns))
-        for plane, i, j in product(planes, *needed):
+        for plane, i, j in product(range(planes), *needed):
             decoded = self._segment(page, (plane * down + i) * across + j)
             if decoded is None:  # a sparse file leaves out what is empty
                 continue
@@ -111,6 +109,8 @@ def open_tiff(path: Path | BytesIO) -> Tiff | None:
         pages = [level.keyframe for level in series.levels]
         if len(pages) == 1:
             pages += _overviews(file, pages[0])
+        for each in pages:
+            _check_parts(each)
     except Exception as error:  # tifffile raises what it stumbles over: TiffFileError, struct.error, IndexError, ...
         raise InputError(f"{path}: a broken TIFF ({first_line(error)}); was it written to its end?") from error
     page = pages[0]
@@ -123,6 +123,22 @@ def open_tiff(path: Path | BytesIO) -> Tiff | None:
         file.close()
         raise InputError(f"{path}: {fault}; tiles are of 8-bit RGB or grey, which gdal_translate or vips make of it")
     return Tiff(file, pages)
+
+
+def _parts(page: TiffPage) -> tuple[Size, tuple[int, int, int]]:
+    """The size of a tile or strip, and how many there are: planes of channels, from top to bottom, from left to right."""
+    tiled = page.is_tiled
+    part = Size(page.tilelength, page.tilewidth) if tiled else Size(min(page.rowsperstrip, page.imagelength), page.imagewidth)
+    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    return part, (planes, -(-page.imagelength // part.height), -(-page.imagewidth // part.width))
+
+
+def _check_parts(page: TiffPage) -> None:
+    if 0 in (page.imagelength, page.imagewidth):
+        raise InputError(f"{page.imagelength} x {page.imagewidth} pixels")
+    needed, told = prod(_parts(page)[1]), len(page.dataoffsets)
+    if told < needed:
+        raise InputError(f"it has {told} tiles or strips, and its size needs {needed}")
 
 
 def _overviews(file: TiffFile, page: TiffPage) -> list[TiffPage]:
