@@ -82,6 +82,22 @@ def cache_folder() -> Path:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises InputError, which names the file, where one that grows cannot be written.
+
+    Example:
+        >>> with writing(Path("nowhere/log.csv")):
+        ...     _ = Path("nowhere/log.csv").write_text("one more line")
+        Traceback (most recent call last):
+        dpn.errors.InputError: nowhere/log.csv: cannot be written (No such file or directory); make room, and start it again
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); make room, and start it again") from error
+
+
+@contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and put it in ``path``'s place once the block has succeeded.
 

@@ -43,8 +43,12 @@ class Lock:
     def __init__(self, path: Path, guarded: Path | str) -> None:
         self.path = path
         self._file: int | None = _taken(path, guarded)
-        os.truncate(self._file, 0)
-        os.write(self._file, f"process {os.getpid()} on {platform.node()}\n".encode())
+        try:
+            os.truncate(self._file, 0)
+            os.write(self._file, f"process {os.getpid()} on {platform.node()}\n".encode())
+        except OSError as error:
+            self.release()
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
     def release(self) -> None:
         """Lets others have it; more than once is once."""

@@ -16,11 +16,10 @@ import torch
 import yaml
 from PIL import Image
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from dpn.data import Sample, voc_palette
 from dpn.errors import InputError, first_line
-from dpn.files import sweep, synced, unfinished_name, written_whole
+from dpn.files import sweep, synced, unfinished_name, writing, written_whole
 from dpn.functional import backends
 from dpn.locks import Lock
 from dpn.model import DPN, STAGES
@@ -28,6 +27,7 @@ from dpn.packages import versions
 from dpn.plain import read_rows
 from dpn.plots import compatibility, panels, training_curves
 from dpn.terminal import complain
+from dpn.training.events import Events
 from dpn.training.kept import COLUMNS, read_checkpoint, read_config, read_log
 from dpn.training.recipe import Recipe, as_plain
 
@@ -97,25 +97,22 @@ class RunFolder:
         stages = path / "stages.json"
         self.outcomes = read_rows(stages, Outcome) if stages.is_file() else []
         self._steps = sum(outcome.steps for outcome in self.outcomes)
-        self._events: SummaryWriter | None = None
+        self._events: Events | None = None
 
     def log(self, stage: str, step: int, loss: float | None, lr: float, miou: float | None) -> None:
         """Adds a line to log.csv and to the TensorBoard events; step counts from 0 in each stage."""
         path = self.path / "log.csv"
         new = not path.is_file()
-        try:
-            with path.open("a", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                if new:
-                    writer.writerow(COLUMNS)
-                writer.writerow(
-                    [stage, step, "" if loss is None else f"{loss:.6f}", f"{lr:.3g}", "" if miou is None else f"{miou:.6f}"]
-                )
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror}); make room, and start it again") from error
+        with writing(path), path.open("a", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if new:
+                writer.writerow(COLUMNS)
+            writer.writerow(
+                [stage, step, "" if loss is None else f"{loss:.6f}", f"{lr:.3g}", "" if miou is None else f"{miou:.6f}"]
+            )
         for name, value in (("loss", loss), ("lr", lr), ("miou", miou)):
             if value is not None and self._events:
-                self._events.add_scalar(f"{stage}/{name}", value, self._steps + step)
+                self._events.add(f"{stage}/{name}", value, self._steps + step)
 
     def checkpoint(self, stage: str, state: dict[str, Any]) -> None:
         """Writes last.ckpt whole."""
@@ -128,11 +125,9 @@ class RunFolder:
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from error
                 raise
-        if self._events:
-            self._events.flush()
 
     def close(self) -> None:
-        """Writes out the TensorBoard events, and lets other processes have the folder."""
+        """Closes the TensorBoard events, and lets other processes have the folder."""
         if self._events:
             self._events.close()
         self._lock.release()
@@ -148,7 +143,7 @@ class RunFolder:
         if self._events:
             self._events.close()
         done = self._steps + (state["step"] if state else 0)
-        self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=done + 1)
+        self._events = Events(self.path / "tensorboard", done + 1)
         return state
 
     def ended(self, outcome: Outcome) -> None:
