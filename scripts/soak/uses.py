@@ -8,11 +8,16 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 from runs import command, complaint, last
 
 from dpn.errors import InputError
+
+if TYPE_CHECKING:
+    from dpn.data import SegmentationData
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,26 @@ def uses(home: Path) -> dict[str, Use]:
             shutil.rmtree(folder)
 
     def recipe(path: Path) -> None:
+        """One that names no data trains on made-up scenes: few and small ones here, since that is work and no fault."""
+        from dpn.data import open_data, scenes
+
+        def opened(name: str, *given: Any, split: str, **named: Any) -> "SegmentationData":
+            return scenes(4, size=48, split=split) if name == "scenes" else open_data(name, *given, split=split, **named)
+
         folder = home / f"fresh{os.getpid()}"
         try:
-            _command(["train", str(path), "--device", "cpu", "--seconds", "0"], folder)
+            with patch("dpn.training.run.open_data", opened):
+                _command(["train", str(path), "--device", "cpu", "--seconds", "0"], folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def listed(path: Path) -> None:
+        """One that names a folder of this machine's is left out: all of it would be looked through."""
         from dpn.runs.sources import items_of
 
+        named = [home / line for line in path.read_text(errors="replace").splitlines()]
+        if any(_is_folder(each) and not each.resolve().is_relative_to(home.resolve()) for each in named):
+            return
         for item in islice(items_of([path], lambda source, error: None), 20):
             item.read()
 
@@ -127,6 +143,13 @@ def uses(home: Path) -> dict[str, Use]:
         "scores": Use(4, scores),
         "outlines": Use(4, annotations),
     }
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _command(words: list[str], out: Path) -> None:

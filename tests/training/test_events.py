@@ -24,7 +24,7 @@ def test_tensorboard_reads_the_values_and_none_that_a_later_run_made_anew(tmp_pa
 def test_a_full_disk_is_told_in_one_line_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = Events(tmp_path, 1)
     events._file.close()
-    with open("/dev/full", "wb", buffering=0) as full:
+    with Path("/dev/full").open("wb", buffering=0) as full:
         monkeypatch.setattr(events._records, "_writer", full)
         with pytest.raises(InputError, match=r"events\.out\.tfevents.*: cannot be written \(No space left on device\)"):
             events.add("unary/loss", 0.5, 1)
