@@ -129,9 +129,16 @@ def slower(recipe: StageRecipe, backed_off: int) -> StageRecipe:
 
 
 def backed_off(state: dict[str, Any]) -> dict[str, Any]:
-    """What a stage goes on from when the network is lost: its last checkpoint; the last time the best model, a step anew."""
+    """What a stage goes on from when the network is lost: its last checkpoint; the last time the best model, a step anew.
+
+    A validation that is due is made no more, for it may be where the network was lost.
+
+    Example:
+        >>> backed_off({"step": 3, "best_step": 2, "due": [0.5, 0.01]})
+        {'step': 3, 'best_step': 2, 'backed_off': 1}
+    """
     times = state.get("backed_off", 0) + 1
-    state = state | {"backed_off": times}
+    state = {key: value for key, value in state.items() if key != "due"} | {"backed_off": times}
     if times == BACK_OFFS:
         state |= {"step": state["best_step"], "model": state["best"], "optimizer": state["optimizer"] | {"state": {}}}
     return state
