@@ -31,8 +31,8 @@ def others(plan: Plan) -> Iterator[Row]:
     """A row each."""
     inputs(plan.home)
     with _served(plan.home) as url:
-        yield killed("a download", partial(_download, plan.home, url), plan.within(0.2), 40)
-    yield killed("dpn export", partial(_export, plan.home), plan.within(0.3), 10)
+        yield killed("a download", partial(_download, plan.home, url), plan.within(0.12), 40)
+    yield killed("dpn export", partial(_export, plan.home), plan.within(0.5), 10)
     yield _rank(plan.within(0.6))
     yield _actor(plan)
 
