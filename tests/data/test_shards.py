@@ -183,6 +183,22 @@ def test_what_is_wrong_with_shards_is_named(tmp_path: Path) -> None:
         data[0]
 
 
+def test_a_shard_of_which_a_part_cannot_be_found_is_refused_and_trains_on_no_less(tmp_path: Path) -> None:
+    image, mask = pair()
+    archive = tar(tmp_path / "train.tar", {"a.jpg": image, "a.png": mask, "b.jpg": image, "b.png": mask})
+    whole = archive.read_bytes()
+    with tarfile.open(archive) as opened:
+        third = opened.getmembers()[2].offset
+    for content, said in (
+        (whole[:third], f"it breaks off after byte {third}"),
+        (whole[:third] + b"x" + whole[third + 1 :], f"a damaged header at byte {third}"),
+        (whole + whole, "another archive behind its end"),
+    ):
+        archive.write_bytes(content)
+        with pytest.raises(InputError, match=said):
+            folder(archive, ["ground", "road"])
+
+
 def test_files_that_are_no_shards_are_left_alone(tmp_path: Path) -> None:
     """A folder of images and masks with the archive that it was unpacked from beside it."""
     image, mask = pair()

@@ -1,6 +1,7 @@
 """Where photographs come from: each kind of source gives the same labels as the files themselves."""
 
 import io
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,35 @@ def test_an_archive_that_has_become_shorter_is_told(tmp_path: Path) -> None:
         InputError, match=r"shard\.tar/a\.png: cannot be read \(.* shorter than when it was opened; start again\)"
     ):
         item.read()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda whole, second: whole[:second], r"it breaks off after byte \d+"),
+        (lambda whole, second: whole[: second + 100], r"a damaged header at byte \d+"),
+        (lambda whole, second: whole[:second] + b"x" + whole[second + 1 :], r"a damaged header at byte \d+"),
+        (lambda whole, second: whole + whole, r"another archive behind its end at byte \d+; write both as one"),
+    ],
+)
+def test_an_archive_of_which_a_part_cannot_be_found_is_told_and_the_rest_is_taken(
+    kit: type, tmp_path: Path, damage: Callable[[bytes, int], bytes], said: str
+) -> None:
+    archive = tar(tmp_path / "shard.tar", kit.photographs(tmp_path / "in", 2))
+    with tarfile.open(archive) as opened:
+        second = opened.getmembers()[1].offset
+    archive.write_bytes(damage(archive.read_bytes(), second))
+    first, *_, error = named(archive)
+    assert first == "00" and re.search(rf"shard\.tar: a broken archive \({said}\)", error)
+
+
+def test_of_a_member_that_an_archive_has_twice_the_last_is_taken_as_tar_does(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "shard.tar", [], {"a.png": b"old"})
+    with tarfile.open(archive, "a") as opened:
+        (member := tarfile.TarInfo("a.png")).size = 3
+        opened.addfile(member, io.BytesIO(b"new"))
+    (item,) = items_of([str(archive)], lambda *_: None)
+    assert item.content() == b"new"
 
 
 def test_a_broken_or_empty_archive_is_told_in_one_line(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from os import fstat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from dpn.terminal import progress_bar
 
 SHARD = re.compile(r"(.+?)(?:[-_.]\d+)?(?:[-_.]of[-_.]\d+)?\.(?:tar|tar\.gz|tgz)")
 """What a shard may be called: train.tar, train-000012.tar, train-00012-of-00100.tar; the first group is its split."""
+
+PADDING = 2**20
+"""Bytes behind the end of an archive that are looked at; tar fills it up with zeros to 10 240, or as -b says."""
 
 MASK_WORDS = {suffix.strip("_").lower() for suffix in MASK_SUFFIXES}
 """What may stand between the key and .png in a mask's name."""
@@ -42,7 +46,7 @@ class Part(NamedTuple):
         try:
             with self.archive.open("rb") as file:
                 file.seek(self.first)
-                content = file.read(self.end - self.first)
+                content = file.read(self.end - self.first) if self.end <= fstat(file.fileno()).st_size else b""
         except OSError as error:
             raise InputError(f"{self.archive}: cannot be read ({error.strerror})") from error
         if len(content) < self.end - self.first:
@@ -103,6 +107,26 @@ def split_of(file: Path) -> str | None:
     return found[1] if found and not file.name.startswith(".") else None
 
 
+def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of an archive up to its end, which tarfile takes a damaged or missing header for.
+
+    Raises:
+        tarfile.ReadError: once it has come to the last one that can be read, if that is not where the archive ends.
+    """
+    yield from archive
+    file = archive.fileobj
+    if file is None:
+        raise tarfile.ReadError("closed")
+    file.seek(archive.offset)
+    rest = file.read(PADDING)
+    if not rest:
+        raise tarfile.ReadError(f"it breaks off after byte {archive.offset}")
+    if len(rest) < tarfile.BLOCKSIZE or any(rest[: tarfile.BLOCKSIZE]):
+        raise tarfile.ReadError(f"a damaged header at byte {archive.offset}")
+    if any(rest):
+        raise tarfile.ReadError(f"another archive behind its end at byte {archive.offset}; write both as one")
+
+
 def matched_in(
     archives: Sequence[Path], image_suffix: str | None = None, mask_suffix: str | None = None
 ) -> tuple[Matched, dict[Path, Part]]:
@@ -149,7 +173,7 @@ def _index(archive: Path, parts: dict[Path, Part]) -> None:
     """Adds where the images of an archive lie, but those that are hidden."""
     try:
         with tarfile.open(archive, "r:") as opened:
-            for member in opened:
+            for member in members(opened):
                 file = archive / member.name
                 if member.isdir() or file.name.startswith(".") or file.suffix.lower() not in IMAGE_SUFFIXES:
                     continue

@@ -8,6 +8,7 @@ from glob import glob
 from pathlib import Path, PurePosixPath
 
 from dpn.data.listing import list_images
+from dpn.data.shards import members
 from dpn.errors import InputError, first_line
 from dpn.inference.names import output_names
 from dpn.runs.items import Item
@@ -44,7 +45,7 @@ def items_of(
             try:
                 for item in _expanded(line, without):
                     whole = item.input if item.system or item.part else str(Path(item.path).resolve())
-                    found.setdefault(whole, item)
+                    found[whole] = item if item.part else found.get(whole, item)  # of a member twice, tar takes the last
             except InputError as error:
                 complain(line, error)
             except OSError as error:
@@ -94,7 +95,8 @@ def _of_path(path: Path, without: Path | None) -> Iterator[Item]:
             with tarfile.open(path, "r:") as archive:
                 yield from _of_archive(archive, str(path), str(path.absolute()), str(path), _stamp(path))
         except (tarfile.TarError, OSError) as error:
-            raise InputError(f"{path}: a broken archive ({first_line(error)}); was it written to its end?") from error
+            hint = "was it written to its end? A compressed one has to be unpacked"
+            raise InputError(f"{path}: a broken archive ({first_line(error)}); {hint}") from error
         return
     inside = list_images(path, nested=True, suffixes=SUFFIXES)
     if path.is_dir() and without and path.resolve() in without.parents:
@@ -146,7 +148,7 @@ def _listed(url: str, place: Store) -> Iterator[Item]:
 def _of_archive(archive: tarfile.TarFile, shown: str, whole: str, path: str, of_archive: str) -> Iterator[Item]:
     """The images and clips of a tar archive, as WebDataset has them: members are read from where they lie, in any order."""
     empty = True
-    for member in archive:
+    for member in members(archive):
         if member.isfile() and _is_image(PurePosixPath(member.name).name) and not member.issparse():
             empty, part = False, (member.offset_data, member.offset_data + member.size)
             names = f"{shown}/{member.name}", f"{whole}/{member.name}"
