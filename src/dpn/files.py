@@ -42,6 +42,16 @@ def absent(path: Path) -> str:
     return f"a link to {path.readlink()}, which is not there"
 
 
+def is_pipe(path: str | Path) -> bool:
+    """Whether it is there and neither a file nor a folder: reading it might never end.
+
+    Example:
+        >>> is_pipe("/dev/zero"), is_pipe(".")
+        (True, False)
+    """
+    return (place := Path(path)).exists() and not (place.is_file() or place.is_dir())
+
+
 def checksum(path: Path, algorithm: str = "sha256") -> str:
     """The checksum of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -148,6 +148,14 @@ def test_what_clip_es_is_not_sure_of_becomes_void(run: Run) -> None:
     np.testing.assert_array_equal(found == 255, q.max(0) < 0.95)
 
 
+def test_a_pipe_is_told_and_not_waited_for(run: Run) -> None:
+    os.mkfifo("masks/a.npy")
+    np.save("masks/b.npy", softmax(scores()))
+    code, said, error = run()
+    assert code == 2 and is_one_line(error, "masks/a.npy: a pipe or a device where a file of numpy's is needed")
+    assert "1 of 2 masks" in said
+
+
 @pytest.mark.parametrize("of", ["np.save", "pickle", "np.savez"])
 def test_pickles_are_refused_in_one_line_that_says_what_to_do(run: Run, of: str) -> None:
     cams = {"keys": np.arange(2), "high_res": scores()}

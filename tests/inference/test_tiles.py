@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -507,3 +508,10 @@ def without_rows(whole: bytes) -> bytes:
     """A little-endian TIFF whose strips have no rows: RowsPerStrip, whose value lies 8 bytes behind the tag, is 0."""
     at = next(at for at in range(10, len(whole)) if whole[at : at + 2] == b"\x16\x01" and whole[at + 3] == 0)
     return whole[: at + 8] + bytes(4) + whole[at + 12 :]
+
+
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    for name in ("pipe.tif", "pipe.jpg"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=rf"{name}: a pipe or a device where an image file is needed"):
+            open_raster(tmp_path / name)

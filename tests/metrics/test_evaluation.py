@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -295,3 +296,12 @@ def test_files_from_before_raggedness_was_measured_are_read(evaluation: Evaluati
 def test_labels_that_are_no_map_are_told(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"beach: labels must be \(H,W\), got "):
         Evaluation(["sky", "sea"]).add("mine", np.zeros(shape, int), np.zeros((2, 2), int), "beach")
+
+
+def test_what_is_no_file_of_scores_is_told_without_advice_to_run_it(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG and more")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(InputError, match=r"a\.png: not a file of scores; give one that Scores\.save wrote"):
+        Scores.load(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"pipe\.npz: a pipe or a device; give a file that Scores\.save wrote"):
+        Scores.load(tmp_path / "pipe.npz")

@@ -1,8 +1,10 @@
 """Where photographs come from: each kind of source gives the same labels as the files themselves."""
 
 import io
+import os
 import re
 import tarfile
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,27 @@ def test_a_list_comes_on_stdin(kit: type, run: Callable, tmp_path: Path, monkeyp
     monkeypatch.setattr("sys.stdin", io.StringIO(listed))
     code, printed, error = run("-", "--out", tmp_path / "out")
     assert (code, error) == (0, "") and "3 of 3 photographs" in printed
+
+
+def test_a_list_may_have_a_byte_order_mark_and_names_of_any_bytes(
+    kit: type, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    a, b = kit.photograph(tmp_path / "a.png"), kit.photograph(tmp_path / "b.png", 1).rename(odd)
+    content = BOM_UTF8 + b"\r\n".join(map(os.fsencode, (a, b, odd.with_name("gone.png"))))
+    (listed := tmp_path / "list.txt").write_bytes(content)
+    assert named(listed) == ["a", odd.stem, f"{tmp_path}/gone.png: no such file or folder"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    assert "2 of 2 photographs" in run("-", "--out", tmp_path / "out")[1]
+    listed.write_bytes("a.png".encode("utf-16"))
+    assert named(listed) == [f"{listed}: the list cannot be read (it is UTF-16; save it in UTF-8)"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".gif", ".mp4", ".tar", ".txt", ""])
+def test_a_pipe_is_told_and_not_waited_for_whatever_it_is_called(run: Callable, tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(pipe := tmp_path / f"pipe{suffix}")
+    code, _, error = run(pipe, "--out", tmp_path / "out")
+    assert code == 2 and re.fullmatch(rf"dpn: {pipe}: (the list cannot be read \(a pipe|a pipe or a device).*\n", error)
 
 
 def test_an_archive_gives_what_its_files_give(kit: type, run: Callable, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dpn.data import rgb
 from dpn.data.formats import opened_picture
 from dpn.data.limits import require_pixels
 from dpn.errors import InputError, first_line, warn
+from dpn.files import is_pipe
 
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".apng": "PNG"}
 """What Pillow reads and writes, by its suffix; PyAV takes all else."""
@@ -105,6 +106,8 @@ def opened_clip(path: Path | str) -> Iterator[Clip]:
     path = Path(path)
     if path.is_dir() or not path.exists():
         raise InputError(f"{path}: {'a folder where a clip is needed' if path.is_dir() else 'no such file'}")
+    if is_pipe(path):
+        raise InputError(f"{path}: a pipe or a device where a clip is needed")
     if path.suffix.lower() in ANIMATIONS:
         with _told(path, Exception):  # the decoders raise whatever they stumble over
             picture = opened_picture(path)

@@ -16,7 +16,7 @@ from dpn.data.formats import head, opened_picture
 from dpn.data.limits import OPTION, most_pixels
 from dpn.devices import device_named
 from dpn.errors import InputError, is_full, of_one
-from dpn.files import sweep, written_whole
+from dpn.files import is_pipe, sweep, written_whole
 from dpn.inference.refine import opened_head, probabilities, refined
 from dpn.model_files import shipped_models
 from dpn.mrf import MRF, PRESETS
@@ -191,6 +191,8 @@ def _read(path: Path, labels: int | None, key: str | None) -> np.ndarray:
 
 def _loaded(path: Path, key: str | None) -> np.ndarray:
     """An .npy's array; the one of this name, or the only one, of an .npz."""
+    if is_pipe(path):
+        raise InputError(f"{path}: a pipe or a device where a file of numpy's is needed")
     try:
         if path.is_file() and not is_zipfile(path):
             with path.open("rb") as file:

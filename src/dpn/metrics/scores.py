@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dpn.errors import InputError
-from dpn.files import written_whole
+from dpn.files import is_pipe, written_whole
 from dpn.metrics.confusion import iou, precision, recall
 
 RAGGED = ("crumbs", "outlines")
@@ -103,6 +103,8 @@ class Scores:
     @classmethod
     def load(cls, path: str | Path) -> "Scores":
         """Read what :meth:`save` wrote; InputError if the file is missing or holds something else."""
+        if is_pipe(path):
+            raise InputError(f"{path}: a pipe or a device; give a file that Scores.save wrote")
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(
@@ -114,4 +116,5 @@ class Scores:
                     **{name: torch.from_numpy(file[name]) for name in RAGGED if name in file},
                 )
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-            raise InputError(f"{path}: not a file of scores ({error}); give one that Scores.save wrote") from error
+            reason = "" if "pickle" in str(error) else f" ({error})"  # numpy takes for a pickle what is no file of its own
+            raise InputError(f"{path}: not a file of scores{reason}; give one that Scores.save wrote") from error

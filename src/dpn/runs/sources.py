@@ -1,7 +1,10 @@
 """Where photographs and clips come from: files, folders, globs, lists, archives and object stores, all as items."""
 
+import errno
+import re
 import sys
 import tarfile
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from glob import glob
@@ -10,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from dpn.data.listing import list_images
 from dpn.data.shards import members
 from dpn.errors import InputError, first_line
+from dpn.files import is_pipe
 from dpn.inference.names import output_names
 from dpn.runs.items import Item
 from dpn.runs.roads import SUFFIXES
@@ -62,15 +66,29 @@ def _lines(source: str, complain: Callable[[str, InputError], None]) -> Iterator
         yield source
         return
     try:
-        text = sys.stdin.read() if source == STDIN else Path(local(source)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        complain(source, InputError(f"{source}: the list cannot be read ({reason})"))
+        text = _text(source)
+    except OSError as error:
+        complain(source, InputError(f"{source}: the list cannot be read ({error.strerror})"))
         return
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in re.split("\r\n?|\n", text) if line.strip()]
     if not lines:
         complain(source, InputError(f"{source}: an empty list; write a path a line"))
     yield from lines
+
+
+def _text(source: str) -> str:
+    """What a list says; a name in it may be of any bytes, as files' names are."""
+    if source == STDIN:
+        if not hasattr(sys.stdin, "buffer"):
+            return sys.stdin.read()
+        content = sys.stdin.buffer.read()
+    elif is_pipe(local(source)):
+        raise OSError(errno.ESPIPE, "a pipe; dpn segment - reads from one")
+    else:
+        content = Path(local(source)).read_bytes()
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise OSError(errno.EILSEQ, "it is UTF-16; save it in UTF-8")
+    return content.removeprefix(BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
 def _expanded(source: str, without: Path | None) -> Iterator[Item]:
