@@ -11,7 +11,7 @@ import pytest
 
 from dpn.errors import InputError
 from dpn.locks import refuse_if_taken
-from dpn.runs.manifest import Manifest, lock_of
+from dpn.runs.manifest import Manifest, line_of, lock_of, records
 
 HOLD = """
 import sys
@@ -33,6 +33,42 @@ def test_a_torn_line_is_passed_over_and_gone_after_rewriting(tmp_path: Path) -> 
         manifest.add({"input": "c"})
     assert path.read_bytes() == b'{"input":"a"}\n{"input":"c"}\n'
     assert [each.name for each in tmp_path.iterdir()] == ["manifest.jsonl"]
+
+
+CAT = {"label": 8, "name": "cat", "pixels": 6, "share": 1.0}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"input": 1},
+        {"outputs": [1]},
+        {"outputs": {"labels": ["a.png"]}},
+        {"outputs": None},
+        {"road": []},
+        {"seconds": "1"},
+        {"labels": None},
+        {"labels": [8]},
+        *({"labels": [CAT | {key: value}]} for key, value in (("label", "8"), ("name", 8), ("pixels", None), ("share", "1"))),
+    ],
+)
+def test_a_line_with_values_of_other_kinds_is_passed_over(line: dict) -> None:
+    sound = {"input": "a", "outputs": {"labels": "a.png"}, "labels": [CAT], "seconds": 1, "road": "clip"}
+    assert list(records([line_of(sound), line_of(sound | line)])) == [sound]
+
+
+def test_a_line_that_is_too_deep_is_passed_over() -> None:
+    assert list(records([b"[" * 100_000 + b"\n", line_of({"input": "a"})])) == [{"input": "a"}]
+
+
+def test_a_manifest_that_somebody_removed_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with Manifest(path) as manifest:
+        manifest.add({"input": "a"})
+        path.unlink()
+        with pytest.raises(InputError, match=r"manifest\.jsonl: was removed meanwhile; start the command again"):
+            manifest.add({"input": "b"})
+        assert list(manifest.records()) == []
 
 
 def test_a_second_process_is_refused_in_one_line_until_the_first_is_killed(tmp_path: Path) -> None:

@@ -113,6 +113,16 @@ def test_an_output_that_has_gone_is_made_again(made: Callable, tmp_path: Path) -
     assert made() == 2 and (tmp_path / "out" / "01_labels.png").exists()
 
 
+@pytest.mark.parametrize("key", ["outputs", "labels", "seconds"])
+def test_a_photograph_of_which_the_manifest_tells_too_little_is_made_again(
+    kit: type, made: Callable, tmp_path: Path, key: str
+) -> None:
+    first, *rest = kit.manifest(tmp_path / "out")
+    del first[key]
+    (tmp_path / "out/manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in (first, *rest)))
+    assert made() == 2
+
+
 def test_what_failed_is_tried_again(kit: type, run: Callable, tmp_path: Path) -> None:
     kit.photograph(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "b.png").write_text("no image")

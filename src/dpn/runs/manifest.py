@@ -54,16 +54,19 @@ class Manifest:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
     def records(self) -> Iterator[Record]:
-        """The lines that are whole, in order."""
-        with self.path.open("rb") as file:
+        """The lines that are whole, in order; none where somebody has removed it."""
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
             yield from records(file)
 
     def add(self, record: Record) -> None:
         """Appends a line.
 
         Raises:
+            InputError: if somebody has removed the manifest, so that all that is noted would be lost.
             OSError: if there is no room for it.
         """
+        if os.fstat(self._file).st_nlink == 0:
+            raise InputError(f"{self.path}: was removed meanwhile; start the command again")
         line = line_of(record)
         if os.write(self._file, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
@@ -97,19 +100,42 @@ def line_of(record: Record) -> bytes:
 
 
 def records(lines: Iterable[bytes]) -> Iterator[Record]:
-    """What lines hold, without those that were cut off.
+    """What lines hold, without those that were cut off or hold values of other kinds: what they tell of is made again.
 
     Example:
-        >>> list(records([b'{"input": "a"}\\n', b'{"inp']))
+        >>> list(records([b'{"input": "a"}\\n', b'{"inp', b'{"input": "b", "outputs": 3}\\n']))
         [{'input': 'a'}]
     """
     for line in lines:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and isinstance(record.get("input"), str):
+        if isinstance(record, dict) and _is_sound(record):
             yield record
+
+
+def _is_sound(record: Record) -> bool:
+    """Whether all that a line says is of the kinds that a run notes."""
+    outputs, labels, seconds = record.get("outputs", {}), record.get("labels", []), record.get("seconds", 0)
+    return (
+        isinstance(record.get("input"), str)
+        and isinstance(record.get("road", ""), str)
+        and isinstance(outputs, dict)
+        and all(isinstance(file, str) for file in outputs.values())
+        and isinstance(seconds, int | float)
+        and isinstance(labels, list)
+        and all(isinstance(each, dict) and _is_sound_label(each) for each in labels)
+    )
+
+
+def _is_sound_label(each: dict[str, Any]) -> bool:
+    numbers = each.get("label"), each.get("pixels")
+    return (
+        all(isinstance(number, int) for number in numbers)
+        and isinstance(each.get("name"), str)
+        and isinstance(each.get("share"), int | float)
+    )
 
 
 def lock_of(path: Path) -> Path:

@@ -70,14 +70,15 @@ def resumed(
         taken = {file for item in items for road in roads_of(item) for file in outputs(item, road).values()}
 
         def stays(record: Record, *, own: bool) -> bool:
-            item, files = wanted.get(record["input"]), record.get("outputs") or {}
+            item, files = wanted.get(record["input"]), record.get("outputs", {})
             if record["input"] in seen:
                 return False
             if item is None:
                 stays = own and taken.isdisjoint(files.values())
             else:
                 planned = outputs(item, road := record.get("road", "photograph"))
-                same = "error" not in record and (record.get("stamp"), record.get("with")) == (item.stamp, about)
+                told = "error" not in record and {"outputs", "labels", "seconds"} <= record.keys()
+                same = told and (record.get("stamp"), record.get("with")) == (item.stamp, about)
                 whole = (
                     (planned or road == "photograph")
                     and planned.items() <= files.items()
