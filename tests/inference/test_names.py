@@ -26,3 +26,10 @@ def test_a_name_says_where_the_file_came_from() -> None:
 def test_the_order_of_files_does_not_change_their_names() -> None:
     files = [Path("a/x.jpg"), Path("b/x.jpg"), Path("x.png")]
     assert output_names(files[::-1]) == output_names(files)[::-1]
+
+
+def test_two_that_differ_in_capitals_alone_change_no_other_name_and_keep_theirs_when_others_come() -> None:
+    files = [Path("a/x.jpg"), Path("b/cat.png"), Path("b/CAT.png"), Path("c/y.jpg")]
+    names = output_names(files)
+    assert (names[0], names[3]) == ("x", "y") and names[1][:8] == "cat.png_" and names[2][:8] == "CAT.png_"
+    assert output_names([Path("0.jpg"), *files])[1:] == names
