@@ -25,7 +25,7 @@ def read_yaml(path: Path) -> Any:
     """What a YAML file says, of at most `MOST` values and `DEEPEST` levels.
 
     Raises:
-        InputError: if it is larger, no text in UTF-8 or no YAML, or cannot be read.
+        InputError: if it is larger, no text in UTF-8 or no YAML, has a key twice, or cannot be read.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -37,7 +37,9 @@ def read_yaml(path: Path) -> Any:
     text = read_text(path, LARGEST)
     try:
         require_bounded(path, text)
-        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        _require_once(path, yaml.compose(text, loader))
+        return yaml.load(text, loader)
     except InputError:
         raise
     except Exception as error:  # a crooked number or date raises what Python's own reading of it raises
@@ -121,6 +123,20 @@ def require_bounded(path: Path, text: str) -> None:
             raise InputError(f"{path}: has more than {DEEPEST} levels of lists and maps")
         if sum(within) > MOST:
             raise InputError(f"{path}: holds more than {MOST:,} values, once its anchors are written out")
+
+
+def _require_once(path: Path, node: yaml.Node | None, name: str = "") -> None:
+    """Refuses a map that has a key twice, of which YAML's own readers keep the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set[str]()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise InputError(f"{path}: the key {name}{key.value} is there twice; keep one of them")
+            seen.add(str(key.value))
+            _require_once(path, value, f"{name}{key.value}.")
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _require_once(path, value, name)
 
 
 def require_options(values: Any, section: type, path: Path | str, name: str = "", also: Iterable[str] = ()) -> None:

@@ -152,6 +152,8 @@ def changed(recipe: Recipe, section: str, field: str, value: object) -> Recipe:
             "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [{f'*a{i - 1}, ' * 9}]" for i in range(1, 12))]),
             "holds more than 10,000 values",
         ),
+        ("seed: 1\nmrf: {window: 5}\nseed: 2", "the key seed is there twice; keep one of them"),
+        ("stages: {joint: {lr: 1, lr: 2}}", "the key stages.joint.lr is there twice; keep one of them"),
         (" " * 2_000_000, "has 2,000,000 bytes; at most 1,000,000 are read"),
     ],
 )
