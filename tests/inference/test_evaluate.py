@@ -1,6 +1,7 @@
 """Networks measured on a data set, against counts made by hand."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -109,6 +110,18 @@ def test_a_mask_that_does_not_serve_is_named(tmp_path: Path, truth: list[list[in
     data = SegmentationData([pair(tmp_path, "one", [[0, 1]], truth)], NAMES)
     with pytest.raises(InputError, match=words):
         measured({"mine": brightest()}, data)
+
+
+def test_memory_that_runs_out_is_told_with_options_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = SegmentationData([pair(tmp_path, "one", [[0, 1]], [[0, 1]])], NAMES)
+    monkeypatch.setattr("dpn.inference.evaluate._by_stage", lambda *_: {"mine": brightest()})
+    monkeypatch.setattr("dpn.inference.evaluate._open", lambda *_: data)
+    monkeypatch.setattr("dpn.inference.evaluate._labels_of", Mock(side_effect=MemoryError))
+    with pytest.raises(InputError, match="none of its 1 images can be measured"):
+        evaluate(["mine"], data="mine", out=tmp_path / "out")
+    assert "image 1: out of memory; smaller --scales or another --device take less" in capsys.readouterr().err
 
 
 def test_images_that_are_void_everywhere_measure_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -438,10 +438,11 @@ def test_the_command_labels_each_image_and_names_what_it_cannot_read(
     ("error", "made", "code", "told"),
     [
         (RuntimeError("odd"), "2 of 3", 2, "b.png: RuntimeError: odd"),
+        (MemoryError(), "2 of 3", 2, "b.png: out of memory; a smaller --tile or --scale takes less"),
         (OSError(errno.ENOSPC, "No space left"), "1 of 3", 2, "b.png: OSError: [Errno 28] No space left"),
         (TerminatedError(), "1 of 3", 143, "stopped by SIGTERM: 1 of 3 images are made"),
     ],
-    ids=["library", "full", "sigterm"],
+    ids=["library", "memory", "full", "sigterm"],
 )
 def test_what_is_wrong_with_one_image_stops_no_other_unless_there_is_no_room(
     tmp_path: Path,

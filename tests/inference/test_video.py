@@ -267,6 +267,14 @@ def test_what_is_broken_in_the_middle_is_left_out_with_a_word(av, tmp_path):
     assert 10 < about["frames"] < 40
 
 
+def test_a_clip_that_ends_before_the_end_that_it_names_is_told(av, tmp_path, recwarn):
+    whole = made_video(tmp_path / "clip.mkv", frames=60, codec="mpeg4")
+    assert len(read(whole)) == 60 and not recwarn.list
+    (part := tmp_path / "part.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    with pytest.warns(UserWarning, match=r"part\.mkv: its pictures end at .* of .* seconds; was it written to its end\?"):
+        assert 0 < len(read(part)) < 60
+
+
 def cut(path: Path) -> Path:
     path.write_bytes(path.read_bytes()[:700])
     return path

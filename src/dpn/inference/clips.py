@@ -3,6 +3,7 @@
 Frames come upright, as a file's rotation says, and with their own times, so that a variable frame rate stays as it is.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ def _video(path: Path, container: Any) -> Clip:
 
 
 def _decoded(path: Path, container: Any, stream: Any, rate: Fraction) -> Iterator[Frame]:
-    """What cannot be decoded is left out, and warned of."""
+    """What cannot be decoded is left out, and warned of, as is an end that comes before the one that the file names."""
     time, broken = None, 0
     for frame in _with_broken(path, container, stream):
         if frame is None:
@@ -200,6 +201,14 @@ def _decoded(path: Path, container: Any, stream: Any, rate: Fraction) -> Iterato
         raise InputError(f"{path}: none of its frames can be decoded")
     if broken:
         warn(f"{path}: what is broken in it was left out, in {broken} places")
+    elif (end := _named_end(stream)) and time + 1 / rate + 1 < end:
+        warn(f"{path}: its pictures end at {float(time):.1f} of {end:.1f} seconds; was it written to its end?")
+
+
+def _named_end(stream: Any) -> float:
+    """The seconds at which Matroska and WebM say that a stream ends; 0 where none are said."""
+    found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else 0
 
 
 def _with_broken(path: Path, container: Any, stream: Any) -> Iterator[Any]:

@@ -133,7 +133,8 @@ def evaluate(
         worst.add(sample, labels, number)
 
     def tell(number: int, error: Exception) -> None:
-        failed[number] = str(of_one(f"{data}, {split}: image {number + 1}", error))
+        less = "smaller --scales or another --device take"
+        failed[number] = str(of_one(f"{data}, {split}: image {number + 1}", error, less))
         if not group.rank:
             complain(failed[number])
 

@@ -86,7 +86,7 @@ def tile_images(
             try:
                 record = segment_in_tiles(image, file, network, **options, device=device)
             except Exception as error:
-                line = str(of_one(str(image), error))
+                line = str(of_one(str(image), error, "a smaller --tile or --scale takes"))
                 complain(line)
                 failed.append({"image": str(image), "error": line})
                 if is_full(error):
