@@ -121,3 +121,14 @@ def test_what_cannot_be_encoded_is_escaped(encoding: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(rb"\u9053\u8def") == 2 and b"[/]" in done.stdout
     assert done.stderr == b"dpn: \\u9053\\u8def\n"
+
+
+def test_what_is_closed_of_the_streams_is_nothing_and_no_file_takes_its_place() -> None:
+    code = (
+        "from dpn.__main__ import open_streams; open_streams()\n"
+        "import sys; from dpn.terminal import complain\n"
+        "complain('not on stdout'); print(repr(sys.stdin.read()), open(sys.executable, 'rb').fileno() > 2)"
+    )
+    words = ["bash", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, code]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "'' True\n"

@@ -1,5 +1,6 @@
 """`python -m dpn`, and what `dpn` calls: Ctrl-C is a line from the first moment on, also amid imports that take seconds."""
 
+import os
 import signal
 import sys
 
@@ -8,12 +9,24 @@ from dpn.stopping import at_once
 
 def run() -> int:
     """The command line of this process."""
+    open_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, at_once)
     from dpn.cli import main
 
     return main()
+
+
+def open_streams() -> None:
+    """Opens what was closed of stdin, stdout and stderr, with nothing in it: the next file that is opened would be it."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,12 @@ def test_a_manifest_that_somebody_removed_ends_the_run_in_one_line(tmp_path: Pat
         assert list(manifest.records()) == []
 
 
+def test_a_pipe_in_its_place_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(path := tmp_path / "manifest.jsonl")
+    with pytest.raises(InputError, match=r"manifest\.jsonl: a pipe or a device where the manifest belongs; remove it"):
+        Manifest(path)
+
+
 def test_a_second_process_is_refused_in_one_line_until_the_first_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     with subprocess.Popen(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from dpn.errors import InputError
-from dpn.files import written_whole
+from dpn.files import is_pipe, written_whole
 from dpn.locks import Lock
 
 Record = dict[str, Any]
@@ -39,6 +39,8 @@ class Manifest:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if is_pipe(path):
+            raise InputError(f"{path}: a pipe or a device where the manifest belongs; remove it, or choose another place")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
