@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from safetensors.torch import save
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -247,6 +248,22 @@ def test_scores_of_other_images_are_not_taken(tmp_path: Path) -> None:
     alone = train(network(), others, how, out=tmp_path / "b", console=QUIET)
     log = [(tmp_path / each / "log.csv").read_text().splitlines()[-1].split(",")[-1] for each in "ab"]
     assert log[0] == log[1] and from_first.stage == alone.stage  # both are measured on the others' scores
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", save({"scores": torch.zeros(1)})], ids=["empty", "damaged", "other"])
+def test_scores_that_are_damaged_are_computed_again(tmp_path: Path, content: bytes) -> None:
+    from dpn.data.dataset import spread
+    from dpn.terminal import progress_bar
+    from dpn.training.cached import Cached
+
+    unary = Wrap(nn.Conv2d(3, 3, 1), labels=3, activation="sigmoid").eval()
+    contents = []
+    for _ in range(2):
+        with progress_bar(QUIET) as progress:
+            Cached(spread(DATA[0], None), unary, tmp_path, progress)
+        contents.append((tmp_path / "0.safetensors").read_bytes())
+        (tmp_path / "0.safetensors").write_bytes(content)
+    assert contents[0] == contents[1] != content
 
 
 def test_a_refused_call_leaves_the_model_as_it_was(tmp_path: Path) -> None:

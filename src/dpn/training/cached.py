@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.progress import Progress
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.utils.data import Subset
@@ -22,8 +23,8 @@ from dpn.unary import UnaryNetwork
 class Cached:
     """Images with the log p of a unary network, from its scores in half precision, a file an image.
 
-    Files that are there are read, so that a run that was stopped computes none twice; not those of other images. They are as
-    the network was then.
+    Files that are there are read, so that a run that was stopped computes none twice; not those of other images, nor damaged
+    ones. They are as the network was then.
 
     Args:
         images: the images.
@@ -44,7 +45,7 @@ class Cached:
             for i in group.part(len(images)):
                 image = images[i].image
                 seen = torch.frombuffer(bytearray(sha256(image.cpu().contiguous().numpy()).digest()), dtype=torch.uint8)
-                if not (self._path(i).is_file() and torch.equal(load(self._path(i).read_bytes())["seen"], seen)):
+                if not self._is_kept(i, seen):
                     scores = unary.scores(image[None].to(device))[0].half().cpu().contiguous()
                     if not scores.isfinite().all():
                         raise InputError(
@@ -74,6 +75,14 @@ class Cached:
         maps = (image, labels, log_p)
         image, labels, log_p = (where.of(each[where.seen], fill) for each, fill in zip(maps, outside, strict=True))
         return image, labels, log_p
+
+    def _is_kept(self, index: int, seen: Tensor) -> bool:
+        """Whether there is a whole file of this image's scores."""
+        try:
+            kept = load(self._path(index).read_bytes())
+        except (FileNotFoundError, SafetensorError):
+            return False
+        return {"scores", "seen"} <= kept.keys() and torch.equal(kept["seen"], seen)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index}.safetensors"
