@@ -100,3 +100,10 @@ def test_a_preset_whose_bilateral_kernel_has_no_strength_is_told(strength: float
 def test_a_name_that_is_neither_preset_nor_model_is_told() -> None:
     with pytest.raises(InputError, match=r"irnet: no preset \(pydensecrf, .*\), no shipped model \(camvid, voc\)"):
         dpn.refine(probabilities(), IMAGE, "irnet")
+
+
+def test_void_is_never_taken_for_a_label() -> None:
+    q = np.eye(256, dtype=np.float32)[:, None]
+    assert PRESETS["irn"].labels(q)[0, 255] == 255 and PRESETS["clip-es"].labels(q[:255, :, :255]).max() == 254
+    with pytest.raises(InputError, match="of 256 labels 255 is one, and cannot be void; take a preset without void"):
+        PRESETS["clip-es"].labels(q)

@@ -65,10 +65,15 @@ class Preset:
     def labels(self, q: NDArray[np.floating]) -> NDArray[np.integer]:
         """The label of each pixel (H,W), of probabilities (L,H,W): uint8, or uint16 if L > 256; 255 where none is sure enough.
 
+        Raises:
+            InputError: of more than 255 labels, if some pixels may become void, since 255 would be both.
+
         Example:
             >>> PRESETS["clip-es"].labels(np.float32([[[0.97, 0.9, 0.01]], [[0.03, 0.1, 0.99]]])).tolist()
             [[0, 255, 1]]
         """
+        if len(q) > VOID and self.void_below:
+            raise InputError(f"{self.whose}: of {len(q)} labels {VOID} is one, and cannot be void; take a preset without void")
         labels: NDArray[np.integer] = q.argmax(0).astype(np.min_scalar_type(max(len(q) - 1, VOID)))
         labels[q.max(0) < self.void_below] = VOID
         return labels
