@@ -590,3 +590,15 @@ def test_the_list_of_commands_says_what_the_function_says(word: str) -> None:
 def test_the_command_line_holds_no_options_and_no_default() -> None:
     text = Path(cli.__file__).read_text()
     assert "add_argument" not in text and "default" not in text
+
+
+@pytest.mark.parametrize("words", [["refine", "a.png", "a.png"], ["data", "check", "scenes"]])
+def test_a_file_in_the_place_of_the_outputs_folder_is_told_with_what_to_do(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("a.png")
+    Path("file").touch()
+    for out, said in (("file", "File exists"), ("file/in", "Not a directory")):
+        assert main([*words, "--out", out]) == 2
+        assert capsys.readouterr().err == f"dpn: {out}: {said}; a folder is needed there, choose another place\n"

@@ -102,7 +102,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except ArgumentError as error:
         complain(f"{recipe}{parser_line(error.message)} (see {f'dpn {word}'.strip()} --help)")
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        hint = "; a folder is needed there, choose another place" if in_the_way else ""
+        complain(f"{error.filename}: {error.strerror}{hint}" if error.filename else str(error))
     except (MemoryError, RuntimeError) as error:
         if out_of_memory(error):
             complain("out of memory; smaller images, a smaller --size or another device take less")
