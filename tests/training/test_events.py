@@ -28,3 +28,13 @@ def test_a_full_disk_is_told_in_one_line_with_the_file(tmp_path: Path, monkeypat
         monkeypatch.setattr(events._records, "_writer", full)
         with pytest.raises(InputError, match=r"events\.out\.tfevents.*: cannot be written \(No space left on device\)"):
             events.add("unary/loss", 0.5, 1)
+
+
+def test_a_folder_of_events_that_somebody_removes_ends_nothing(tmp_path: Path) -> None:
+    events = Events(tmp_path / "tensorboard", 1)
+    events.path.unlink()
+    events.path.parent.rmdir()
+    events.add("unary/loss", 0.5, 1)
+    events.close()
+    Events(tmp_path / "tensorboard", 2).close()
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
