@@ -6,14 +6,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from dpn.devices import cores
 from dpn.errors import InputError
+from dpn.stopping import TerminatedError, asked, code_of, held_back, raised
 from dpn.terminal import complain
 
 OURS = "dpn"
@@ -27,6 +27,9 @@ GRACE = 10.0
 
 ENDING = 60.0
 """Seconds that they have upon Ctrl-C and SIGTERM, in which dpn train does its step and leaves a checkpoint."""
+
+TOLD = 2.0
+"""Seconds in which they end by themselves, or begin to, where a terminal has told all of them of Ctrl-C."""
 
 AGAIN = "start it again; dpn train goes on from its last checkpoint with the same --out"
 """What to do then."""
@@ -103,26 +106,29 @@ def require_started(devices: int, nodes: int) -> None:
 def launch(words: Sequence[str], devices: int) -> int:
     """Runs `dpn WORDS` in a process for each of so many devices of this machine, and returns the exit code.
 
-    The first process has the terminal. Where one fails, the others are ended, and one line says which it was.
+    The first process has the terminal. Where one fails, the others are ended, and one line says which it was. Upon Ctrl-C and
+    SIGTERM, whoever sent it and to whom, it ends after them.
     """
     port = _free_port()
-    with TemporaryDirectory() as folder, _terminated():
+    with TemporaryDirectory() as folder, raised():
         errors = [Path(folder, f"{rank}") for rank in range(devices)]
-        there = []
+        there: list[subprocess.Popen[bytes]] = []
         try:
-            for rank in range(devices):
-                there.append(_started(words, rank, devices, port, errors[rank]))
+            with held_back():  # one that was started is one to end
+                for rank in range(devices):
+                    there.append(_started(words, rank, devices, port, errors[rank]))
+            if stop := asked():
+                raise stop
             while any(each.poll() is None for each in there) and not any(each.poll() for each in there):
                 time.sleep(0.1)
             failed = any(each.poll() for each in there)
-        except KeyboardInterrupt:  # which they have got too
-            _end(there, ENDING)
-            return there[0].poll() or 130
-        except SystemExit:
+        except KeyboardInterrupt as stop:
+            if not isinstance(stop, TerminatedError):
+                _wait(there, TOLD)
             for each in there:
-                each.terminate()
+                each.terminate()  # one that was asked already hears it in vain
             _end(there, ENDING)
-            raise
+            return 2 if there and there[0].poll() == 2 else code_of(stop)
         finally:
             ended = _end(there)
         return _told(there, ended, errors) if failed else 0
@@ -145,14 +151,9 @@ def _started(words: Sequence[str], rank: int, size: int, port: int, errors: Path
 
 def _end(there: Sequence["subprocess.Popen[bytes]"], grace: float = GRACE) -> list[int]:
     """Waits for the processes a while, ends those that are left, and returns which these were."""
-    ended = []
-    until = time.monotonic() + grace
-    for rank, each in enumerate(there):
-        try:
-            each.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            ended.append(rank)
-            each.terminate()
+    ended = _wait(there, grace)
+    for rank in ended:
+        there[rank].terminate()
     for rank in ended:
         try:
             there[rank].wait(GRACE)
@@ -160,6 +161,18 @@ def _end(there: Sequence["subprocess.Popen[bytes]"], grace: float = GRACE) -> li
             there[rank].kill()
             there[rank].wait()
     return ended
+
+
+def _wait(there: Sequence["subprocess.Popen[bytes]"], seconds: float) -> list[int]:
+    """Waits for the processes a while, and returns which are left then."""
+    left = []
+    until = time.monotonic() + seconds
+    for rank, each in enumerate(there):
+        try:
+            each.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            left.append(rank)
+    return left
 
 
 def _told(there: Sequence["subprocess.Popen[bytes]"], ended: Sequence[int], errors: Sequence[Path]) -> int:
@@ -180,21 +193,3 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM ends the processes too."""
-
-    def end(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

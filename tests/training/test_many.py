@@ -47,8 +47,9 @@ class Net(nn.Module):
         if os.environ.get("DIES") == f"{os.environ.get('RANK')}:{self.seen}":
             os.kill(os.getpid(), signal.SIGKILL)
         if os.environ.get("TERMINATES") == f"{os.environ.get('RANK')}:{self.seen}":
-            os.kill(os.getppid(), signal.SIGTERM)
+            os.kill(os.getppid(), getattr(signal, os.environ.get("BY", "SIGTERM")))
             time.sleep(1)
+        time.sleep(float(os.environ.get("SLOW", 0)))
         broken = os.environ.get("BREAKS", "none") == os.environ.get("RANK") and self.training and self.seen in (3, 4)
         return self.layers(image) * (float("nan") if broken else 1.0)
 
@@ -148,6 +149,16 @@ def test_sigterm_stops_all_processes_after_one_step_with_a_checkpoint(
     assert f"stopped by SIGTERM, with a checkpoint; left are unary from step {told} of 9" in done.stdout
     train_recipe(recipe, tmp_path / "run", device="cpu")
     assert [step for _, step in curve(tmp_path / "run")] == [str(step) for step in range(10)]
+
+
+@pytest.mark.slow
+def test_ctrl_c_that_reaches_the_first_process_alone_stops_all_of_them_before_it_ends(tmp_path: Path, recipe: Recipe) -> None:
+    stages = StagesRecipe(unary=replace(STEPS, steps=60, validate_every=60), **dict.fromkeys(OTHERS, StageRecipe()))
+    recipe = replace(recipe, stages=stages)
+    done = command(recipe, tmp_path / "run", "--devices", "2", TERMINATES="1:3", BY="SIGINT", SLOW="0.2")
+    assert done.returncode == 130 and done.stderr == ""
+    assert not (tmp_path / "run" / ".lock").exists() and (tmp_path / "run" / "last.ckpt").is_file()
+    assert ", with a checkpoint; left are unary from step " in done.stdout
 
 
 @pytest.mark.slow
