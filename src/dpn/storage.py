@@ -96,7 +96,7 @@ def save(
         tensors |= {f"{before}/{key}": value for key, value in changed.items()}
         state |= changed
     with written_whole(path) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {"dpn": json.dumps(about)}))
+        temporary.write_bytes(to_bytes(_apart(tensors), {"dpn": json.dumps(about)}))
 
 
 def load(
@@ -273,6 +273,16 @@ def _compare(about: dict[str, Any], state: dict[str, Tensor], path: Path | str) 
         found = {key: value.shape for key, value in state.items() if key.startswith(f"{name}.")}
         if differ := sorted(key for key in needed.keys() | found.keys() if needed.get(key) != found.get(key)):
             raise InputError(f"{path}: {differ[0]} is not as the network was made with; what is stored could not be read again")
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same, each in memory of its own, as safetensors wants it: layers of another's network may share their weights."""
+    kept, met = dict[str, Tensor](), set[int]()
+    for key, value in tensors.items():
+        memory = value.untyped_storage().data_ptr()
+        kept[key] = value.clone() if memory in met else value
+        met.add(memory)
+    return kept
 
 
 def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:

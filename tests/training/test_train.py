@@ -337,7 +337,105 @@ def test_scores_that_half_precision_cannot_hold_are_told_with_their_image(tmp_pa
 def test_weights_that_are_no_numbers_are_named_before_the_first_step(tmp_path: Path) -> None:
     model = network()
     torch.nn.init.constant_(model.unary.module.scores.bias, torch.nan)
-    with pytest.raises(InputError, match=r"^stage unary, before its first step: unary\.module\.scores\.bias is not finite"):
+    with pytest.raises(
+        InputError, match=r"^stage unary, before its first step: unary\.module\.scores\.bias is not finite: look at"
+    ):
+        train(model, DATA, recipe(unary=STEPS), out=tmp_path, console=QUIET)
+
+
+class Odd(Net):
+    """Someone's network, with something in it that few have."""
+
+    def __init__(self, make: Callable[[nn.Module], None]) -> None:
+        super().__init__()
+        make(self)
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": getattr(self, "more", nn.Identity())(super().forward(image)["logits"])}
+
+
+def tied(net: nn.Module) -> None:
+    net.more, net.again = nn.Conv2d(len(LABELS), len(LABELS), 1), nn.Conv2d(len(LABELS), len(LABELS), 1)
+    net.again.weight, net.other = net.more.weight, net.more
+
+
+def masked(net: nn.Module) -> None:
+    net.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+
+@pytest.mark.parametrize("make", [tied, masked], ids=["layers share weights", "a mask is infinite"])
+def test_a_network_with_something_of_its_own_is_trained_and_comes_back(
+    tmp_path: Path, make: Callable[[nn.Module], None]
+) -> None:
+    unary = Wrap(Odd(make), len(LABELS))
+    model = DPN(unary, MRF(len(LABELS), components=2, window=5, context=3), labels=LABELS)
+    train(model, DATA, recipe(unary=STEPS, joint=STEPS), out=tmp_path, console=QUIET)
+    assert torch.equal(load(tmp_path, unary=Odd(make))(IMAGE), model(IMAGE))
+    assert train(model, DATA, recipe(unary=STEPS, joint=STEPS), out=tmp_path, console=QUIET).stage == "joint"
+
+
+class Few(Dataset[Sample]):
+    """Scenes with three labels, as many as an image has colours."""
+
+    labels = LABELS[:3]
+
+    def __init__(self, data: SegmentationData) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, labels, name = self.data[index]
+        return Sample(image, labels.clamp(max=2), name)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_the_head_is_trained_over_a_network_without_parameters(tmp_path: Path, cache: bool) -> None:
+    model = DPN(Wrap(nn.Identity(), 3), MRF(3, window=5, context=3), labels=LABELS[:3])
+    how = recipe(cache=cache, triple_penalty=STEPS, joint=STEPS)
+    assert train(model, (Few(DATA[0]), Few(DATA[1])), how, out=tmp_path, console=QUIET).stage == "joint"
+
+
+class Extra(Net):
+    """Someone's network, with a state that is no tensor."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+def spread_out(net: nn.Module) -> None:
+    net.register_buffer("mean", torch.zeros(1).expand(3))
+
+
+def lazy(net: nn.Module) -> None:
+    net.more = nn.LazyConv2d(len(LABELS), 1)
+
+
+@pytest.mark.parametrize(
+    ("net", "told"),
+    [
+        (Extra(), r"unary\.module\._extra_state is a dict, which no checkpoint holds"),
+        (Odd(spread_out), r"unary\.module\.mean has values that share one place in memory"),
+        (Odd(lazy), r"unary\.module\.more\.weight has no shape yet: let the network see an image"),
+    ],
+)
+def test_a_network_that_no_checkpoint_could_hold_is_refused_before_anything_is_written(
+    tmp_path: Path, net: nn.Module, told: str
+) -> None:
+    model = DPN(Wrap(net, len(LABELS)), MRF(len(LABELS), window=5, context=3), labels=LABELS)
+    with pytest.raises(InputError, match=f"^{told}"):
+        train(model, DATA, recipe(unary=STEPS), out=tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_gives_no_gradients_is_told(tmp_path: Path) -> None:
+    model = network()
+    model.unary.module.register_forward_hook(lambda net, given, gives: {"logits": gives["logits"].detach()})
+    with pytest.raises(InputError, match=r"^stage unary: the network gives scores without gradients, so that nothing is learn"):
         train(model, DATA, recipe(unary=STEPS), out=tmp_path, console=QUIET)
 
 

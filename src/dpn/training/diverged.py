@@ -45,20 +45,27 @@ class DivergedError(InputError):
     def __init__(self, stage: str, step: int, what: str, images: tuple[str, ...] = ()) -> None:
         when = f"step {step}" if step >= 0 else "before its first step"
         shown = f" (images: {', '.join(images[:3])}{', ...' * (len(images) > 3)})" if images else ""
+        mend = f"lower stages.{stage}.lr" if step >= 0 else "look at the weights that it begins with"
         self.stage, self.step, self.images = stage, step, images
         self.what = f"stage {stage}, {when}: {what}{shown}"
-        super().__init__(f"{self.what}: {'look at the images, or ' if images else ''}lower stages.{stage}.lr")
+        super().__init__(f"{self.what}: {'look at the images, or ' if images else ''}{mend}")
 
     def at(self, rates: float) -> InputError:
         """The same of a stage that stops, at so much of the recipe's learning rates."""
         return InputError(f"{self}, which failed at {rates:.2g} of it too")
 
 
+@torch.no_grad()
 def unsound(model: nn.Module) -> str | None:
     """The first of a network's weights and statistics that is not finite, by its name; a device is waited for once."""
-    state = model.state_dict()
-    finite = torch.stack([value.isfinite().all() for value in state.values()]).tolist()
+    state = model.state_dict(keep_vars=True)
+    finite = torch.stack([_is_sound(name, value).all() for name, value in state.items()]).tolist()
     return next((name for name, whole in zip(state, finite, strict=True) if not whole), None)
+
+
+def _is_sound(name: str, value: Tensor) -> Tensor:
+    """Which values of a tensor are such as it may have: one that is no weight and no statistic, as a mask, may be infinite."""
+    return value.isfinite() if isinstance(value, nn.Parameter) or "running_" in name else ~value.isnan()
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from dpn.data.dataset import Sample, spread
@@ -34,6 +34,7 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
         if tuple(each.labels) != tuple(model.labels):
             ours, theirs = (", ".join(map(str, names)) for names in (model.labels, each.labels))
             raise InputError(f"the model's labels are {ours}; those of the data are {theirs}")
+    _require_kept(model)
     given, validation = data
     pairs = getattr(given, "pairs", None)
     if given is validation or (pairs and pairs == getattr(validation, "pairs", None)):
@@ -47,6 +48,19 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
     first = recipe.stages.unary
     if first.steps and first.batch == 1:
         _require_alone(model, first.crop or recipe.data.crop)
+
+
+def _require_kept(model: DPN) -> None:
+    """Refuses a network that a checkpoint could not hold, or could not be loaded into again."""
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"{name} is a {type(value).__name__}, which no checkpoint holds; have the network keep tensors alone"
+            )
+        if nn.parameter.is_lazy(value):
+            raise InputError(f"{name} has no shape yet: let the network see an image before it is trained")
+        if any(side > 1 and step == 0 for side, step in zip(value.shape, value.stride(), strict=True)):
+            raise InputError(f"{name} has values that share one place in memory; have the network keep .clone() of it")
 
 
 class Sound(Dataset[Sample]):

@@ -161,6 +161,11 @@ class Learner:
         parts = []
         try:
             for part in losses():
+                if not part.requires_grad:
+                    raise InputError(
+                        f"stage {self.stage.name}: the network gives scores without gradients, so that nothing is learned; "
+                        "have it compute without no_grad, detach and numpy"
+                    )
                 self.fabric.backward(part)
                 parts.append(part.detach())
         except InputError as error:

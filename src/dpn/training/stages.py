@@ -42,7 +42,7 @@ def begin(model: DPN, stage: str, recipe: StageRecipe) -> list[dict[str, Any]]:
     for group in groups:
         for parameter in group["params"]:
             parameter.requires_grad_()
-    return [group for group in groups if group["params"]]
+    return [group for group in groups if group["params"]] or groups[-1:]  # a unary may have nothing to learn
 
 
 def copied(model: DPN) -> dict[str, Tensor]:
