@@ -1,6 +1,7 @@
 """Any DPN is trained by a call: another's network too, and its head alone on scores that are computed once."""
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -120,6 +121,30 @@ def test_a_run_goes_on_where_the_data_has_moved_and_the_machine_is_another(tmp_p
     assert train(network(), DATA, moved, out=tmp_path, console=QUIET).stage == "triple_penalty"
     with pytest.raises(InputError, match=r"another recipe \(seed differ\)"):
         train(network(), DATA, replace(first, seed=1), out=tmp_path, console=QUIET)
+
+
+class Called(Dataset[Sample]):
+    """Some of a data set's images, under other names of its labels."""
+
+    def __init__(self, data: SegmentationData, labels: tuple[str, ...], images: int) -> None:
+        self.data, self.labels, self.images = data, labels, images
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data[index]
+
+
+def test_a_run_does_not_go_on_with_labels_in_another_order_and_warns_of_other_images(tmp_path: Path) -> None:
+    how, others = recipe(unary=STEPS), (*LABELS[1:], LABELS[0])
+    train(network(), DATA, how, out=tmp_path, seconds=0, console=QUIET)
+    turned = DPN(Wrap(Net(), len(LABELS)), MRF(len(LABELS), components=2, window=5, context=3, penalty=2.0), labels=others)
+    told = f"holds a run of the labels {', '.join(LABELS)}, and the data have {', '.join(others)}: choose another --out"
+    with pytest.raises(InputError, match=re.escape(told)):
+        train(turned, (Called(DATA[0], others, 4), Called(DATA[1], others, 2)), how, out=tmp_path, console=QUIET)
+    with pytest.warns(match="the run began with images 2 for validation, and now has 1 for validation: what it measured is"):
+        train(network(), (DATA[0], Called(DATA[1], LABELS, 1)), how, out=tmp_path, console=QUIET)
 
 
 def test_what_does_not_fit_is_told(tmp_path: Path) -> None:

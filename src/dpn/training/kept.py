@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from dpn import storage
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError, first_line, warn
 from dpn.model import STAGES
-from dpn.plain import read_yaml
+from dpn.plain import read_json, read_yaml
 from dpn.unary.base import load_exactly
 
 COLUMNS = ("stage", "step", "loss", "lr", "miou")
@@ -36,6 +36,28 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(stages, dict) or not all(type(_steps(stages.get(name))) is int for name in STAGES):
         raise InputError(f"{path}: is damaged: it says no stages and their steps; choose another --out")
     return dict(said)
+
+
+def require_same_data(about: Path, data: Mapping[str, Any]) -> None:
+    """Refuses data of other labels than a run began with, as its about.json says; of another number of images it warns.
+
+    Args:
+        about: the file; one that is not there, or says nothing of data, is passed over.
+        data: what the run has now: "labels", their names, and how many images it has for "training" and "validation".
+
+    Raises:
+        InputError: if the labels differ; or the file is damaged.
+    """
+    said = read_json(about) if about.is_file() else None
+    began = said.get("data") if isinstance(said, Mapping) else None
+    if not isinstance(began, Mapping):
+        return
+    if began.get("labels") != data.get("labels"):
+        ours, theirs = (", ".join(map(str, each.get("labels") or ["none"])) for each in (data, began))
+        raise InputError(f"{about.parent}: holds a run of the labels {theirs}, and the data have {ours}: choose another --out")
+    if changed := [name for name in data if began.get(name) != data[name]]:
+        then, now = (" and ".join(f"{each.get(name)} for {name}" for name in changed) for each in (began, data))
+        warn(f"{about.parent}: the run began with images {then}, and now has {now}: what it measured is not of the same")
 
 
 def _steps(stage: Any) -> Any:

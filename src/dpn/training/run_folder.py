@@ -28,7 +28,7 @@ from dpn.plain import read_rows
 from dpn.plots import compatibility, panels, training_curves
 from dpn.terminal import complain
 from dpn.training.events import Events
-from dpn.training.kept import COLUMNS, read_checkpoint, read_config, read_log
+from dpn.training.kept import COLUMNS, read_checkpoint, read_config, read_log, require_same_data
 from dpn.training.recipe import Recipe, as_plain
 
 MAY_DIFFER = ("data.root", "data.workers")
@@ -64,14 +64,15 @@ class RunFolder:
     """Opens the folder of a new run, which is made, or of one that was stopped, if its recipe, as plain values, is the same.
 
     No other process may open it until it is closed. What a run that was killed had not finished is removed.
-    What the recipe of an earlier version does not say is at its default. Files may have moved since (MAY_DIFFER, MOVED).
+    What the recipe of an earlier version does not say is at its default. Files may have moved since (MAY_DIFFER, MOVED). `data`
+    are the labels, and how many images there are, as `require_same_data` takes them.
 
     Attributes:
         model: where model.safetensors is.
         outcomes: the stages that have ended, in order.
     """
 
-    def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
+    def __init__(self, path: Path, recipe: dict[str, Any], data: dict[str, Any] | None = None) -> None:
         self.path, self.model = path, path / "model.safetensors"
         config, about = path / "config.yaml", path / "about.json"
         there = [file.name for file in path.iterdir()] if path.is_dir() else []
@@ -84,12 +85,13 @@ class RunFolder:
         try:
             if config.is_file():
                 self._require_same(config, recipe)
+                require_same_data(about, data or {})
             for folder in (path, *(each for each in path.rglob("*") if each.is_dir())):
                 sweep(folder, alone=True)
             if not config.is_file():
                 _write(config, yaml.safe_dump(recipe, sort_keys=False))
             if not about.is_file():
-                _write(about, json.dumps(_about(recipe), indent=2))
+                _write(about, json.dumps(_about(recipe) | {"data": data}, indent=2))
             (path / "pictures").mkdir(exist_ok=True)
         except BaseException:
             self._lock.release()

@@ -101,8 +101,10 @@ def train(
     unary = replace(recipe.unary, network=about["network"] or about["foreign"])
     plan, known = recipe.stages.planned(), as_plain(replace(recipe, unary=unary, mrf=model.mrf.config))
     out = fabric.broadcast(Path(out))
+    learned, chosen = spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images)
+    of_data = {"labels": list(model.labels), "training": len(learned), "validation": len(chosen)}
     # from here on nothing is refused, and the model may change
-    with closing(Unwritten(out) if fabric.global_rank else RunFolder(out, known)) as folder:
+    with closing(Unwritten(out) if fabric.global_rank else RunFolder(out, known, of_data)) as folder:
         strength = model.mrf.config.penalty or MRFConfig().penalty
         if recipe.stages.triple_penalty.steps:
             torch.nn.init.zeros_(model.mrf.label_contexts.penalty)
@@ -112,9 +114,9 @@ def train(
             load_exactly(model, list(ends.values())[-1])
         elif fabric.world_size > 1:
             load_exactly(model, fabric.broadcast(copied(model)))
-        chosen = _sound(spread(validation, recipe.data.val_images), len(model.labels))
+        learned, chosen = (_sound(images, len(model.labels)) for images in (learned, chosen))
         left = [stage for stage, _ in plan if stage not in ends]
-        learned, measured = _sound(spread(given, recipe.data.train_images), len(model.labels)), chosen
+        measured = chosen
         if left and recipe.data.on_device:
             with progress_bar(console) as progress:
                 learned, measured = (
