@@ -111,6 +111,15 @@ def test_pages_that_the_page_does_not_need_are_not_there(ask: Ask, path: str) ->
         assert ask(path, body) == (404, b'{"error": "there is no such page"}\n')
 
 
+def test_a_folder_of_files_that_were_sent_is_none_of_them(ask: Ask, functions: dict[str, int]) -> None:
+    """gradio would end its hourly deletion of files at one, and nothing would be deleted any longer."""
+    (mine,) = json.loads(sent(ask, png())[1])
+    photo, folder = ({"path": str(path), "meta": META} for path in (mine, Path(mine).parent))
+    for data in ([folder, None], [photo, folder]):
+        output = told(ask, functions["opened"], data, uuid.uuid4().hex)
+        assert output["error"] == "only a file that was sent can be opened"
+
+
 def test_no_file_of_the_machine_is_read_but_what_was_sent(ask: Ask, functions: dict[str, int], tmp_path: Path) -> None:
     status, answer = sent(ask, png(), "../../../../photo.png")
     (mine,) = json.loads(answer)

@@ -128,15 +128,22 @@ def _check(path: str | None) -> None:
 
 
 def _take_what_was_sent(component: Any) -> None:
-    """Has a component take files that were sent, and the samples: a question may name any path, and a URL, which is fetched."""
+    """Has a component take files that were sent, and the samples: a question may name any path, and a URL, which is fetched.
+
+    A folder that gradio took would end its hourly deletion of files, at which it stumbles.
+    """
     keep = component.async_move_resource_to_block_cache
 
     async def kept(path: Any) -> Any:
-        if path is not None and not any(Path(path).resolve().is_relative_to(each) for each in (FILES_OF_GRADIO, SAMPLES)):
+        if path is not None and not _was_sent(Path(path)):
             raise gr.Error("only a file that was sent can be opened", print_exception=False)
         return await keep(path)
 
     component.async_move_resource_to_block_cache = kept
+
+
+def _was_sent(path: Path) -> bool:
+    return path.is_file() and any(path.resolve().is_relative_to(each) for each in (FILES_OF_GRADIO, SAMPLES))
 
 
 def _file(given: Any) -> str | None:
