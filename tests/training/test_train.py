@@ -343,12 +343,63 @@ def test_an_image_that_is_no_numbers_or_has_labels_that_there_are_not_is_named(
         train(network(), tuple(data), recipe(triple_penalty=STEPS, cache=cache), out=tmp_path, console=QUIET)
 
 
+class Turned(Dataset[Sample]):
+    """Scenes, each of which is made into something else."""
+
+    labels = LABELS
+
+    def __init__(self, data: SegmentationData, turn: Callable[[Any, Any, Any], Any]) -> None:
+        self.data, self.turn = data, turn
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.turn(*self.data[index])
+
+
+@pytest.mark.parametrize("split", [0, 1])
+@pytest.mark.parametrize(
+    ("turn", "told"),
+    [
+        (lambda image, labels, name: (image, labels[:-1], name), r"image \w+ and its labels are \(3, 48, 48\) and \(47, 48\)"),
+        (lambda image, labels, name: (image, labels[None], name), r"image \w+ and its labels are \(3, 48, 48\) and \(1, 48"),
+        (lambda image, labels, name: (255 * image, labels, name), r"image \w+ has values of .* and RGB is in \[0,1\]"),
+        (lambda image, labels, name: ((255 * image).byte(), labels, name), r"image \w+ is torch.uint8: give float in \[0,1\]"),
+        (lambda image, labels, name: (image.numpy(), labels, name), r"image \w+: must be a tensor, got a ndarray"),
+        (lambda image, labels, name: (image, labels.numpy(), name), r"labels of image \w+: must be a tensor, got a ndarray"),
+        (lambda image, labels, name: (image, labels), r"a data set gives Sample\(image, labels, name\) .* got 2 parts"),
+        (lambda image, labels, name: (image, labels + 90, name), r"image \w+ has the label 9\d; there are 0 to 9"),
+    ],
+)
+def test_a_sample_that_is_not_as_it_should_be_is_named(
+    tmp_path: Path, split: int, turn: Callable[[Any, Any, Any], Any], told: str
+) -> None:
+    data: list[Any] = list(DATA)
+    data[split] = Turned(DATA[split], turn)
+    with pytest.raises(InputError, match=f"^{told}"):
+        train(network(), tuple(data), recipe(unary=STEPS), out=tmp_path, console=QUIET)
+
+
+def test_numbers_of_other_widths_are_the_same_run(tmp_path: Path) -> None:
+    def wide(image: torch.Tensor, labels: torch.Tensor, name: str) -> Any:
+        return image.double(), labels.byte(), 7
+
+    other = Turned(DATA[0], wide), Turned(DATA[1], wide)
+    one = train(network(), DATA, recipe(unary=STEPS), out=tmp_path / "0", console=QUIET)
+    two = train(network(), other, recipe(unary=STEPS), out=tmp_path / "1", console=QUIET)
+    assert torch.equal(one(IMAGE), two(IMAGE)) and (tmp_path / "1" / "pictures" / "7.png").is_file()
+
+
 def test_a_validation_image_that_the_network_gives_no_numbers_of_is_named(tmp_path: Path) -> None:
+    def lost(net: nn.Module, given: tuple[torch.Tensor], gives: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"logits": gives["logits"] * (torch.nan if (given[0][:, 0, 2, 3] == 0.125).any() else 1.0)}
+
     model = network()
-    torch.nn.init.constant_(model.unary.module.scores.weight, 100.0)
+    model.unary.module.register_forward_hook(lost)
     told = f"before its first step: what the network gives for validation is not finite .images: {DATA[1][1].name}."
     with pytest.raises(InputError, match=told):
-        train(model, (DATA[0], Spoilt(DATA[1], image=3e38)), recipe(unary=STEPS), out=tmp_path, console=QUIET)
+        train(model, (DATA[0], Spoilt(DATA[1], image=0.125)), recipe(unary=STEPS), out=tmp_path, console=QUIET)
 
 
 def test_scores_that_half_precision_cannot_hold_are_told_with_their_image(tmp_path: Path) -> None:

@@ -9,12 +9,16 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from dpn.data.dataset import Sample
+from dpn.errors import InputError
 
 
 class Held(Dataset[Sample]):
     """The same samples as `data` has, on `device`, bit for bit; a pixel takes four bytes there.
 
     Files are decoded in threads. Images are of 8 bits a channel, as all that `dpn.data` reads.
+
+    Raises:
+        InputError: if an image has other values.
 
     Example:
         >>> from dpn.data import scenes
@@ -28,7 +32,10 @@ class Held(Dataset[Sample]):
     def __init__(self, data: Subset[Sample], device: torch.device, progress: Progress | None = None) -> None:
         def packed(index: int) -> tuple[Tensor, Tensor, str]:
             image, labels, name = data[index]
-            return (image * 255).round().byte(), labels.byte(), name
+            levels = (image * 255).round()
+            if not bool(((image * 255 - levels).abs() < 0.01).all() and levels.min() >= 0 and levels.max() <= 255):
+                raise InputError(f"image {name} has values that 8 bits do not hold: set data.on_device to false")
+            return levels.byte(), labels.byte(), name
 
         self._samples: list[tuple[Tensor, Tensor, str]] = []
         task = progress.add_task("decode", total=len(data)) if progress else None

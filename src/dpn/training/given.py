@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from dpn.data.dataset import Sample, spread
+from dpn.data.dataset import Sample, SegmentationData, spread
 from dpn.data.images import VOID
 from dpn.data.survey import require_labels
 from dpn.errors import InputError
 from dpn.model import DPN
+from dpn.mrf.inputs import SLACK
 from dpn.processes import started
 from dpn.training.recipe import Recipe
 from dpn.training.stages import require_part
@@ -39,7 +40,9 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
     pairs = getattr(given, "pairs", None)
     if given is validation or (pairs and pairs == getattr(validation, "pairs", None)):
         raise InputError("the same images for training and validation; give two splits")
-    require_labels(spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images), model.labels)
+    both = spread(given, recipe.data.train_images), spread(validation, recipe.data.val_images)
+    learned, chosen = (each if isinstance(each.dataset, SegmentationData) else sound(each, len(model.labels)) for each in both)
+    require_labels(learned, chosen, model.labels)
     size = started().size
     for name, stage in recipe.stages.planned():
         require_part(model, stage, name)
@@ -64,7 +67,10 @@ def _require_kept(model: DPN) -> None:
 
 
 class Sound(Dataset[Sample]):
-    """The same samples, each of which is refused by its name unless its values are numbers and its labels exist.
+    """The same samples, each of which is refused by its name unless it is what a `Sample` says: anybody may make one.
+
+    Image and labels are tensors of one size, RGB is in [0,1], and the labels exist. Floats of another width are made float32,
+    and integers int64.
 
     Example:
         >>> image = torch.full((3, 4, 5), torch.nan)
@@ -80,16 +86,42 @@ class Sound(Dataset[Sample]):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Sample:
-        sample = Sample(*self.data[index])
-        image, labels, name = sample
-        if image.is_floating_point() and not bool(image.isfinite().all()):
-            raise InputError(f"image {name} has values that are NaN or infinite: mend it, or leave it out")
-        if labels.is_floating_point():
+        image, labels, name = _parts(self.data[index])
+        if not image.is_floating_point():
+            raise InputError(f"image {name} is {image.dtype}: give float in [0,1], as .float() / 255 makes it of 8 bits")
+        if labels.is_floating_point() or labels.is_complex():
             raise InputError(f"the labels of image {name} are {labels.dtype}: give whole numbers, as .long() makes them")
+        if image.ndim != 3 or image.shape[1:] != labels.shape or image.numel() == 0:
+            shapes = f"{tuple(image.shape)} and {tuple(labels.shape)}"
+            raise InputError(f"image {name} and its labels are {shapes}; they must be (C,H,W) and (H,W), of one size")
+        least, most = image.aminmax()
+        if not (least > -torch.inf and most < torch.inf):  # NaN is neither
+            raise InputError(f"image {name} has values that are NaN or infinite: mend it, or leave it out")
+        if len(image) == 3 and (least < -SLACK or most > 1 + SLACK):
+            raise InputError(
+                f"image {name} has values of {least:.3g} to {most:.3g}, and RGB is in [0,1], which colours are varied within: "
+                "divide 8 bits by 255, and have the network normalise, as Wrap(network, labels, mean=..., std=...) does"
+            )
         odd = labels[(labels != VOID) & ((labels < 0) | (labels >= self.labels))]
         if len(odd):
             raise InputError(f"image {name} has the label {odd[0]}; there are 0 to {self.labels - 1}, and {VOID} for void")
-        return sample
+        return Sample(image.float(), labels.long(), name)
+
+
+def sound(images: Subset[Sample], labels: int) -> Subset[Sample]:
+    """The same images, of so many labels, which are looked at as they are read."""
+    return Subset(Sound(images, labels), range(len(images)))
+
+
+def _parts(given: Any) -> Sample:
+    if not (isinstance(given, tuple | list) and len(given) == 3):
+        got = f"{len(given)} parts" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+        raise InputError(f"a data set gives Sample(image, labels, name) of each image, got {got}")
+    image, labels, name = given
+    for what, each in (("image", image), ("labels of image", labels)):
+        if not isinstance(each, Tensor):
+            raise InputError(f"{what} {name}: must be a tensor, got a {type(each).__name__}; torch.from_numpy makes one")
+    return Sample(image, labels, str(name))
 
 
 def _require_alone(model: DPN, crop: int) -> None:

@@ -22,7 +22,7 @@ from dpn.mrf import MRFConfig
 from dpn.terminal import progress_bar
 from dpn.together import fabric_on, noticing_loss
 from dpn.training.check import check
-from dpn.training.given import Sound, require
+from dpn.training.given import require, sound
 from dpn.training.kept import read_ends
 from dpn.training.recipe import Recipe, as_plain, head_recipe, read_recipe
 from dpn.training.run_folder import RunFolder, Unwritten, spared
@@ -114,7 +114,7 @@ def train(
             load_exactly(model, list(ends.values())[-1])
         elif fabric.world_size > 1:
             load_exactly(model, fabric.broadcast(copied(model)))
-        learned, chosen = (_sound(images, len(model.labels)) for images in (learned, chosen))
+        learned, chosen = (sound(images, len(model.labels)) for images in (learned, chosen))
         left = [stage for stage, _ in plan if stage not in ends]
         measured = chosen
         if left and recipe.data.on_device:
@@ -141,10 +141,6 @@ def train(
             _draw(folder, model, ends, validation, chosen)
         restore(model, *list(ends.items())[-1])
         return model
-
-
-def _sound(images: Subset[Sample], labels: int) -> Subset[Sample]:
-    return Subset(Sound(images, labels), range(len(images)))
 
 
 def _draw(
