@@ -176,6 +176,17 @@ def test_code_that_a_file_names_runs_only_where_the_caller_names_it_too(tmp_path
     assert load(path, unary=name).unary.made_by == name and ran.exists()
 
 
+@pytest.mark.parametrize(
+    ("unary", "told"),
+    [(Net, "got a type; call Net"), (lambda labels: Net(), "got a function; call <lambda>"), (5, "got a int")],
+)
+def test_what_is_no_network_is_told_where_a_file_needs_one(tmp_path: Path, unary: object, told: str) -> None:
+    save(DPN(Wrap(Net(), 3), MRF(3, window=5, context=3)), tmp_path / "model.safetensors")
+    for source in (tmp_path, None):
+        with pytest.raises(InputError, match=rf"unary must be a network, or a text that names what makes one, {told}$"):
+            load(source, unary=unary)
+
+
 def test_a_unary_of_dpn_s_own_needs_none(tmp_path: Path, model: DPN) -> None:
     save(model, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="its unary is mobilenet_v2, a part of dpn: leave unary out"):

@@ -3,10 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from torch import nn
 
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError, first_line, out_of_memory
+
+Moved = TypeVar("Moved", bound=nn.Module)
 
 AT_ONCE = 8
 """The most images that a CPU works on at once, since each takes memory."""
@@ -29,14 +33,29 @@ def device_named(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros(1, device=name).cpu()
-        return torch.device(name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = torch.device(name)
+        return torch.device("cpu") if found.type == "cpu" else found  # of which there is one, whatever number it is given
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise InputError(f"device {name!r} does not serve ({first_line(error)}); take auto or cpu") from error
 
 
 def cores() -> int:
     """How many of the machine's cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def moved(network: Moved, device: str | torch.device) -> Moved:
+    """A network, on a device.
+
+    Raises:
+        InputError: as `device_named`.
+    """
+    try:
+        return network.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        if out_of_memory(error):
+            raise
+        raise InputError(f"device {device!r} does not serve ({first_line(error)}); take cpu") from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from dpn.devices import moved
 from dpn.errors import InputError, first_line
 from dpn.files import written_whole
 from dpn.model import DPN, STAGES, require_names
@@ -22,7 +23,7 @@ from dpn.model_files import DEFAULT_MODEL, FORMAT, head_of, opened, require_held
 from dpn.mrf import MRF, TriplePenalty, changed
 from dpn.unary.base import UnaryNetwork, load_exactly, named_as, own_names, unwrapped
 from dpn.unary.description import described, rebuilt
-from dpn.unary.foreign import made_by, wrapped
+from dpn.unary.foreign import made_by, require_network, wrapped
 from dpn.unary.sound import require_sound_network
 
 Made = TypeVar("Made")
@@ -127,9 +128,9 @@ def load(
         dpn.errors.InputError: no-such-model: no such file or folder, nor a shipped model (...) or a hub id (owner/name)
     """
     if source is None:
-        return _new(unary, stage or NEW[-1]).to(device)
+        return moved(_new(unary, stage or NEW[-1]), device)
     path, about, tensors = opened(source)
-    return _network(path, about, tensors, stage or about["stages"][-1], unary).to(device)
+    return moved(_network(path, about, tensors, stage or about["stages"][-1], unary), device)
 
 
 def load_stages(
@@ -140,10 +141,10 @@ def load_stages(
     Stages between which the unary did not change share one.
     """
     if source is None:
-        model = _new(unary, NEW[-1]).to(device)
+        model = moved(_new(unary, NEW[-1]), device)
         return {stage: DPN(model.unary, changed(model.mrf), labels=model.labels, stage=stage).eval() for stage in NEW}
     path, about, tensors = opened(source)
-    networks = {stage: _network(path, about, tensors, stage, unary).to(device) for stage in about["stages"]}
+    networks = {stage: moved(_network(path, about, tensors, stage, unary), device) for stage in about["stages"]}
     for before, after in pairwise(networks.values()):
         if all(map(torch.equal, before.unary.state_dict().values(), after.unary.state_dict().values())):
             after.unary = before.unary
@@ -174,7 +175,7 @@ def load_mrf(source: str | Path = DEFAULT_MODEL, *, stage: str | None = None, de
     mrf.label_contexts.potts_only = stage == "triple_penalty"
     with _naming(path):
         load_exactly(mrf, {key.removeprefix("mrf."): value for key, value in state.items() if key.startswith("mrf.")})
-    return mrf.eval().to(device)
+    return moved(mrf.eval(), device)
 
 
 def states(source: str | Path) -> dict[str, dict[str, Tensor]]:
@@ -205,6 +206,7 @@ def _new(unary: nn.Module | str | None, stage: str) -> DPN:
     """A network under a new head; its labels are called as its configuration says, or by their numbers."""
     if unary is None:
         raise InputError("a new head needs a network: give unary")
+    require_network(unary)
     network = made_by(unary) if isinstance(unary, str) else wrapped(unary, type(unary).__name__, None)
     require_sound_network(network, unary if isinstance(unary, str) else type(unary).__name__)
     names = getattr(getattr(getattr(network, "module", None), "config", None), "id2label", None)
@@ -225,6 +227,7 @@ def _state(path: Path, about: dict[str, Any], tensors: dict[str, Tensor], stage:
 
 def _given(about: dict[str, Any], unary: nn.Module | str | None) -> UnaryNetwork:
     """Another's network, wrapped as a file says."""
+    require_network(unary)
     try:
         return rebuilt(about, unary)
     except (LookupError, TypeError, AttributeError) as error:

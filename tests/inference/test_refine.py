@@ -74,6 +74,8 @@ def test_hard_labels_are_as_sure_as_is_said_and_void_is_open():
         (np.zeros((80, 120)), {}, r"got \(80, 120\); hard labels must be integers"),
         (np.full((80, 120), 0), {"labels": 1}, "labels must be at least 2, got 1"),
         (np.full((80, 120), 0), {"labels": 0}, "labels must be at least 2, got 0"),
+        (np.full((80, 120), 0), {"labels": "4"}, "labels must be a whole number, got '4'"),
+        (np.full((80, 120), 0), {"confidence": "high"}, "confidence must be above 1/2 and below 1, got high"),
         (np.full((4, 8, 12), 0.25 + 0j), {}, "must be real numbers, got complex128"),
         (np.full((4, 8, 12), 0.25, object), {}, "must be real numbers, got object"),
         (np.full((2, 8, 12), [[[1.1]], [[-0.1]]]), {}, "got values of -0.1 to 1.1 and sums of 1 to 1"),

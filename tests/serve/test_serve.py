@@ -233,6 +233,7 @@ def test_a_form_has_a_field_image_whose_name_is_told_without_its_folders(server:
         ("?size=0", png(30, 20), "image/png", 422, "size: "),
         ("?size=2050", png(30, 20), "image/png", 422, "size: "),
         ("?wirte=json", png(30, 20), "image/png", 422, "no option is called 'wirte'"),
+        ("?write=json&write=labels", png(30, 20), "image/png", 422, "write is given more than once; send it once"),
         ("", png(65, 40), "image/png", 422, "the network does not take this image (65 x 40 pixels, RGB): 65 is odd"),
         ("", bytes(1_000_001), "image/png", 413, "more than 1 MB"),
         pytest.param("", iter([bytes(600_000), bytes(600_000)]), "image/png", 413, "more than 1 MB", id="pieces"),

@@ -329,6 +329,14 @@ def test_a_checkpoint_that_lacks_or_holds_something_else_is_told_in_one_line(tmp
     assert train_recipe(recipe, tmp_path / "run").stage == "triple_penalty"
 
 
+def test_a_model_that_is_gone_is_told_with_the_stages_that_it_held(tmp_path, small_data):
+    recipe = tiny(unary=StageRecipe(steps=1, **TINY), joint=StageRecipe(steps=1, **TINY))
+    train_recipe(recipe, tmp_path / "run", seconds=0)
+    (tmp_path / "run" / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors: is gone, though unary ended; bring it back, or choose another"):
+        train_recipe(recipe, tmp_path / "run")
+
+
 def test_lines_of_a_log_that_were_cut_are_left_out(tmp_path, small_data, stopped):
     folder, recipe = stopped
     shutil.copytree(folder, tmp_path / "run")

@@ -1,5 +1,6 @@
 """`dpn.refine`: arrays in, an array out, for who has probabilities or labels from anywhere."""
 
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from dpn.data import to_tensor
 from dpn.data.images import VOID
-from dpn.errors import InputError, first_line
+from dpn.errors import InputError, first_line, require_whole
 from dpn.inference.segmentation import rgb_pixels
 from dpn.model_files import shipped_models
 from dpn.mrf import MRF, PRESETS, Preset
@@ -98,8 +99,8 @@ def probabilities(
     """Probabilities (L,H,W) of an image's size (H,W), of what `refine` takes; or of logits, upsampled before the softmax."""
     if given.dtype.kind not in "biuf":
         raise InputError(f"probabilities and labels must be real numbers, got {given.dtype}")
-    if labels is not None and labels < 2:
-        raise InputError(f"labels must be at least 2, got {labels}")
+    if labels is not None:
+        require_whole("labels", labels, least=2)
     if given.dtype.kind != "f":
         if given.shape != size:
             raise InputError(f"hard labels must be (H,W) of the image's size, {size}, got {given.shape}")
@@ -147,7 +148,7 @@ def _of_labels(given: np.ndarray, labels: int | None, confidence: float) -> NDAr
     count = labels or max(greatest + 1, 2)
     if least < 0 or greatest >= count:
         raise InputError(f"hard labels must be 0 to {count - 1}, or {VOID} where nothing is known, got {least} to {greatest}")
-    if not 1 / count < confidence < 1:
+    if not (isinstance(confidence, Real) and 1 / count < confidence < 1):
         raise InputError(f"confidence must be above 1/{count} and below 1, got {confidence}")
     p = np.full((count, *given.shape), (1 - confidence) / (count - 1), np.float32)
     np.put_along_axis(p, np.where(known, given, 0)[None].astype(np.int64), confidence, axis=0)

@@ -50,6 +50,8 @@ async def asked(
     """
     if unknown := set(request.query_params) - {"write", "size"}:
         raise Refusal(422, f"no option is called {min(unknown)!r}; there are write and size")
+    if twice := next((name for name in request.query_params if len(request.query_params.getlist(name)) > 1), None):
+        raise Refusal(422, f"{twice} is given more than once; send it once")
     try:
         content, name = await _image(request)
     except ClientDisconnect:

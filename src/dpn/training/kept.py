@@ -112,6 +112,8 @@ def read_ends(model: Path, stages: Sequence[str]) -> dict[str, dict[str, Tensor]
     Raises:
         InputError: if the model's file is damaged, or was not saved with one of them.
     """
+    if stages and not model.exists():
+        raise InputError(f"{model}: is gone, though {', '.join(stages)} ended; bring it back, or choose another --out")
     stored = storage.states(model) if stages else {}
     if lacking := [stage for stage in stages if stage not in stored]:
         raise InputError(f"{model}: was not saved with stage {lacking[0]!r}, which has ended; choose another --out")

@@ -58,6 +58,19 @@ def made_by(name: str, labels: int | None = None, **options: Any) -> UnaryNetwor
     return unary
 
 
+def require_network(unary: object) -> None:
+    """Raises InputError unless this is a network, what names one, or None.
+
+    Example:
+        >>> require_network(nn.Identity)
+        Traceback (most recent call last):
+        dpn.errors.InputError: unary must be a network, or a text that names what makes one, got a type; call Identity
+    """
+    if not (unary is None or isinstance(unary, nn.Module | str)):
+        called = f"; call {unary.__name__}" if hasattr(unary, "__name__") else ""
+        raise InputError(f"unary must be a network, or a text that names what makes one, got a {type(unary).__name__}{called}")
+
+
 def wrapped(network: nn.Module, name: str, labels: int | None, **options: Any) -> UnaryNetwork:
     """A network as a UnaryNetwork of so many labels; `name` is what errors call it."""
     if not isinstance(network, UnaryNetwork):
