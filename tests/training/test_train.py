@@ -508,6 +508,31 @@ def test_a_network_that_no_checkpoint_could_hold_is_refused_before_anything_is_w
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("turn", "told"),
+    [
+        (lambda model: model.half(), r"mrf\.\w+\.\w+ is torch.float16: train in float32, as model.float\(\) makes it"),
+        (lambda model: model.to("meta"), r"unary\.module\.scores\.weight was made on no device, and cannot learn"),
+    ],
+)
+def test_a_model_that_cannot_learn_as_it_is_is_refused(tmp_path: Path, turn: Callable[[DPN], DPN], told: str) -> None:
+    with pytest.raises(InputError, match=f"^{told}"):
+        train(turn(network()), DATA, recipe(unary=STEPS), out=tmp_path / "run", console=QUIET)
+    with torch.inference_mode():
+        made = network()
+    with pytest.raises(InputError, match=r"was made under torch.inference_mode, and cannot learn: make the network"):
+        train(made, DATA, recipe(unary=STEPS), out=tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rare_label_s_weight_is_a_number_at_the_greatest_balance(tmp_path: Path) -> None:
+    how = recipe(unary=replace(STEPS, balance=5.0))
+    train(network(), DATA, how, out=tmp_path / "run", console=QUIET)
+    assert '"backed_off": 0' in (tmp_path / "run" / "stages.json").read_text()
+    with pytest.raises(InputError, match=r"stages\.unary\.balance must be at most 5, got 6"):
+        train(network(), DATA, recipe(unary=replace(STEPS, balance=6.0)), out=tmp_path / "more", console=QUIET)
+
+
 def test_a_network_that_gives_no_gradients_is_told(tmp_path: Path) -> None:
     model = network()
     model.unary.module.register_forward_hook(lambda net, given, gives: {"logits": gives["logits"].detach()})

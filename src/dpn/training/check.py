@@ -28,7 +28,7 @@ OF_STEPS = {
     "lr": (0, 1e12),
     "unary_lr": (0, 1e12),
     "weight_decay": (0, 1e12),
-    "balance": (0, 100),
+    "balance": (0, 5),
     "crop": (1, SIDE),
 }
 """{name: (least, greatest)} of a stage that has steps."""

@@ -54,7 +54,7 @@ def require(model: Any, data: Any, recipe: Recipe) -> None:
 
 
 def _require_kept(model: DPN) -> None:
-    """Refuses a network that a checkpoint could not hold, or could not be loaded into again."""
+    """Refuses a network that a checkpoint could not hold or be loaded into again, or whose head learns in another precision."""
     for name, value in model.state_dict().items():
         if not isinstance(value, Tensor):
             raise InputError(
@@ -62,8 +62,16 @@ def _require_kept(model: DPN) -> None:
             )
         if nn.parameter.is_lazy(value):
             raise InputError(f"{name} has no shape yet: let the network see an image before it is trained")
+        if value.is_meta or value.is_inference():
+            how = "on no device" if value.is_meta else "under torch.inference_mode"
+            raise InputError(f"{name} was made {how}, and cannot learn: make the network anew without that")
         if any(side > 1 and step == 0 for side, step in zip(value.shape, value.stride(), strict=True)):
             raise InputError(f"{name} has values that share one place in memory; have the network keep .clone() of it")
+    for name, value in model.mrf.named_parameters():
+        if value.dtype != torch.float32:
+            raise InputError(
+                f"mrf.{name} is {value.dtype}: train in float32, as model.float() makes it; the recipe has precision"
+            )
 
 
 class Sound(Dataset[Sample]):
