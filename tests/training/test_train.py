@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from safetensors.torch import save
+from safetensors.torch import save as to_bytes
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -275,20 +275,17 @@ def test_scores_of_other_images_are_not_taken(tmp_path: Path) -> None:
     assert log[0] == log[1] and from_first.stage == alone.stage  # both are measured on the others' scores
 
 
-@pytest.mark.parametrize("content", [b"", b"no tensors", save({"scores": torch.zeros(1)})], ids=["empty", "damaged", "other"])
-def test_scores_that_are_damaged_are_computed_again(tmp_path: Path, content: bytes) -> None:
-    from dpn.data.dataset import spread
-    from dpn.terminal import progress_bar
-    from dpn.training.cached import Cached
-
-    unary = Wrap(nn.Conv2d(3, 3, 1), labels=3, activation="sigmoid").eval()
-    contents = []
+def test_scores_that_were_damaged_are_computed_anew(tmp_path: Path) -> None:
+    how = recipe(cache=True, triple_penalty=STEPS)
+    whole = train(network(), DATA, how, out=tmp_path / "whole", console=QUIET)
     for _ in range(2):
-        with progress_bar(QUIET) as progress:
-            Cached(spread(DATA[0], None), unary, tmp_path, progress)
-        contents.append((tmp_path / "0.safetensors").read_bytes())
-        (tmp_path / "0.safetensors").write_bytes(content)
-    assert contents[0] == contents[1] != content
+        train(network(), DATA, how, out=tmp_path / "run", seconds=0, console=QUIET)
+    files = sorted((tmp_path / "run" / "scores").rglob("*.safetensors"))
+    content, other = files[0].read_bytes(), to_bytes({"scores": torch.zeros(3, 2, 2)})
+    for file, damaged in zip(files, (b"", b"no file", content[:-9], other, content, b"\0" * 200), strict=True):
+        file.write_bytes(damaged)
+    resumed = train(network(), DATA, how, out=tmp_path / "run", console=QUIET)
+    assert torch.equal(whole(IMAGE), resumed(IMAGE))
 
 
 def test_a_refused_call_leaves_the_model_as_it_was(tmp_path: Path) -> None:

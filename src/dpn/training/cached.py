@@ -23,8 +23,8 @@ from dpn.unary import UnaryNetwork
 class Cached:
     """Images with the log p of a unary network, from its scores in half precision, a file an image.
 
-    Files that are there are read, so that a run that was stopped computes none twice; not those of other images, nor damaged
-    ones. They are as the network was then.
+    Files that are there are read, so that a run that was stopped computes none twice; not those of other images, and none that
+    is damaged. They are as the network was then.
 
     Args:
         images: the images.
@@ -45,7 +45,7 @@ class Cached:
             for i in group.part(len(images)):
                 image = images[i].image
                 seen = torch.frombuffer(bytearray(sha256(image.cpu().contiguous().numpy()).digest()), dtype=torch.uint8)
-                if not self._is_kept(i, seen):
+                if not self._holds(i, seen):
                     scores = unary.scores(image[None].to(device))[0].half().cpu().contiguous()
                     if not scores.isfinite().all():
                         raise InputError(
@@ -76,13 +76,14 @@ class Cached:
         image, labels, log_p = (where.of(each[where.seen], fill) for each, fill in zip(maps, outside, strict=True))
         return image, labels, log_p
 
-    def _is_kept(self, index: int, seen: Tensor) -> bool:
-        """Whether there is a whole file of this image's scores."""
+    def _holds(self, index: int, seen: Tensor) -> bool:
+        """Whether an image's file is there and whole, and of what was seen: its sha256."""
         try:
             kept = load(self._path(index).read_bytes())
-        except (FileNotFoundError, SafetensorError):
+            scores = kept["scores"]
+            return torch.equal(kept["seen"], seen) and len(scores) == self.unary.labels and bool(scores.isfinite().all())
+        except (FileNotFoundError, SafetensorError, KeyError):
             return False
-        return {"scores", "seen"} <= kept.keys() and torch.equal(kept["seen"], seen)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index}.safetensors"
