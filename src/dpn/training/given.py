@@ -11,11 +11,13 @@ from dpn.data.images import VOID
 from dpn.data.survey import require_labels
 from dpn.errors import InputError
 from dpn.model import DPN
-from dpn.mrf.inputs import SLACK
 from dpn.processes import started
 from dpn.training.recipe import Recipe
 from dpn.training.stages import require_part
 from dpn.unary.base import unwrapped
+
+FAR = 0.5
+"""By how much RGB may leave [0,1], as some ways of resizing have it do, before it is no such thing."""
 
 
 def require(model: Any, data: Any, recipe: Recipe) -> None:
@@ -77,7 +79,7 @@ def _require_kept(model: DPN) -> None:
 class Sound(Dataset[Sample]):
     """The same samples, each of which is refused by its name unless it is what a `Sample` says: anybody may make one.
 
-    Image and labels are tensors of one size, RGB is in [0,1], and the labels exist. Floats of another width are made float32,
+    Image and labels are tensors of one size, RGB is near [0,1], and the labels exist. Floats of another width are made float32,
     and integers int64.
 
     Example:
@@ -105,7 +107,7 @@ class Sound(Dataset[Sample]):
         least, most = image.aminmax()
         if not (least > -torch.inf and most < torch.inf):  # NaN is neither
             raise InputError(f"image {name} has values that are NaN or infinite: mend it, or leave it out")
-        if len(image) == 3 and (least < -SLACK or most > 1 + SLACK):
+        if len(image) == 3 and (least < -FAR or most > 1 + FAR):
             raise InputError(
                 f"image {name} has values of {least:.3g} to {most:.3g}, and RGB is in [0,1], which colours are varied within: "
                 "divide 8 bits by 255, and have the network normalise, as Wrap(network, labels, mean=..., std=...) does"
