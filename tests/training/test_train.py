@@ -21,6 +21,7 @@ from dpn import DPN, MRF, load, storage, train
 from dpn.cli import main
 from dpn.data import Sample, SegmentationData, scenes
 from dpn.errors import InputError
+from dpn.plain import read_rows
 from dpn.training import Recipe, head_recipe, read_recipe
 from dpn.training.recipe import DataRecipe, StageRecipe, StagesRecipe
 from dpn.training.run_folder import Outcome, RunFolder, unfinished
@@ -397,6 +398,29 @@ def test_a_validation_image_that_the_network_gives_no_numbers_of_is_named(tmp_pa
     told = f"before its first step: what the network gives for validation is not finite .images: {DATA[1][1].name}."
     with pytest.raises(InputError, match=told):
         train(model, (DATA[0], Spoilt(DATA[1], image=0.125)), recipe(unary=STEPS), out=tmp_path, console=QUIET)
+
+
+@pytest.mark.parametrize("lost", [5, 6, 7, 8, 9])
+def test_a_stage_under_the_head_backs_off_where_the_network_gives_no_numbers(tmp_path: Path, lost: int) -> None:
+    """The head refuses them in its own words, in a step or in a validation."""
+    calls = []
+
+    def spoil(net: nn.Module, given: tuple[torch.Tensor], gives: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        calls.append(net)
+        return {"logits": gives["logits"] * (torch.nan if len(calls) == lost else 1.0)}
+
+    model = network()
+    model.unary.module.register_forward_hook(spoil)
+    train(model, DATA, recipe(joint=STEPS), out=tmp_path, console=QUIET)
+    assert model.stage == "joint" and read_rows(tmp_path / "stages.json", Outcome)[-1].backed_off == 1
+
+
+def test_a_stage_backs_off_where_a_width_leaves_what_the_head_can_compute(tmp_path: Path) -> None:
+    model = network()
+    model.mrf.triple_penalty.log_sigma_color.register_hook(lambda gradient: torch.full_like(gradient, 1e6))
+    how = recipe(triple_penalty=replace(STEPS, optimizer="sgd", lr=100.0, steps=3))
+    train(model, DATA, how, out=tmp_path, console=QUIET)
+    assert read_rows(tmp_path / "stages.json", Outcome)[-1].backed_off >= 1
 
 
 def test_scores_that_half_precision_cannot_hold_are_told_with_their_image(tmp_path: Path) -> None:

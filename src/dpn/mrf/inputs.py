@@ -20,6 +20,10 @@ BOUNDS = {"log_sigma": (-40.0, LARGEST), "log_weight": (-LARGEST, 40.0)}
 """What logarithms may be, by what their names have in them: a width may be as large as can be, not as small."""
 
 
+class UnsoundError(InputError):
+    """Log p or a weight is no number, or too large: whatever gives it is damaged, or diverges."""
+
+
 def require_shapes(labels: int, log_p: Tensor, image: Tensor) -> None:
     """log_p (N,L,H,W) float, image (N,3,H,W) or (N,1,H,W) float, or an InputError that says what to do."""
     if log_p.ndim != 4 or log_p.shape[1] != labels or 0 in log_p.shape[2:]:
@@ -52,7 +56,7 @@ def require_sound(layer: nn.Module, called: str) -> None:
         values = weight.detach().float().numpy()  # numpy wakes no threads of torch's
         least, most = next((bounds for part, bounds in BOUNDS.items() if part in name), (-LARGEST, LARGEST))
         if not (values.min() >= least and values.max() <= most):  # NaN is neither
-            raise InputError(
+            raise UnsoundError(
                 f"{called}.{name} has values of {values.min():.3g} to {values.max():.3g}, beyond {least:g} to {most:g}: "
                 "is the model damaged, or did its training diverge?"
             )
@@ -67,7 +71,7 @@ def require_finite(largest: float) -> None:
     """Raises InputError if the largest value of log p is none."""
     if not largest < math.inf:  # NaN is not <
         what = "NaN" if math.isnan(largest) else "infinite"
-        raise InputError(f"log_p has values that are {what}: the fault is before b12, in the unary network that gives it")
+        raise UnsoundError(f"log_p has values that are {what}: the fault is before b12, in the unary network that gives it")
 
 
 def look_at(log_p: Tensor, image: Tensor) -> None:

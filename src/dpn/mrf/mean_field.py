@@ -1,6 +1,7 @@
 """The mean-field step: (log p, image) -> log q, in three layers."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any
@@ -77,6 +78,7 @@ class MRF(nn.Module):
         self.label_contexts = contexts(labels, self.config)
         self.backend = backend
         self._looked = False  # at what it is given, which is done once
+        self._passes_on = False  # NaN in log p, where gradients flow
 
     def forward(self, log_p: Tensor, image: Tensor) -> Tensor:
         """log_p (N,L,H,W), image (N,3,H,W) RGB or (N,1,H,W) grey in [0,1] -> log q (N,L,H,W), of log_p's dtype.
@@ -99,9 +101,18 @@ class MRF(nn.Module):
             if by_parts.serve(self, log_p, image, self.backend):
                 layers = self.triple_penalty, self.label_contexts
                 return by_parts.mean_field(*layers, self.config, log_p, image, backend=self.backend)
-            if log_p.device.type == "cpu" and log_p.numel() and not watched(log_p, image):
+            if log_p.device.type == "cpu" and log_p.numel() and not (self._passes_on or watched(log_p, image)):
                 require_finite(float(log_p.detach().max()))
             return self._mean_field(at_most_one(log_p.to(image.dtype)), image).to(log_p.dtype)
+
+    @contextmanager
+    def passing_on(self) -> Iterator[None]:
+        """Where gradients flow, NaN in log p is not refused within, so that all processes that train meet it in the loss."""
+        self._passes_on = True
+        try:
+            yield
+        finally:
+            self._passes_on = False
 
     def _look(self, log_p: Tensor, image: Tensor) -> None:
         if self.config.aligned is None:  # its filters, one a position, are as large as what is computed

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -12,11 +12,14 @@ from torch import Tensor
 
 from dpn.errors import InputError
 from dpn.model import DPN, STAGES
+from dpn.mrf import MRF
+from dpn.mrf.inputs import UnsoundError
 from dpn.together import gathered, summed, synchronised
 from dpn.training.diverged import DivergedError, Fault, found, unsound
 from dpn.training.recipe import StageRecipe
 from dpn.training.sampler import mix
 from dpn.training.stages import begin, phase_in
+from dpn.unary.base import unwrapped
 
 Batch = TypeVar("Batch")
 
@@ -133,7 +136,7 @@ class Learner:
         Raises:
             DivergedError: if the loss or its gradient is no longer finite.
         """
-        with synchronised(self.model.unary):
+        with synchronised(self.model.unary), cast(MRF, unwrapped(self.model.mrf)).passing_on():
             yield from self._steps(batches, loss, first)
 
     def _steps(self, batches: Iterable[Batch], loss: Callable[[Batch], Iterable[Tensor]], first: int) -> Iterator[Step]:
@@ -171,6 +174,8 @@ class Learner:
         except InputError as error:
             if name := unsound(self.model):
                 raise self.diverged(step, f"{name} is not finite") from error
+            if isinstance(error, UnsoundError):  # a weight of the MRF, finite, of which sums are not
+                raise self.diverged(step, str(error).partition(":")[0]) from error
             raise
         of_all = summed(torch.stack(parts).sum()) / self.fabric.world_size
         if self.watches and not isfinite(value := of_all.item()):

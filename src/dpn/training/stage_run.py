@@ -19,6 +19,7 @@ from dpn.data.dataset import spread
 from dpn.errors import InputError
 from dpn.metrics import MeanIoU
 from dpn.model import DPN, STAGES
+from dpn.mrf.inputs import UnsoundError
 from dpn.processes import Group, started
 from dpn.stopping import asked, held
 from dpn.together import gathered, summed
@@ -243,14 +244,17 @@ class StageRun:
                 return None
             sample, log_p = scored[1][i] if scored else (self.chosen[i], None)
             image, labels, _ = self.fabric.to_device(sample)
-            log_q = (
-                self.model(image[None]) if log_p is None else self.model.refine(self.fabric.to_device(log_p)[None], image[None])
-            )
-            totals.append(log_q.sum())
             try:
+                if log_p is None:
+                    log_q = self.model(image[None])
+                else:
+                    log_q = self.model.refine(self.fabric.to_device(log_p)[None], image[None])
+                totals.append(log_q.sum())
                 metric.update(log_q, labels[None])
-            except InputError:  # NaN has no label, which is told below by the images' names
-                if totals[-1] < math.inf:
+            except UnsoundError:  # of the MRF, which is told below by the images' names
+                totals.append(torch.full((), torch.nan, device=self.fabric.device))
+            except InputError:  # NaN has no label
+                if len(totals) == number or totals[-1] < math.inf:
                     raise
             progress.advance(task)
         progress.remove_task(task)
