@@ -40,6 +40,23 @@ def test_a_signal_amid_what_python_lets_no_exception_out_of_is_raised_a_moment_l
     assert sys.unraisablehook is before and capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_finalizers_of_what_a_signal_left_half_made_are_not_told_of(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half:
+        def __init__(self) -> None:
+            os.kill(os.getpid(), number)
+            self.whole = True
+
+        def __del__(self) -> None:
+            met.append(self.whole)
+
+    met = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: met.append(ignored.exc_value))
+    with pytest.raises(KeyboardInterrupt), raised():
+        Half()
+    assert met == []
+
+
 def test_what_else_is_raised_there_is_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
     monkeypatch.setattr(sys, "unraisablehook", lambda ignored: met.append(ignored.exc_value))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Timer
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ AGAIN = 0.01
 class _State:
     held = 0
     asked: KeyboardInterrupt | None = None
+    ending = False
     again: Timer | None = None
 
 
@@ -73,25 +75,31 @@ def raised() -> Iterator[None]:
     unraisable = sys.unraisablehook
 
     def again(met: "sys.UnraisableHookArgs") -> None:
-        """Python ignores what is raised in a weak reference's callback or a finalizer."""
+        """Python ignores what is raised in a weak reference's callback or a finalizer.
+
+        So it does what the finalizers of objects raise whose making was interrupted, which nobody need be told.
+        """
         if isinstance(met.exc_value, KeyboardInterrupt):
             _state.asked = None
             number = signal.SIGTERM if isinstance(met.exc_value, TerminatedError) else signal.SIGINT
             _state.again = Timer(AGAIN, os.kill, (os.getpid(), number))
             _state.again.start()
-        else:
+        elif not _state.ending:
             unraisable(met)
 
     sys.unraisablehook = again
     try:
         yield
+    except KeyboardInterrupt as stop:
+        clear_frames(stop.__traceback__)  # what was half made goes here
+        raise
     finally:
         sys.unraisablehook = unraisable
         if _state.again:
             _state.again.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
-        _state.held, _state.asked = 0, None
+        _state.held, _state.asked, _state.ending = 0, None, False
 
 
 @contextmanager
@@ -118,11 +126,13 @@ def asked() -> KeyboardInterrupt | None:
 def _on_sigterm(*_: object) -> None:
     again, _state.asked = _state.asked, _state.asked or TerminatedError()
     if not (again or _state.held):  # a cluster tells all processes, and the first of them its others
+        _state.ending = True
         raise TerminatedError
 
 
 def _on_ctrl_c(*_: object) -> None:
     if _state.asked or not _state.held:
+        _state.ending = True
         raise KeyboardInterrupt
     _state.asked = KeyboardInterrupt()
     os.write(2, b"\ndpn: stops after this step, with a checkpoint; Ctrl-C once more stops at once\n")

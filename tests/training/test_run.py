@@ -199,6 +199,8 @@ def test_a_signal_in_a_validation_stops_it_and_it_is_made_when_the_run_goes_on(
     assert len(measured) == image
     monkeypatch.setattr(MeanIoU, "update", update)
     assert run_recipe(recipe, out=tmp_path / "parts") == 0
+    ends = [torch.load(tmp_path / folder / "last.ckpt", weights_only=True) for folder in ("whole", "parts")]
+    assert ends[0].keys() == ends[1].keys() and ends[0]["miou"] == ends[1]["miou"]
     for name, value in load(tmp_path / "parts", unary=net.network).state_dict().items():
         assert torch.equal(value, whole.state_dict()[name]), name
     assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()

@@ -150,8 +150,10 @@ class StageRun:
             progress.console.print(", ".join(filter(None, now)), soft_wrap=True)
             return True
 
-        if (due := state.pop("due", None)) and not validated(state["step"], *due):
-            return None
+        if due := state.pop("due", None):
+            if not validated(state["step"], *due):
+                return None
+            self.folder.checkpoint(name, state | learner.state(state["step"]))
         weights = self.fabric.to_device(label_weights(spread(self.learned, COUNTED), self.model.mrf.labels, recipe.balance))
 
         def loss(batches: tuple[Sampled, ...]) -> Iterator[Tensor]:
