@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 NET = """
 from torch import nn
@@ -63,7 +64,7 @@ def inputs(home: Path) -> None:
 
 def _inputs(home: Path) -> None:
     from dpn import DPN, MRF, save
-    from dpn.unary import FCN
+    from dpn.unary import FCN, Wrap
 
     home.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -76,7 +77,9 @@ def _inputs(home: Path) -> None:
     (home / "data" / "labels.txt").write_text("sky\nsea\nsun\n")
     (home / "net.py").write_text(NET)
     (home / "recipe.yaml").write_text(RECIPE % (home, home))
-    save(DPN(FCN(labels=3, width=4), MRF(3, components=2, window=5, context=3)), home / "model.safetensors")
+    mrf = MRF(3, components=2, window=5, context=3)
+    save(DPN(FCN(labels=3, width=4), mrf), home / "model.safetensors")
+    save(DPN(Wrap(nn.Conv2d(3, 3, 3, padding=1), labels=3), mrf), home / "one_layer.safetensors")
 
 
 def jobs(home: Path) -> dict[str, Job]:
