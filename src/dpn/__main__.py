@@ -14,8 +14,14 @@ def run() -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, at_once)
     from dpn.cli import main
+    from dpn.processes import started
 
-    return main()
+    code = main()
+    if started().size > 1:  # at exit, what several processes share can abort one of them, though all is done
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def open_streams() -> None:
