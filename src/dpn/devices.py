@@ -12,6 +12,9 @@ from dpn.errors import InputError, first_line, out_of_memory
 
 Moved = TypeVar("Moved", bound=nn.Module)
 
+NOT_THERE = (RuntimeError, AssertionError, TypeError)
+"""What torch raises of a device that is not there, that it was built without, and that is none at all."""
+
 AT_ONCE = 8
 """The most images that a CPU works on at once, since each takes memory."""
 
@@ -35,7 +38,7 @@ def device_named(name: str) -> torch.device:
         torch.zeros(1, device=name).cpu()
         found = torch.device(name)
         return torch.device("cpu") if found.type == "cpu" else found  # of which there is one, whatever number it is given
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+    except NOT_THERE as error:
         raise InputError(f"device {name!r} does not serve ({first_line(error)}); take auto or cpu") from error
 
 
@@ -52,7 +55,7 @@ def moved(network: Moved, device: str | torch.device) -> Moved:
     """
     try:
         return network.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+    except NOT_THERE as error:
         if out_of_memory(error):
             raise
         raise InputError(f"device {device!r} does not serve ({first_line(error)}); take cpu") from error

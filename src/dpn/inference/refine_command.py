@@ -211,7 +211,7 @@ def _loaded(path: Path, key: str | None) -> np.ndarray:
             names = ", ".join(held.files)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:  # by how it is damaged
         if "Object arrays" in str(error) or (isinstance(error, ValueError) and head(path).startswith(PICKLE)):
             raise InputError(
                 f"{path}: holds pickled objects, such as IRN's dictionaries, which are not read, since they could run code; "

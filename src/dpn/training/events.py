@@ -33,10 +33,10 @@ class Events:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        folder.mkdir(exist_ok=True)
         name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}.{time.monotonic_ns()}"
         self.path = folder / name
         with writing(self.path):
+            folder.mkdir(exist_ok=True)
             self._file = self.path.open("xb", buffering=0)
         self._records = RecordWriter(self._file)
         self._write(Event(step=step, file_version="brain.Event:2"))
